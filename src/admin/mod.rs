@@ -1,0 +1,3 @@
+//! The control plane over HTTP: health, readiness, metrics, upstream states, reload.
+
+pub mod settings;

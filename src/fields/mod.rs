@@ -1,0 +1,1 @@
+//! HTTP field syntax: parses and writes, decides nothing.

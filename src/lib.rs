@@ -1,0 +1,27 @@
+//! Forebay: an edge reverse proxy in front of web services. This file lists the rooms in reading order.
+//!
+//! Read upwards, the list is the order of dependency: a room may import only rooms below it, as the table in
+//! `ARCHITECTURE.md` says and `tests/tidy.rs` enforces.
+
+pub mod cli;
+pub mod server;
+
+pub mod config;
+
+pub mod admin;
+
+pub mod listen;
+pub mod proxy;
+
+pub mod upstream;
+
+pub mod routing;
+
+pub mod tls;
+
+pub mod telemetry;
+
+pub mod fields;
+
+pub mod clock;
+pub mod units;

@@ -1,0 +1,3 @@
+//! Accepts connections, gates every request head, and hands exactly one request at a time to the proxy.
+
+pub mod settings;

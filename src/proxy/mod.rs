@@ -1,0 +1,3 @@
+//! One request's walk, as Pingora's phases.
+
+pub mod settings;

@@ -1,0 +1,3 @@
+//! Which route a request belongs to.
+
+pub mod settings;

@@ -1,0 +1,158 @@
+//! What an operator may decide about routes: which requests one matches and what becomes of them.
+
+use crate::units::ByteSize;
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// One `[[route]]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RouteSettings {
+    /// The name in logs and metrics; default: host and path as written, such as `example.org/api/`.
+    pub name: String,
+    /// Which requests it is for.
+    pub matches: MatchSettings,
+    /// What becomes of them.
+    pub action: Action,
+    /// How the path changes on its way to the upstream or the directory.
+    pub rewrite: Rewrite,
+    /// Changes to the request's fields on their way to the upstream.
+    pub request_headers: HeaderEdits,
+    /// Changes to the response's fields on their way to the client.
+    pub response_headers: HeaderEdits,
+    /// Files served instead of an upstream's or our own error answer, by status.
+    pub error_pages: BTreeMap<u16, PathBuf>,
+    /// A request body above this is 413; `None` leaves it to `[limits] body`.
+    pub body_limit: Option<ByteSize>,
+    /// Statuses of a starting app (502, 503, 504) that hold an idempotent request like a refused connection.
+    pub hold_on: Vec<StatusCode>,
+    /// What the cache may do. Read and checked now; obeyed from the version that brings the cache.
+    pub cache: CacheSettings,
+}
+
+/// Which requests a route is for; all conditions must hold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MatchSettings {
+    /// The host without its port.
+    pub host: HostMatch,
+    /// The path without its query.
+    pub path: PathMatch,
+    /// Any of these methods; empty is any method. HEAD is matched where GET is.
+    pub methods: Vec<Method>,
+    /// Request fields and the value each must have; `None` is any value.
+    pub headers: Vec<(HeaderName, Option<String>)>,
+    /// Query parameters and the value each must have; `None` is any value.
+    pub query: Vec<(String, Option<String>)>,
+}
+
+/// Which hosts a route is for. Compared without case and port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostMatch {
+    /// Any host.
+    Any,
+    /// This host, in lower case.
+    Exact(String),
+    /// `*.example.org`: any number of labels in front of this suffix, which is kept without `*.`, in lower case.
+    Wildcard(String),
+}
+
+/// Which paths a route is for. Compared as the client sent them; percent-encoding is not undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathMatch {
+    /// `/api/` or `/api`: this path and what lies below it, by whole segments.
+    Prefix(String),
+    /// `=/healthz`: this path only. Kept without `=`.
+    Exact(String),
+    /// `/img/*.png`: `*` is any text within a segment, `**` any text.
+    Glob(String),
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// To one of these upstreams, by weight.
+    Forward(Vec<WeightedUpstream>),
+    /// A redirect.
+    Redirect {
+        /// The `Location`; `{host}`, `{path}`, `{query}` (with its `?`) and `{uri}` are replaced by the request's.
+        to: String,
+        /// 301, 302, 303, 307 or 308. Default 308.
+        status: StatusCode,
+    },
+    /// A fixed response.
+    Respond {
+        /// Any final status. Default 200.
+        status: StatusCode,
+        /// The body.
+        body: String,
+        /// Its `Content-Type`. Default `text/plain; charset=utf-8`.
+        content_type: HeaderValue,
+    },
+    /// Files of a directory.
+    Files {
+        /// The directory.
+        root: PathBuf,
+        /// The file served for a directory. Default `index.html`.
+        index: String,
+        /// The file under `root` served, with 200, where none matches (single-page applications).
+        fallback: Option<String>,
+    },
+}
+
+/// An upstream and its share of a route's requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WeightedUpstream {
+    /// The upstream's name.
+    pub upstream: String,
+    /// Its share relative to the others, 0 to 1000.
+    pub weight: u32,
+}
+
+/// How the path changes on its way to the upstream or the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rewrite {
+    /// Not at all. The default.
+    None,
+    /// The matched prefix is taken away: `/api/x` becomes `/x`.
+    StripPrefix(String),
+    /// The matched prefix is replaced: with `/v1`, `/api/x` becomes `/v1/x`.
+    ReplacePrefix {
+        /// The prefix as matched.
+        from: String,
+        /// What stands in its place.
+        to: String,
+    },
+}
+
+/// Changes to header fields: first `remove`, then `set`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HeaderEdits {
+    /// Each replaces all fields of its name.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// All fields of these names go.
+    pub remove: Vec<HeaderName>,
+}
+
+/// `cache = …` of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// False: never. True, the default: obey the origin's headers.
+    pub enabled: bool,
+    /// Overrides the origin's freshness lifetime.
+    pub ttl: Option<std::time::Duration>,
+    /// How long a stale response may be served while it is revalidated (RFC 5861 §3).
+    pub stale_while_revalidate: Option<std::time::Duration>,
+    /// How long a stale response may be served while the origin fails (RFC 5861 §4).
+    pub stale_if_error: Option<std::time::Duration>,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            ttl: None,
+            stale_while_revalidate: None,
+            stale_if_error: None,
+        }
+    }
+}

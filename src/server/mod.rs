@@ -1,0 +1,1 @@
+//! Assembles the rooms from settings; reloads, drains and stops.

@@ -1,0 +1,3 @@
+//! What the program says of itself: its log, the access log, the metrics.
+
+pub mod settings;

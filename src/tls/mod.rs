@@ -1,0 +1,3 @@
+//! Certificates of the listeners: loaded, chosen by name, renewed when their files change.
+
+pub mod settings;

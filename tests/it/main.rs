@@ -1,0 +1,1 @@
+//! Scenarios against the real program: an origin, an edge, a client, read top to bottom.

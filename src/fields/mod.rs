@@ -8,8 +8,18 @@
 //! what it was given.
 #![warn(clippy::indexing_slicing)]
 
+pub mod list;
 pub mod token;
 
+pub mod content_length;
+pub mod host;
+pub mod uri;
+
+pub mod forwarded;
+pub mod hop_by_hop;
+pub mod via;
+
+pub mod cookie;
 pub mod date;
 pub mod etag;
 pub mod range;

@@ -216,10 +216,7 @@ pub(super) fn conditions_cover(rule: &MatchSettings, other: &MatchSettings) -> b
     methods && implied(&rule.headers, &other.headers) && implied(&rule.query, &other.query)
 }
 
-fn implied<N: PartialEq>(
-    rule: &[(N, Option<String>)],
-    other: &[(N, Option<String>)],
-) -> bool {
+fn implied<N: PartialEq>(rule: &[(N, Option<String>)], other: &[(N, Option<String>)]) -> bool {
     rule.iter().all(|(name, value)| {
         other
             .iter()

@@ -1,8 +1,11 @@
 //! `forebay healthcheck`: whether a running proxy is well, as an exit code.
 
+use std::path::Path;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+
+use crate::admin::settings::AdminSettings;
 
 use super::args::HealthcheckArgs;
 use super::client::{self, Place};
@@ -17,10 +20,7 @@ const WITHIN: Duration = Duration::from_secs(5);
 pub(super) fn run(args: &HealthcheckArgs) -> Result<(), CliError> {
     let (place, path) = match &args.url {
         Some(url) => Place::parse(url).map_err(CliError::Usage)?,
-        None => (
-            Place::of(&settings::admin(args.file.config.as_deref())?)?,
-            None,
-        ),
+        None => (Place::of(&admin(args.file.config.as_deref())?)?, None),
     };
     let default = if args.ready { "/readyz" } else { "/healthz" };
     let path = path.as_deref().unwrap_or(default);
@@ -33,6 +33,20 @@ pub(super) fn run(args: &HealthcheckArgs) -> Result<(), CliError> {
         let status = answer.status.as_u16();
         let text = format!("{place}{path} answered {status}\n{text}");
         Err(CliError::Refused(text))
+    }
+}
+
+/// `[admin]` of the file, or the defaults while the file is bad: it is not in force then, and a typo in it must not make
+/// a well proxy unhealthy, for which some orchestrators would end it.
+fn admin(config: Option<&Path>) -> Result<AdminSettings, CliError> {
+    match settings::admin(config) {
+        Err(CliError::Config(errors)) => {
+            output::say(&format!(
+                "{errors}\nasking the default admin listener instead"
+            ));
+            Ok(AdminSettings::default())
+        }
+        other => other,
     }
 }
 
@@ -100,5 +114,26 @@ mod tests {
     fn no_answer_is_one_too() {
         assert_eq!(check("unix:/nowhere/forebay.sock", false), 1);
         assert_eq!(check("ftp://edge", false), 2);
+    }
+
+    #[test]
+    fn a_bad_file_does_not_make_a_proxy_unhealthy() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("proxy.toml");
+        for (text, listen) in [
+            ("[admin]\nlisten = 'unix:/run/a.sock'", "unix:/run/a.sock"),
+            (
+                "[admin]\nlisten = 'unix:/run/a.sock'\ntokn = ''",
+                "http://127.0.0.1:9900",
+            ),
+        ] {
+            std::fs::write(&path, text).expect("the directory is ours");
+            let admin = admin(Some(&path)).expect("one or the other");
+            assert_eq!(
+                Place::of(&admin).expect("it is on").to_string(),
+                listen,
+                "{text}"
+            );
+        }
     }
 }

@@ -13,6 +13,7 @@ mod output;
 mod settings;
 
 mod run;
+
 mod banner;
 mod demo;
 

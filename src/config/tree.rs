@@ -236,11 +236,11 @@ mod tests {
     #[test]
     fn every_line_with_a_syntax_error_is_told_once() {
         assert_eq!(
-            errors("a = \nb = hello world\n[x\ny = 1\ny = 2\n"),
+            errors("a = \nb = hello world\nb = 2\n[x\ny = 1\n"),
             "t:1:5: string values must be quoted\n    a = \n        ^\n\
              t:2:5: string values must be quoted\n    b = hello world\n        ^^^^^^^^^^^\n\
-             t:3:3: unclosed table, expected `]`\n    [x\n      ^\n\
-             t:5:1: duplicate key\n    y = 2\n    ^"
+             t:3:1: duplicate key\n    b = 2\n    ^\n\
+             t:4:3: unclosed table, expected `]`\n    [x\n      ^"
         );
     }
 

@@ -4,6 +4,7 @@ use super::lifecycle::Connected;
 use super::proxy_protocol::{self, Parsed};
 use super::stream::{Client, ClientStream};
 use super::{Handler, Shared, http1, http2, socket};
+use crate::telemetry::metrics::ListenerMetrics;
 use crate::tls::Acceptor;
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
@@ -41,8 +42,10 @@ pub struct Speech {
 /// A listener as all of its accept loops see it.
 #[derive(Debug)]
 pub struct Listener {
-    /// The address, for metrics.
+    /// The address, for logs.
     pub name: Arc<str>,
+    /// What is counted.
+    pub metrics: ListenerMetrics,
     /// What is spoken.
     pub speech: ArcSwap<Speech>,
 }
@@ -108,6 +111,23 @@ pub async fn run<H: Handler>(
     Ok(())
 }
 
+/// Shows a connection in the metrics while it lives.
+struct Open(ListenerMetrics);
+
+impl Open {
+    fn new(metrics: &ListenerMetrics) -> Self {
+        metrics.accepted.inc();
+        metrics.connections.inc();
+        Self(metrics.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections.dec();
+    }
+}
+
 /// Brings one connection to the point where HTTP is spoken on it, and serves it.
 async fn welcome<H: Handler>(
     mut tcp: TcpStream,
@@ -119,7 +139,7 @@ async fn welcome<H: Handler>(
     counted: Connected,
 ) {
     let _counted = counted;
-    let _gauge = shared.metrics.connection(&listener.name);
+    let _open = Open::new(&listener.metrics);
     // Without it small answers would wait for the client's acknowledgement of the ones before.
     let _ = tcp.set_nodelay(true);
     let speech = listener.speech.load_full();
@@ -136,18 +156,20 @@ async fn welcome<H: Handler>(
     } else {
         (peer, local)
     };
-    let client = Arc::new(Client { addr: peer, local, tls: speech.tls.is_some(), listener: listener.name.clone() });
+    let client = Arc::new(Client { addr: peer, local, tls: speech.tls.is_some() });
     let Some(acceptor) = &speech.tls else {
         return plain(tcp, speech.http2, client, shared, handler).await;
     };
     let handshake = tokio_rustls::TlsAcceptor::from(acceptor.config()).accept(tcp);
     let stream = match timeout(handshake_timeout, handshake).await {
         Ok(Ok(stream)) => Box::new(stream),
-        Ok(Err(error)) => {
-            tracing::debug!("{peer} on {}: TLS hand-shake: {error}", listener.name);
-            return shared.metrics.tls_handshake_failed();
+        failed => {
+            if let Ok(Err(error)) = failed {
+                tracing::debug!("{peer} on {}: TLS hand-shake: {error}", listener.name);
+            }
+            listener.metrics.tls_handshake_failures.inc();
+            return;
         }
-        Err(_) => return shared.metrics.tls_handshake_failed(),
     };
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let stream = ClientStream::Tls(stream);

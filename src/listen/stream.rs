@@ -4,7 +4,6 @@ use bytes::BytesMut;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -28,8 +27,6 @@ pub struct Client {
     pub local: SocketAddr,
     /// Whether the client speaks TLS to us.
     pub tls: bool,
-    /// The listener's address as configured, for metrics.
-    pub listener: Arc<str>,
 }
 
 impl ClientStream {

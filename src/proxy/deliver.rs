@@ -103,8 +103,8 @@ pub async fn own_answer(session: &mut Session, walk: &mut Walk, verdict: Verdict
     response.insert_header(CONTENT_LENGTH, page.body.len())?;
     // RFC 9111 §4.2.2 lets caches keep some of these by heuristics; what is wrong now need not be wrong later.
     response.insert_header(CACHE_CONTROL, "no-store")?;
-    if let Some(seconds) = verdict.retry_after {
-        response.insert_header(RETRY_AFTER, seconds)?;
+    if let Some(after) = verdict.retry_after {
+        response.insert_header(RETRY_AFTER, after.as_secs())?;
     }
     send(session, walk, response, page.body).await
 }

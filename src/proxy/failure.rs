@@ -4,7 +4,7 @@ use super::deliver;
 use super::forward::is_clients_fault;
 use super::walk::{Verdict, Walk};
 use crate::listen::exchange::{BODY_MALFORMED, BODY_TOO_LARGE, CLIENT_GONE, CLIENT_SILENT, UPSTREAM_SILENT};
-use crate::upstream::{FailureKind, RetryQuestion};
+use crate::upstream::{self, FailureKind, RetryQuestion};
 use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::proxy::{FailToProxy, Session};
@@ -24,7 +24,7 @@ pub fn judge_answer(session: &Session, response: &ResponseHeader, walk: &mut Wal
     if route.hold_on.contains(&status) && question(session).idempotent && question(session).replayable {
         return Err(Error::explain(STARTING, format!("answered {status}")));
     }
-    forwarding.claim.answered(status.as_u16());
+    forwarding.claim.answered(status);
     Ok(())
 }
 
@@ -42,21 +42,12 @@ fn question(session: &Session) -> RetryQuestion {
 /// The connect failed; nothing was sent, so trying again is always right. Where nobody is left, that is waiting.
 pub fn connect_failed(walk: &mut Walk, mut error: Box<Error>) -> Box<Error> {
     if let Some(forwarding) = &mut walk.forwarding {
-        forwarding.claim.connect_failed(&complaint(&error));
+        let (failure, complaint) = upstream::pingora::connect_failure(&error);
+        forwarding.claim.connect_failed(failure, &complaint);
         let question = RetryQuestion { idempotent: true, replayable: true };
         error.set_retry(forwarding.claim.may_retry(question).is_ok());
     }
     error
-}
-
-/// The innermost words of an error: "connection refused" rather than the way it took.
-fn complaint(error: &Error) -> String {
-    match error.etype() {
-        ErrorType::ConnectRefused => "connection refused".to_owned(),
-        ErrorType::ConnectTimedout => "connect timed out".to_owned(),
-        ErrorType::ConnectNoRoute => "no route to host".to_owned(),
-        other => error.root_cause().map_or_else(|| other.as_str().to_owned(), |cause| cause.to_string()),
-    }
 }
 
 /// The try failed behind the connect.
@@ -68,7 +59,8 @@ pub fn try_failed(session: &Session, walk: &mut Walk, mut error: Box<Error>, reu
     }
     let begun = session.response_written().is_some_and(|response| !response.status.is_informational());
     if *error.etype() == STARTING {
-        error.set_retry(forwarding.claim.hold_again());
+        let status = forwarding.status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        error.set_retry(forwarding.claim.hold_again(status).is_ok());
         return error;
     }
     let kind = match error.etype() {

@@ -3,7 +3,6 @@
 use super::accept::{target, write_forwarding_fields};
 use super::deliver::edit;
 use super::walk::{Forwarding, Verdict, Walk};
-use crate::clock;
 use crate::fields::uri;
 use crate::listen::exchange::{BODY_TOO_LARGE, CLIENT_GONE};
 use crate::routing::rewrite;
@@ -11,7 +10,7 @@ use crate::routing::settings::Action;
 use crate::upstream::settings::{HostPolicy, UpstreamHttp};
 use crate::upstream::{self, ClaimRequest, Refusal};
 use http::header::{CONTENT_TYPE, HOST, TE};
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, Version};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
@@ -49,17 +48,13 @@ pub async fn next_peer(session: &mut Session, walk: &mut Walk) -> Result<Box<Htt
     };
     let target = target.map_err(|refusal| {
         walk.verdict = Some(verdict_on(&refusal));
-        Error::explain(ErrorType::HTTPStatus(verdict_on(&refusal).status.as_u16()), refusal.to_string())
+        Error::explain(ErrorType::HTTPStatus(refusal.status().as_u16()), refusal.to_string())
     })?;
-    let timeouts = &forwarding.upstream.settings().timeouts;
-    let per_try = forwarding.upstream.settings().retry.per_try;
-    first_byte(Some(per_try.map_or(timeouts.first_byte, |per_try| per_try.min(timeouts.first_byte))));
-    let mut peer = upstream::pingora::peer(&target, &forwarding.upstream);
+    first_byte(Some(forwarding.claim.per_try()));
+    let mut peer = upstream::pingora::peer(&target, &forwarding.upstream)?;
     // The exchange keeps the reading deadlines: it knows uploads, upgrades and the client's own pace.
     peer.options.read_timeout = None;
     forwarding.target = Some(target);
-    forwarding.connecting = Some(clock::now());
-    forwarding.connect = None;
     Ok(peer)
 }
 
@@ -86,10 +81,10 @@ fn begin(session: &mut Session, walk: &mut Walk) -> Result<()> {
         path: &entered.path,
         client: Some(entered.client),
         headers: &session.req_header().headers,
-        latest: total,
+        arrived: entered.ticket.arrived,
     });
     walk.forwarding =
-        Some(Forwarding { upstream, claim, target: None, connecting: None, connect: None, status: None });
+        Some(Forwarding { upstream, claim, target: None, status: None });
     Ok(())
 }
 
@@ -122,9 +117,6 @@ async fn receive_ahead(session: &mut Session, walk: &mut Walk) -> Result<()> {
 /// A connection is there.
 pub fn connected(walk: &mut Walk, reused: bool) {
     if let Some(forwarding) = &mut walk.forwarding {
-        if !reused {
-            forwarding.connect = forwarding.connecting.map(|since| clock::now() - since);
-        }
         forwarding.claim.connected(reused);
     }
 }
@@ -152,7 +144,7 @@ pub fn write_request(asked_by: Version, request: &mut RequestHeader, walk: &mut 
     }
     write_forwarding_fields(request, entered)?;
     let settings = forwarding.upstream.settings();
-    let server = forwarding.target.as_ref().map(|target| target.server().authority.as_str());
+    let server = forwarding.target.as_ref().map(crate::upstream::Target::authority);
     let host = match (&settings.host, request.headers.get(HOST), server) {
         (HostPolicy::Fixed(host), _, _) => Some(host.as_str()),
         // An HTTP/1.0 client may name no host; the server's own name is the best guess.
@@ -171,11 +163,7 @@ pub fn write_request(asked_by: Version, request: &mut RequestHeader, walk: &mut 
 
 /// What a client is told where it got no server.
 fn verdict_on(refusal: &Refusal) -> Verdict {
-    const SOON: u32 = 2;
-    match refusal {
-        Refusal::Unavailable { .. } => Verdict::new(StatusCode::BAD_GATEWAY, refusal.word()),
-        _ => Verdict::later(StatusCode::SERVICE_UNAVAILABLE, refusal.word(), SOON),
-    }
+    Verdict { status: refusal.status(), reason: refusal.word(), retry_after: refusal.retry_after() }
 }
 
 /// Whether an error is the client's doing, so that nothing is held against the upstream.

@@ -5,6 +5,7 @@ use super::walk::Walk;
 use crate::clock;
 use crate::fields::uri;
 use crate::telemetry::access_log::{AccessEntry, EndState};
+use crate::upstream;
 use bytes::Bytes;
 use http::header::{REFERER, USER_AGENT};
 use http::{HeaderName, Version};
@@ -22,7 +23,7 @@ pub fn leave_entry(session: &Session, walk: &Walk, error: Option<&Error>) {
     let now = clock::now();
     let duration = now - entered.ticket.arrived;
     let (route, metrics) = entered.site.route_metrics(walk.route.as_deref());
-    metrics.observe(&header.method, status, duration);
+    metrics.observe((&header.method).into(), status, duration);
     let report = walk.forwarding.as_ref().map(|forwarding| forwarding.claim.report());
     let reason = walk.verdict.map(|verdict| verdict.reason);
     entered.ticket.leave_entry(AccessEntry {
@@ -44,14 +45,14 @@ pub fn leave_entry(session: &Session, walk: &Walk, error: Option<&Error>) {
         duration,
         ttfb: walk.first_byte.map(|at| at - entered.ticket.arrived),
         route,
-        upstream: walk.forwarding.as_ref().map(|forwarding| forwarding.upstream.name().clone()),
-        upstream_addr: report.as_ref().and_then(|report| report.addr.clone()),
+        upstream: walk.forwarding.as_ref().map(|forwarding| forwarding.upstream.name().into()),
+        upstream_addr: report.as_ref().and_then(|report| report.addr.as_ref().map(ToString::to_string)),
         upstream_status: walk.forwarding.as_ref().and_then(|forwarding| forwarding.status).map(|s| s.as_u16()),
-        connect: walk.forwarding.as_ref().and_then(|forwarding| forwarding.connect),
-        hold: report.as_ref().and_then(|report| report.hold),
-        queue: report.as_ref().and_then(|report| report.queue),
+        connect: report.as_ref().and_then(|report| report.connect),
+        hold: report.as_ref().map(|report| report.hold).filter(|hold| !hold.is_zero()),
+        queue: report.as_ref().map(|report| report.queue).filter(|queue| !queue.is_zero()),
         tries: report.as_ref().map_or(0, |report| report.tries),
-        retry_reason: report.as_ref().and_then(|report| report.retry_reason),
+        retry_reason: report.as_ref().and_then(|report| report.retry_reason).map(upstream::RetryReason::word),
         end: EndState::Complete,
         error: reason.map(std::borrow::Cow::Borrowed).or_else(|| error.map(|error| error.to_string().into())),
         tls: entered.ticket.client.tls,

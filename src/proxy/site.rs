@@ -23,8 +23,8 @@ pub struct Site {
     pub error_pages: ErrorPages,
     /// `Via` for what came in as HTTP/1.1, made once.
     pub via: HeaderValue,
-    metrics: HashMap<Arc<str>, Arc<RouteMetrics>>,
-    unrouted: Arc<RouteMetrics>,
+    metrics: HashMap<Arc<str>, RouteMetrics>,
+    unrouted: RouteMetrics,
 }
 
 /// What stands for the route where none matched.
@@ -55,7 +55,7 @@ impl Site {
     }
 
     /// A route's counters and its name as shared text.
-    pub fn route_metrics(&self, route: Option<&RouteSettings>) -> (Arc<str>, &Arc<RouteMetrics>) {
+    pub fn route_metrics(&self, route: Option<&RouteSettings>) -> (Arc<str>, &RouteMetrics) {
         route
             .and_then(|route| self.metrics.get_key_value(route.name.as_str()))
             .map_or_else(|| (Arc::from(UNROUTED), &self.unrouted), |(name, metrics)| (name.clone(), metrics))

@@ -8,6 +8,7 @@ use crate::upstream::{Claim, Target, Upstream};
 use http::StatusCode;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The state that Pingora carries from phase to phase.
 #[derive(Debug, Default)]
@@ -50,10 +51,6 @@ pub struct Forwarding {
     pub claim: Claim,
     /// The server of the present try.
     pub target: Option<Target>,
-    /// When the present try began to connect.
-    pub connecting: Option<Instant>,
-    /// How long connecting took, where a connection was made.
-    pub connect: Option<std::time::Duration>,
     /// The status of the last answer.
     pub status: Option<StatusCode>,
 }
@@ -65,18 +62,13 @@ pub struct Verdict {
     pub status: StatusCode,
     /// The word in the log and, where it helps, in the answer.
     pub reason: &'static str,
-    /// Seconds for `Retry-After`.
-    pub retry_after: Option<u32>,
+    /// For `Retry-After`, in whole seconds.
+    pub retry_after: Option<Duration>,
 }
 
 impl Verdict {
     /// A verdict without `Retry-After`.
     pub const fn new(status: StatusCode, reason: &'static str) -> Self {
         Self { status, reason, retry_after: None }
-    }
-
-    /// A verdict that asks the client to come back in `seconds`.
-    pub const fn later(status: StatusCode, reason: &'static str, seconds: u32) -> Self {
-        Self { status, reason, retry_after: Some(seconds) }
     }
 }

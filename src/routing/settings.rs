@@ -56,7 +56,7 @@ pub enum HostMatch {
     Wildcard(String),
 }
 
-/// Which paths a route is for. Compared with the request's path after [`super::normalise`]: dot segments are gone and
+/// Which paths a route is for. Compared with the request's path after [`super::normalise()`]: dot segments are gone and
 /// unreserved characters decoded; any other percent-encoding stays and is compared without the case of its digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathMatch {

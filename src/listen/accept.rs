@@ -1,7 +1,7 @@
 //! Takes connections from the kernel, and finds out who is there and what they speak.
 
 use super::lifecycle::Connected;
-use super::proxy_protocol::{self, Parsed};
+use super::proxy_protocol::{self, Header, Parsed, V2_BYTES_MAX};
 use super::stream::{Client, ClientStream};
 use super::{Handler, Shared, http1, http2, socket};
 use crate::telemetry::metrics::ListenerMetrics;
@@ -25,8 +25,6 @@ const FIRST_READ: usize = 4 * 1024;
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 /// Between two looks at a PROXY protocol header that came in pieces; senders send it in one.
 const PROXY_HEADER_PAUSE: Duration = Duration::from_millis(5);
-/// The longest PROXY protocol header that is read.
-const PROXY_HEADER_MAX: usize = 4 * 1024;
 
 /// What is spoken on a listener. A reload changes it for the connections that follow.
 #[derive(Debug)]
@@ -82,7 +80,7 @@ pub async fn run<H: Handler>(
         let most = shared.limits.load().connections;
         tokio::select! {
             biased;
-            how = stop.wait_for(|stop| *stop != Stop::Run) => break how.map_or(Stop::Close, |how| *how),
+            how = told_to_stop(&mut stop) => break how,
             accepted = async {
                 shared.lifecycle.has_room(most).await;
                 socket.accept().await
@@ -109,6 +107,11 @@ pub async fn run<H: Handler>(
         }
     }
     Ok(())
+}
+
+/// Resolves with how to stop; the listener being gone is to close.
+async fn told_to_stop(stop: &mut watch::Receiver<Stop>) -> Stop {
+    stop.wait_for(|stop| *stop != Stop::Run).await.map_or(Stop::Close, |how| *how)
 }
 
 /// Shows a connection in the metrics while it lives.
@@ -218,17 +221,17 @@ async fn read_proxy_header(
     peer: SocketAddr,
     local: SocketAddr,
 ) -> Result<(SocketAddr, SocketAddr), String> {
-    let mut header = vec![0; PROXY_HEADER_MAX];
+    let mut header = vec![0; V2_BYTES_MAX];
     loop {
         let n = tcp.peek(&mut header).await.map_err(|error| error.to_string())?;
         match proxy_protocol::parse(&header[..n]) {
-            Parsed::Header { len, source, destination } => {
+            Parsed::Header(Header { len, addresses }) => {
                 tcp.read_exact(&mut header[..len]).await.map_err(|error| error.to_string())?;
-                // LOCAL and UNKNOWN: the proxy speaks for itself, with its own addresses.
-                return Ok((source.unwrap_or(peer), destination.unwrap_or(local)));
+                return Ok(addresses.map_or((peer, local), |given| (given.source, given.destination)));
             }
-            Parsed::Need if n > 0 && n < header.len() => tokio::time::sleep(PROXY_HEADER_PAUSE).await,
-            Parsed::Need | Parsed::NotProxy => return Err("no PROXY protocol header".to_owned()),
+            Parsed::Need if n == 0 => return Err("the connection ended within its PROXY protocol header".to_owned()),
+            Parsed::Need => tokio::time::sleep(PROXY_HEADER_PAUSE).await,
+            Parsed::Invalid(why) => return Err(why.to_string()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Answers that need nobody else: redirects, fixed responses, files.
 
 use super::accept::target;
-use super::files::{self, Directory, FileBody, FileRequest};
+use super::files::{self, Directory, FileRequest};
 use super::walk::{Verdict, Walk};
 use super::{deliver, template};
 use crate::fields::{host, uri};
@@ -73,20 +73,28 @@ async fn serve_file(session: &mut Session, walk: &mut Walk, route: &Arc<RouteSet
     let Some(entered) = &walk.entered else { return Ok(()) };
     let asked = entered.path.clone();
     let path = rewrite::path(&route.rewrite, &asked).into_owned();
+    let query = uri::split_path_query(target(session.req_header())).query.map(str::to_owned);
     let (method, headers) = (session.req_header().method.clone(), session.req_header().headers.clone());
     // The file system may block; a data thread may not.
     let found = tokio::task::spawn_blocking(move || {
         let directory =
             Directory { root: &place.root, index: &place.index, fallback: place.fallback.as_deref() };
-        files::answer(directory, &FileRequest { method: &method, path: &path, asked: &asked, headers: &headers })
+        let request = FileRequest {
+            method: &method,
+            path: &path,
+            asked: &asked,
+            query: query.as_deref(),
+            headers: &headers,
+        };
+        files::answer(directory, &request)
     })
     .await;
     let Ok(found) = found else {
         let verdict = Verdict::new(StatusCode::INTERNAL_SERVER_ERROR, "files");
         return deliver::own_answer(session, walk, verdict).await;
     };
-    if found.status.is_client_error() && matches!(found.body, FileBody::Empty) && found.headers.is_empty() {
-        return deliver::own_answer(session, walk, Verdict::new(found.status, "file")).await;
+    if found.status.is_client_error() || found.status.is_server_error() {
+        return deliver::own_answer_with(session, walk, Verdict::new(found.status, "file"), found.headers).await;
     }
     let mut response = ResponseHeader::build(found.status, Some(found.headers.len() + 2))?;
     for (name, value) in &found.headers {

@@ -6,7 +6,7 @@ use super::walk::{Verdict, Walk};
 use crate::routing::settings::HeaderEdits;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, VIA};
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
@@ -79,8 +79,21 @@ pub async fn send(session: &mut Session, walk: &mut Walk, mut response: Response
 
 /// Sends an error answer, or another answer of our own that has no content.
 pub async fn own_answer(session: &mut Session, walk: &mut Walk, verdict: Verdict) -> Result<()> {
+    own_answer_with(session, walk, verdict, HeaderMap::new()).await
+}
+
+/// As [`own_answer`], with fields that belong to it (`Allow`, `Content-Range`).
+pub async fn own_answer_with(
+    session: &mut Session,
+    walk: &mut Walk,
+    verdict: Verdict,
+    fields: HeaderMap,
+) -> Result<()> {
     walk.verdict = Some(verdict);
     let mut response = ResponseHeader::build(verdict.status, Some(8))?;
+    for (name, value) in &fields {
+        response.append_header(name.clone(), value.clone())?;
+    }
     if verdict == OPTIONS_HERE {
         response.insert_header(ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")?;
         return send(session, walk, response, Bytes::new()).await;

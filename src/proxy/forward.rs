@@ -8,7 +8,7 @@ use crate::listen::exchange::{BODY_TOO_LARGE, CLIENT_GONE};
 use crate::routing::rewrite;
 use crate::routing::settings::Action;
 use crate::upstream::settings::{HostPolicy, UpstreamHttp};
-use crate::upstream::{self, ClaimRequest, Refusal};
+use crate::upstream::{self, ClaimRequest, Refusal, Target};
 use http::header::{CONTENT_TYPE, HOST, TE};
 use http::{HeaderMap, Version};
 use pingora::http::RequestHeader;
@@ -32,18 +32,14 @@ pub async fn next_peer(session: &mut Session, walk: &mut Walk) -> Result<Box<Htt
     let first_byte = |deadline| ticket.as_ref().map(|ticket| ticket.set_terms(|terms| terms.first_byte = deadline));
     // Waiting for a server is not waiting for its answer.
     first_byte(None);
-    let waiting = forwarding.claim.next();
-    tokio::pin!(waiting);
     // The client's end of the connection is watched meanwhile: who leaves frees the place, and a body that comes early
     // is not read.
     let body_done = session.as_mut().is_body_done();
-    let target = loop {
-        tokio::select! {
-            biased;
-            target = &mut waiting => break target,
-            gone = session.as_mut().read_body_or_idle(true), if body_done => {
-                return Err(gone.err().unwrap_or_else(|| Error::new_down(CLIENT_GONE)));
-            }
+    let target = tokio::select! {
+        biased;
+        target = forwarding.claim.next() => target,
+        gone = session.as_mut().read_body_or_idle(true), if body_done => {
+            return Err(gone.err().unwrap_or_else(|| Error::new_down(CLIENT_GONE)));
         }
     };
     let target = target.map_err(|refusal| {
@@ -144,7 +140,7 @@ pub fn write_request(asked_by: Version, request: &mut RequestHeader, walk: &mut 
     }
     write_forwarding_fields(request, entered)?;
     let settings = forwarding.upstream.settings();
-    let server = forwarding.target.as_ref().map(crate::upstream::Target::authority);
+    let server = forwarding.target.as_ref().map(Target::authority);
     let host = match (&settings.host, request.headers.get(HOST), server) {
         (HostPolicy::Fixed(host), _, _) => Some(host.as_str()),
         // An HTTP/1.0 client may name no host; the server's own name is the best guess.

@@ -26,5 +26,5 @@ pub mod site;
 mod template;
 mod walk;
 
-pub use phases::FrontDoor;
+pub use phases::{FrontDoor, Proxy};
 pub use site::Site;

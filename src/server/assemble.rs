@@ -127,7 +127,9 @@ fn assemble(
     let metrics = Arc::new(HttpMetrics::new(&registry));
     let access_log = AccessLog::start(&settings.log).map_err(|error| RunError::Config(error.to_string()))?;
     access_log.register(&registry);
-    let environment = Environment::new(tokio::runtime::Handle::current(), UpstreamMetrics::new(&registry));
+    let upstream_metrics = UpstreamMetrics::default();
+    registry.register(|registry| upstream_metrics.register(registry));
+    let environment = Environment::new(tokio::runtime::Handle::current(), upstream_metrics);
     let upstreams = Upstreams::build(&settings.upstreams, None, &environment)
         .map_err(|error| RunError::Config(error.to_string()))?;
     let site = Site::new(settings.routes.clone(), upstreams, settings.proxy.clone(), &metrics);

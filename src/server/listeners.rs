@@ -107,14 +107,16 @@ impl Bound {
 /// # Errors
 /// [`RunError::Config`] for certificates that cannot be used.
 pub fn speech(settings: &ListenSettings, before: Option<&Bound>) -> Result<Speech, RunError> {
-    let kept = before.filter(|before| before.settings.tls == settings.tls && before.settings.http2 == settings.http2);
-    let tls = match (&settings.tls, kept.and_then(Bound::acceptor)) {
+    let acceptor = before.and_then(Bound::acceptor);
+    let tls = match (&settings.tls, acceptor) {
         (None, _) => None,
-        (Some(_), Some(acceptor)) => {
-            acceptor.reload().map_err(|error| RunError::Config(error.to_string()))?;
+        (Some(tls), Some(acceptor)) if acceptor.is_for(tls, settings.http2) => {
+            if let Some(error) = acceptor.reload().kept.first() {
+                return Err(RunError::Config(error.to_string()));
+            }
             Some(acceptor)
         }
-        (Some(tls), None) => {
+        (Some(tls), _) => {
             let acceptor = Acceptor::load(tls, settings.http2).map_err(|error| RunError::Config(error.to_string()))?;
             Some(Arc::new(acceptor))
         }

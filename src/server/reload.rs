@@ -12,7 +12,7 @@ use crate::listen::settings::ListenSettings;
 use crate::proxy::Site;
 use crate::telemetry::logging::Logging;
 use crate::telemetry::metrics::HttpMetrics;
-use crate::tls;
+use crate::tls::{self, Acceptor};
 use crate::upstream::{Environment, Upstreams};
 use arc_swap::ArcSwap;
 use std::convert::Infallible;
@@ -36,7 +36,7 @@ pub struct State {
     /// The program's own log.
     pub logging: Logging,
     /// Renews certificates while it lives.
-    pub certificates: Option<tls::Watcher>,
+    pub certificates: Option<tls::Watch>,
     /// Where the admin listener is, and its socket.
     pub admin: Option<(AdminListen, OwnedFd)>,
 }
@@ -115,17 +115,26 @@ impl State {
     }
 
     /// Watches the certificates of the listeners now in force, and shows when they end.
-    pub fn watch_certificates(&mut self, metrics: &HttpMetrics) {
+    pub fn watch_certificates(&mut self, metrics: &Arc<HttpMetrics>) {
         let acceptors = self.listeners.acceptors();
-        metrics.certificates(acceptors.iter().flat_map(|acceptor| acceptor.not_after()));
-        self.certificates =
-            (!acceptors.is_empty()).then(|| tls::watch(&tokio::runtime::Handle::current(), acceptors));
+        show_certificates(metrics, &acceptors);
+        let metrics = metrics.clone();
+        let watch = || {
+            let show = move |acceptors: &[Arc<Acceptor>]| show_certificates(&metrics, acceptors);
+            tls::watch(&tokio::runtime::Handle::current(), acceptors.clone(), show)
+        };
+        self.certificates = (!acceptors.is_empty()).then(watch);
     }
 
     /// No accept loop begins any more; those that run hold the last of its senders.
     pub fn close_accepting(&mut self) {
         self.accepting = mpsc::channel(1).0;
     }
+}
+
+fn show_certificates(metrics: &HttpMetrics, acceptors: &[Arc<Acceptor>]) {
+    let certificates = acceptors.iter().flat_map(|acceptor| acceptor.certificates());
+    metrics.certificates(certificates.map(|certificate| (certificate.name, certificate.not_after)));
 }
 
 /// What becomes of one listener.

@@ -71,9 +71,6 @@ impl Refusal {
         Self { status, reason, message }
     }
 
-    const fn bad(reason: &'static str, message: &'static str) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, reason, message)
-    }
 }
 
 /// Every refusal by name, so that the words of log and metric stand in one place.

@@ -277,7 +277,7 @@ mod tests {
         route.observe(MethodClass::from(&Method::TRACE), 0, millisecond);
         // The same name after a reload goes on counting.
         metrics
-            .route(&name)
+            .route(name)
             .observe(MethodClass::Get, 299, millisecond);
         let text = registry.encode();
         for line in [

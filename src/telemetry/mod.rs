@@ -53,3 +53,8 @@ pub enum TelemetryError {
     #[error("the program's log is already set up")]
     AlreadySetUp,
 }
+
+/// A moment as the logs write it, RFC 3339 in UTC, for the messages of other rooms.
+pub fn rfc3339(time: std::time::SystemTime) -> impl std::fmt::Display {
+    timestamp::Rfc3339(time)
+}

@@ -2,6 +2,12 @@
 
 use std::process::ExitCode;
 
+pub mod check;
+pub mod init;
+mod output;
+pub mod routes;
+pub mod show;
+
 /// Runs the program on the process's arguments.
 pub fn main() -> ExitCode {
     ExitCode::SUCCESS

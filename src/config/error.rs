@@ -36,11 +36,7 @@ impl fmt::Display for Finding {
         // Tabs stay tabs, so that the caret stands right whatever their width is.
         let indent = at.text.chars().take(at.column - 1);
         let indent: String = indent.map(|c| if c == '\t' { c } else { ' ' }).collect();
-        writeln!(
-            f,
-            "{}:{}:{}: {}",
-            at.file, at.line, at.column, self.message
-        )?;
+        writeln!(f, "{}:{}:{}: {}", at.file, at.line, at.column, self.message)?;
         writeln!(f, "    {}", at.text)?;
         write!(f, "    {indent}{}", "^".repeat(at.width))
     }
@@ -110,6 +106,12 @@ pub(super) fn nearest<'a>(
         .filter(|(distance, candidate)| *distance <= (candidate.len().max(word.len()) / 3).min(3))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// ` (did you mean "ttl"?)`, or nothing.
+pub(super) fn hint<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    let near = nearest(word, candidates);
+    near.map_or_else(String::new, |near| format!(" (did you mean \"{near}\"?)"))
 }
 
 /// `` `api`, `img` ``.

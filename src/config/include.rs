@@ -96,7 +96,9 @@ impl<'a> Loader<'a> {
     fn expected_patterns(&self, found: &Value) {
         self.report.error(
             found.place,
-            format!("include: expected an array of paths, such as [\"conf.d/*.toml\"], found {found}"),
+            format!(
+                "include: expected an array of paths, such as [\"conf.d/*.toml\"], found {found}"
+            ),
         );
     }
 
@@ -104,10 +106,8 @@ impl<'a> Loader<'a> {
         for path in matching(base, Path::new(pattern)) {
             let identity = identity(&path);
             if self.open.contains(&identity) {
-                self.report.error(
-                    place,
-                    format!("`{}` includes itself", shown(&path)),
-                );
+                self.report
+                    .error(place, format!("`{}` includes itself", shown(&path)));
                 continue;
             }
             if self.done.contains(&identity) {
@@ -116,10 +116,8 @@ impl<'a> Loader<'a> {
             let text = match read(&path) {
                 Ok(text) => text,
                 Err(why) => {
-                    self.report.error(
-                        place,
-                        format!("cannot read `{}`: {why}", shown(&path)),
-                    );
+                    self.report
+                        .error(place, format!("cannot read `{}`: {why}", shown(&path)));
                     continue;
                 }
             };

@@ -119,7 +119,7 @@ mod tests {
             ("${NESTED}", Some("${HOST}")),
         ] {
             assert_eq!(
-                interpolate(text, &variable).map(|text| text.unwrap_or_default()),
+                interpolate(text, &variable).map(Option::unwrap_or_default),
                 Ok(expected.unwrap_or_default().to_owned()),
                 "{text}"
             );

@@ -18,7 +18,6 @@ mod file;
 mod resolve;
 
 mod defaults;
-mod reach;
 
 mod effective;
 

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use super::error::{Report, listed, nearest};
-use super::file::scalars::{SchemeHttp, looks_like_url, server_url};
+use super::file::addresses::{SchemeHttp, looks_like_url, server_url};
 use super::file::{File, Route, Spotted, Target};
-use super::reach::shadowed;
 use super::settings::Settings;
 use super::source::{Place, Sources};
 use super::{Surroundings, defaults};
 use crate::admin::settings::{AdminListen, AdminSettings};
 use crate::listen::settings::ListenSettings;
 use crate::routing::settings::RouteSettings;
+use crate::routing::{Shadowed, unreachable_routes};
 use crate::upstream::settings::{UpstreamHttp, UpstreamSettings};
 
 /// Makes the settings of all sections. They are only good if nothing was reported as an error.
@@ -65,7 +65,9 @@ fn addresses(
     report: &Report,
 ) {
     let mut taken: BTreeMap<SocketAddr, Place> = BTreeMap::new();
-    let listen = listen.iter().map(|listen| (listen.value.addr, listen.place));
+    let listen = listen
+        .iter()
+        .map(|listen| (listen.value.addr, listen.place));
     let admin = match admin.value.listen {
         Some(AdminListen::Tcp(address)) => Some((address, admin.place)),
         _ => None,
@@ -200,7 +202,7 @@ fn names(routes: &[Route], sources: &Sources, report: &Report) -> Vec<String> {
 /// Every route can be reached.
 fn reach(routes: &[Route], sources: &Sources, report: &Report) {
     let settings: Vec<RouteSettings> = routes.iter().map(|r| r.settings.clone()).collect();
-    for (route, by) in shadowed(&settings) {
+    for Shadowed { route, by } in unreachable_routes(&settings) {
         if let (Some(route), Some(by)) = (routes.get(route), routes.get(by)) {
             report.error(
                 route.place,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::ConfigErrors;
-use super::file::scalars::{self, SchemeHttp, looks_like_url};
+use super::file::addresses::{self, SchemeHttp, looks_like_url};
 use super::settings::Settings;
 use super::{Surroundings, defaults};
 use crate::listen::settings::ListenSettings;
@@ -71,7 +71,7 @@ fn find_among(
 
 /// The settings of `forebay run --to URL [--listen ADDR]`: everything goes to one server.
 ///
-/// `to` may leave out the scheme (`http`) and the host (`127.0.0.1`): "app:5000", ":5000", "https://h", "unix:/x.sock".
+/// `to` may leave out the scheme (`http`) and the host (`127.0.0.1`): `app:5000`, `:5000`, `https://h`, `unix:/x.sock`.
 ///
 /// # Errors
 /// One for each argument that cannot be read.
@@ -85,7 +85,7 @@ pub fn from_url(to: &str, listen: Option<&str>) -> Result<Settings, ConfigErrors
         format!("http://{to}")
     };
     let mut errors = Vec::new();
-    match scalars::server_url(&url) {
+    match addresses::server_url(&url) {
         Ok((server, scheme)) => {
             let mut upstream = UpstreamSettings::new(url, vec![server]);
             if scheme == SchemeHttp::Http2 {
@@ -113,7 +113,7 @@ pub fn from_url(to: &str, listen: Option<&str>) -> Result<Settings, ConfigErrors
 /// # Errors
 /// When the address cannot be read; the settings are unchanged then.
 pub fn override_listen(settings: &mut Settings, listen: &str) -> Result<(), ConfigErrors> {
-    let address = scalars::address(listen)
+    let address = addresses::address(listen)
         .map_err(|fault| ConfigErrors::placeless(format!("--listen: {fault}")))?;
     settings.listen = vec![ListenSettings::new(address)];
     Ok(())

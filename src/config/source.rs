@@ -71,14 +71,14 @@ impl Sources {
     /// The line and column of a place. A place that spans lines is cut at the end of its first.
     pub(super) fn locate(&self, place: Place) -> Location {
         let text = self.text(place.source);
-        let start = text.floor_char_boundary(place.start.min(text.len()));
-        let before = text.get(..start).unwrap_or_default();
+        let start = char_start(text, place.start);
+        let (before, after) = text.split_at(start);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = text.get(line_start..).unwrap_or_default();
-        let line = line.split('\n').next().unwrap_or_default();
-        let line = line.strip_suffix('\r').unwrap_or(line);
-        let meant = text.get(start..text.floor_char_boundary(place.end.max(start).min(text.len())));
-        let meant = meant.unwrap_or_default().lines().next().unwrap_or_default();
+        let line = text.get(line_start..).and_then(|rest| rest.lines().next());
+        let end = char_start(text, place.end).max(start);
+        let meant = after
+            .get(..end - start)
+            .and_then(|rest| rest.lines().next());
         Location {
             file: self
                 .0
@@ -86,10 +86,19 @@ impl Sources {
                 .map_or_else(String::new, |source| source.name.clone()),
             line: before.bytes().filter(|&byte| byte == b'\n').count() + 1,
             column: before.get(line_start..).map_or(0, |s| s.chars().count()) + 1,
-            text: line.to_owned(),
-            width: meant.chars().count().max(1),
+            text: line.unwrap_or_default().to_owned(),
+            width: meant.unwrap_or_default().chars().count().max(1),
         }
     }
+}
+
+/// The start of the character that the byte at `index` is part of; the end of the text if there is none.
+fn char_start(text: &str, index: usize) -> usize {
+    let starts = (0..=index.min(text.len())).rev();
+    starts
+        .into_iter()
+        .find(|&at| text.is_char_boundary(at))
+        .unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -79,7 +79,11 @@ impl fmt::Display for Value {
 /// A text as a message quotes it: one line, not endless.
 pub(super) fn shortened(text: &str) -> String {
     const MAX: usize = 80;
-    let mut short: String = text.chars().take(MAX).flat_map(char::escape_debug).collect();
+    let mut short: String = text
+        .chars()
+        .take(MAX)
+        .flat_map(char::escape_debug)
+        .collect();
     if text.chars().nth(MAX).is_some() {
         short.push('…');
     }

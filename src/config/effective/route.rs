@@ -46,8 +46,8 @@ fn conditions(out: &mut Writer, route: &RouteSettings) {
         }),
     );
     let methods = matches.methods.iter();
-    let methods = (!matches.methods.is_empty())
-        .then(|| list(methods.map(|method| quoted(method.as_str()))));
+    let methods =
+        (!matches.methods.is_empty()).then(|| list(methods.map(|method| quoted(method.as_str()))));
     out.set_or_none("method", methods);
     let wanted = |value: &Option<String>| value.as_deref().map_or("true".to_owned(), quoted);
     let headers = matches.headers.iter();
@@ -78,10 +78,7 @@ fn action(out: &mut Writer, action: &Action) {
         },
         Action::Redirect { to, status } => out.set(
             "redirect",
-            inline([
-                ("to", quoted(to)),
-                ("status", status.as_u16().to_string()),
-            ]),
+            inline([("to", quoted(to)), ("status", status.as_u16().to_string())]),
         ),
         Action::Respond {
             status,

@@ -1,8 +1,9 @@
 //! `[admin]`: where the control plane listens, and what its callers must show.
 
-use super::reader::{At, Key, Section, Spotted, key};
-use super::scalars;
-use crate::admin::settings::{AdminListen, AdminSettings};
+use super::reader::{Key, Section, Spotted, key};
+use super::value::At;
+use super::{addresses, scalars};
+use crate::admin::settings::AdminSettings;
 use crate::config::source::Place;
 
 pub(super) static KEYS: &[Key] = &[key("listen"), key("token")];
@@ -13,7 +14,9 @@ pub(super) fn read(section: Option<Section<'_>>, start: Place) -> Spotted<AdminS
     let mut place = start;
     if let Some(section) = section {
         place = section.at("listen").map_or(section.place, At::place);
-        value.listen = section.or("listen", value.listen, listen);
+        value.listen = section.or("listen", value.listen, |at| {
+            at.parse(addresses::admin_listen)
+        });
         value.token = section.get("token", |at| {
             at.parse(scalars::header_value)?;
             match at.text()? {
@@ -23,16 +26,4 @@ pub(super) fn read(section: Option<Section<'_>>, start: Place) -> Spotted<AdminS
         });
     }
     Spotted { value, place }
-}
-
-fn listen(at: At<'_>) -> Option<Option<AdminListen>> {
-    at.parse(|text| {
-        if text == "off" {
-            return Ok(None);
-        }
-        match scalars::unix_path(text) {
-            Some(path) => path.map(|path| Some(AdminListen::Unix(path))),
-            None => scalars::address(text).map(|address| Some(AdminListen::Tcp(address))),
-        }
-    })
 }

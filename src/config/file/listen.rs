@@ -1,7 +1,8 @@
 //! `[[listen]]`: where connections are accepted, and with which certificates.
 
-use super::reader::{At, Key, Section, Spotted, Title, key, table};
-use super::scalars;
+use super::addresses;
+use super::reader::{Key, Section, Spotted, Title, key, table};
+use super::value::At;
 use crate::listen::settings::ListenSettings;
 use crate::tls::settings::{CertificateSettings, TlsSettings};
 
@@ -17,7 +18,7 @@ static TLS_KEYS: &[Key] = &[key("cert"), key("key")];
 pub(super) fn read(at: At<'_>) -> Option<Spotted<ListenSettings>> {
     let section = at.titled(Title::Section("[[listen]]"), KEYS)?;
     let addr = section.required("addr", |at| {
-        let value = at.parse(scalars::address)?;
+        let value = at.parse(addresses::address)?;
         let place = at.place();
         Some(Spotted { value, place })
     });

@@ -1,8 +1,8 @@
 //! `[log]`: the access log and the program's own.
 
-use super::reader::{At, Key, Section, key};
+use super::reader::{Key, Section, key};
 use super::scalars;
-use crate::telemetry::settings::{AccessLogFormat, AccessLogTarget, LogSettings};
+use crate::telemetry::settings::{AccessLogFormat, LogSettings};
 
 pub(super) static KEYS: &[Key] = &[key("access"), key("format"), key("level")];
 
@@ -12,7 +12,7 @@ pub(super) fn read(section: Option<Section<'_>>) -> LogSettings {
         return default;
     };
     LogSettings {
-        access: section.or("access", default.access, access),
+        access: section.or("access", default.access, |at| at.parse(scalars::access_log)),
         format: section.or("format", default.format, |at| {
             at.word(&[
                 ("json", AccessLogFormat::Json),
@@ -21,16 +21,4 @@ pub(super) fn read(section: Option<Section<'_>>) -> LogSettings {
         }),
         level: section.or("level", default.level, |at| at.parse(scalars::log_level)),
     }
-}
-
-fn access(at: At<'_>) -> Option<AccessLogTarget> {
-    // A path must show a slash, so that a slip such as "stdoud" does not become a file.
-    if at.text()?.contains('/') {
-        return at.path().map(AccessLogTarget::File);
-    }
-    at.word(&[
-        ("stdout", AccessLogTarget::Stdout),
-        ("off", AccessLogTarget::Off),
-        ("./FILE", AccessLogTarget::Off),
-    ])
 }

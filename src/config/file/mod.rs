@@ -4,11 +4,15 @@
 //! `proxy.toml`. What concerns several sections is left to `resolve`.
 
 mod reader;
+mod value;
+
+pub(super) mod addresses;
 pub(super) mod scalars;
 
 mod server;
 
 mod listen;
+
 mod limits;
 
 mod admin;
@@ -37,7 +41,8 @@ use crate::listen::settings::{LimitSettings, ListenSettings};
 use crate::telemetry::settings::LogSettings;
 use crate::units::ByteSize;
 use crate::upstream::settings::UpstreamSettings;
-use reader::{At, Section, Title, key, table};
+use reader::{Section, Title, key, table};
+use value::At;
 
 /// Every key of `proxy.toml`.
 pub(super) static KEYS: &[Key] = &[
@@ -81,7 +86,9 @@ pub(super) fn read(root: &Table, around: &Surroundings<'_>, report: &Report) -> 
     let cache = section("cache", "[cache]", cache::KEYS);
     File {
         server: server::read(section("server", "[server]", server::KEYS), around),
-        listen: top.get("listen", |at| at.list(listen::read)).unwrap_or_default(),
+        listen: top
+            .get("listen", |at| at.list(listen::read))
+            .unwrap_or_default(),
         limits: limits::read(section("limits", "[limits]", limits::KEYS)),
         admin: admin::read(section("admin", "[admin]", admin::KEYS), start),
         log: log::read(section("log", "[log]", log::KEYS)),

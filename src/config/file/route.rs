@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use http::{HeaderName, StatusCode};
 
-use super::reader::{At, Key, Section, Spotted, Title, key, table};
+use super::reader::{Key, Section, Spotted, Title, key, table};
 use super::route_action::{self, FILES_KEYS, REDIRECT_KEYS, RESPOND_KEYS, TARGET_KEYS, Target};
-use super::{DAY, scalars};
+use super::value::At;
+use super::{DAY, addresses, scalars};
 use crate::config::source::Place;
 use crate::config::tree::Kind;
 use crate::routing::settings::{
-    Action, CacheSettings, HeaderEdits, HostMatch, MatchSettings, PathMatch, Rewrite,
-    RouteSettings,
+    Action, CacheSettings, HeaderEdits, HostMatch, MatchSettings, PathMatch, Rewrite, RouteSettings,
 };
 use crate::units::ByteSize;
 
@@ -38,6 +38,9 @@ pub(super) static KEYS: &[Key] = &[
     table("cache", CACHE_KEYS),
 ];
 
+/// Where a default name is cut, so that with its number it is still a label.
+const PATTERN_MAX: usize = 200;
+
 static EDIT_KEYS: &[Key] = &[key("set"), key("remove")];
 
 static CACHE_KEYS: &[Key] = &[
@@ -59,7 +62,7 @@ pub(crate) struct Route {
     pub(crate) settings: RouteSettings,
     /// The upstreams of [`Action::Forward`], in its order.
     pub(crate) targets: Vec<Target>,
-    /// Where it speaks of the cache.
+    /// Where it says more of the cache than yes or no.
     pub(crate) cache_place: Option<Place>,
 }
 
@@ -73,14 +76,16 @@ pub(super) fn read(at: At<'_>) -> Option<Route> {
     let matches = matches(&section);
     let rewrite = rewrite(&section, &matches.path);
     let action = route_action::read(&section);
+    let (action, targets) = action.unzip();
     let settings = RouteSettings {
         name: String::new(),
         matches,
-        action: Action::Forward(Vec::new()),
+        // Without an action there is an error, and these settings are never used.
+        action: action.unwrap_or(Action::Forward(Vec::new())),
         rewrite,
         request_headers: section.or("request_headers", HeaderEdits::default(), header_edits),
         response_headers: section.or("response_headers", HeaderEdits::default(), header_edits),
-        error_pages: section.or("error_pages", BTreeMap::new(), error_pages),
+        error_pages: section.or("error_pages", BTreeMap::new(), |at| Some(error_pages(at))),
         body_limit: section.get("body_limit", |at| {
             at.size(ByteSize::new(0)..=ByteSize::new(1 << 60))
         }),
@@ -88,41 +93,43 @@ pub(super) fn read(at: At<'_>) -> Option<Route> {
         cache: section.or("cache", CacheSettings::default(), cache),
     };
     let written = |key, default| section.get(key, At::text).unwrap_or(default);
-    let pattern = format!("{}{}", written("host", ""), written("path", "/"));
-    let (action, targets) = action?;
-    judge(&section, &action);
+    let pattern = [written("host", ""), written("path", "/")].concat();
+    judge(&section, &settings);
     Some(Route {
         place: section.place,
         name,
-        pattern,
-        settings: RouteSettings { action, ..settings },
-        targets,
-        cache_place: section.at("cache").map(At::place),
+        pattern: pattern.chars().take(PATTERN_MAX).collect(),
+        settings,
+        targets: targets.unwrap_or_default(),
+        cache_place: section
+            .at("cache")
+            .filter(|at| matches!(at.kind(), Kind::Table(_)))
+            .map(At::place),
     })
 }
 
 /// What is lawful but without effect.
-fn judge(section: &Section<'_>, action: &Action) {
-    let (idle, why): (&[&'static str], _) = match action {
-        Action::Forward(_) => (&[], ""),
-        Action::Files { .. } => (&["hold_on", "request_headers"], "where files are served"),
-        Action::Redirect { .. } => (
-            &["hold_on", "request_headers", "strip_prefix", "replace_prefix"],
-            "on a redirect",
-        ),
-        Action::Respond { .. } => (
-            &["hold_on", "request_headers", "strip_prefix", "replace_prefix"],
-            "on a fixed response",
-        ),
+fn judge(section: &Section<'_>, route: &RouteSettings) {
+    let (why, keeps_path) = match route.action {
+        Action::Forward(_) => return,
+        Action::Files { .. } => ("where files are served", true),
+        Action::Redirect { .. } => ("on a redirect", false),
+        Action::Respond { .. } => ("on a fixed response", false),
     };
-    for key in idle {
-        section.idle(key, why);
+    let edits = route.request_headers != HeaderEdits::default();
+    section.idle_if(edits, "request_headers", why);
+    section.idle_if(!route.hold_on.is_empty(), "hold_on", why);
+    if !keeps_path {
+        let strips = matches!(route.rewrite, Rewrite::StripPrefix(_));
+        let replaces = matches!(route.rewrite, Rewrite::ReplacePrefix { .. });
+        section.idle_if(strips, "strip_prefix", why);
+        section.idle_if(replaces, "replace_prefix", why);
     }
 }
 
 fn matches(section: &Section<'_>) -> MatchSettings {
     MatchSettings {
-        host: section.or("host", HostMatch::Any, |at| at.parse(scalars::host_match)),
+        host: section.or("host", HostMatch::Any, |at| at.parse(addresses::host_match)),
         path: section.or("path", PathMatch::Prefix("/".to_owned()), |at| {
             at.parse(scalars::path_match)
         }),
@@ -137,15 +144,19 @@ fn matches(section: &Section<'_>) -> MatchSettings {
             Some(methods)
         }),
         headers: section.or("header", Vec::new(), |at| {
-            named(at, |key| scalars::header_name(key).ok(), condition)
+            Some(named(at, |key| scalars::header_name(key).ok(), condition))
         }),
         query: section.or("query", Vec::new(), |at| {
-            named(at, |key| Some(key.to_owned()), condition)
+            Some(named(at, |key| Some(key.to_owned()), condition))
         }),
     }
 }
 
 /// The value that a field or parameter must have; `true` for any.
+#[expect(
+    clippy::option_option,
+    reason = "the outer one is whether it could be read, the inner one is the setting"
+)]
 fn condition(at: At<'_>) -> Option<Option<String>> {
     match at.kind() {
         Kind::Boolean(true) => Some(None),
@@ -159,7 +170,7 @@ fn named<'a, N: PartialEq, T>(
     at: At<'a>,
     name: impl Fn(&str) -> Option<N>,
     value: impl Fn(At<'a>) -> Option<T>,
-) -> Option<Vec<(N, T)>> {
+) -> Vec<(N, T)> {
     let mut all: Vec<(N, T)> = Vec::new();
     for entry in at.entries() {
         let Some(name) = name(entry.key) else {
@@ -177,7 +188,7 @@ fn named<'a, N: PartialEq, T>(
             all.push((name, value));
         }
     }
-    Some(all)
+    all
 }
 
 fn rewrite(section: &Section<'_>, path: &PathMatch) -> Rewrite {
@@ -216,7 +227,7 @@ fn header_edits(at: At<'_>) -> Option<HeaderEdits> {
             }
         }
         let name = |key: &str| HeaderName::from_bytes(key.as_bytes()).ok();
-        named(at, name, |at| at.parse(scalars::header_value))
+        Some(named(at, name, |at| at.parse(scalars::header_value)))
     });
     let remove = section.get("remove", |at| {
         at.one_or_more(|at| at.parse(scalars::editable_header))
@@ -227,7 +238,7 @@ fn header_edits(at: At<'_>) -> Option<HeaderEdits> {
     })
 }
 
-fn error_pages(at: At<'_>) -> Option<BTreeMap<u16, PathBuf>> {
+fn error_pages(at: At<'_>) -> BTreeMap<u16, PathBuf> {
     let pages = at.entries().into_iter().filter_map(|page| {
         let status: Option<u16> = page.key.parse().ok();
         match status.filter(|status| (400..=599).contains(status)) {
@@ -238,7 +249,7 @@ fn error_pages(at: At<'_>) -> Option<BTreeMap<u16, PathBuf>> {
             )),
         }
     });
-    Some(pages.collect())
+    pages.collect()
 }
 
 fn hold_on(at: At<'_>) -> Option<Vec<StatusCode>> {

@@ -2,8 +2,10 @@
 
 use http::{HeaderValue, StatusCode};
 
-use super::reader::{At, Key, Section, key};
-use super::scalars::{self, SchemeHttp};
+use super::addresses::{self, SchemeHttp};
+use super::reader::{Key, Section, key};
+use super::scalars;
+use super::value::At;
 use crate::config::source::Place;
 use crate::config::tree::Kind;
 use crate::routing::settings::{Action, WeightedUpstream};
@@ -83,8 +85,8 @@ fn target(at: At<'_>) -> Option<(Target, WeightedUpstream)> {
 
 fn upstream(at: At<'_>) -> Option<Target> {
     let name = at.text()?;
-    let server = if scalars::looks_like_url(name) {
-        Some(at.parse(scalars::server_url)?)
+    let server = if addresses::looks_like_url(name) {
+        Some(at.parse(addresses::server_url)?)
     } else {
         None
     };
@@ -166,8 +168,5 @@ fn files(at: At<'_>) -> Option<Action> {
 
 /// Whether a path stays below the directory it is relative to.
 fn is_below(path: &str) -> bool {
-    !path.contains('\0')
-        && path
-            .split('/')
-            .all(|part| !matches!(part, "" | "." | ".."))
+    !path.contains('\0') && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }

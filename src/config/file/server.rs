@@ -2,8 +2,9 @@
 
 use ipnet::IpNet;
 
-use super::reader::{At, Key, Section, key};
-use super::{DAY, scalars};
+use super::reader::{Key, Section, key};
+use super::value::At;
+use super::{DAY, addresses, scalars};
 use crate::config::{Surroundings, defaults, settings};
 use crate::proxy::settings::ProxySettings;
 use std::time::Duration;
@@ -49,7 +50,7 @@ pub(super) fn read(section: Option<Section<'_>>, around: &Surroundings<'_>) -> S
 
 fn trusted_proxies(at: At<'_>) -> Option<Vec<IpNet>> {
     let networks = at.list_or_empty(|at| {
-        let networks = at.parse(scalars::networks)?;
+        let networks = at.parse(addresses::networks)?;
         if networks.iter().any(|network| network.prefix_len() == 0) {
             at.note("every client can claim any address; list the proxies in front instead");
         }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use super::reader::{At, Key, Section, Spotted, Title, key, table};
-use super::scalars::{self, SchemeHttp};
+use super::addresses::{self, SchemeHttp};
+use super::reader::{Key, Section, Spotted, Title, key, table};
+use super::scalars;
+use super::value::At;
 use super::{DAY, MILLISECOND};
 use crate::config::tree::Kind;
 use crate::units::ByteSize;
@@ -91,13 +93,12 @@ fn read(at: At<'_>) -> Option<Spotted<UpstreamSettings>> {
 
     let wait = |key, default| section.or(key, default, |at| at.duration(Duration::ZERO..=DAY));
     let waiting = |key, default| section.or(key, default, |at| at.whole(0..=WAITING_MAX));
-    let buffer = |key, default| {
-        section.or(key, default, |at| at.size(ByteSize::new(0)..=BUFFER_MAX))
-    };
+    let buffer =
+        |key, default| section.or(key, default, |at| at.size(ByteSize::new(0)..=BUFFER_MAX));
     let value = UpstreamSettings {
         balance: section.or("balance", default.balance, |at| at.parse(scalars::balance)),
         http: http.unwrap_or(default.http),
-        host: section.or("host", default.host, |at| at.parse(scalars::host_policy)),
+        host: section.or("host", default.host, |at| at.parse(addresses::host_policy)),
         tls: section.or("tls", default.tls, tls),
         hold: wait("hold", default.hold),
         hold_max: waiting("hold_max", default.hold_max),
@@ -129,26 +130,34 @@ fn read(at: At<'_>) -> Option<Spotted<UpstreamSettings>> {
 
 /// What is lawful but without effect.
 fn judge(section: &Section<'_>, upstream: &UpstreamSettings) {
+    let default = UpstreamSettings::new("", Vec::new());
     if upstream.max_in_flight.is_none() {
-        section.idle("queue_max", "without `max_in_flight`");
-        section.idle("queue_timeout", "without `max_in_flight`");
+        let why = "without `max_in_flight`";
+        section.idle_if(upstream.queue_max != default.queue_max, "queue_max", why);
+        section.idle_if(
+            upstream.queue_timeout != default.queue_timeout,
+            "queue_timeout",
+            why,
+        );
     }
     if !upstream.servers.iter().any(|server| server.tls) {
-        section.idle("tls", "because no server is https");
+        let why = "because no server is https";
+        section.idle_if(upstream.tls != default.tls, "tls", why);
     }
     if upstream.hold.is_zero() {
-        section.idle("hold_max", "because `hold` is off");
+        let why = "because `hold` is off";
+        section.idle_if(upstream.hold_max != default.hold_max, "hold_max", why);
     }
 }
 
 fn server(at: At<'_>) -> Option<(Spotted<ServerSettings>, SchemeHttp)> {
     let place = at.place();
     let Kind::Table(_) = at.kind() else {
-        let (value, http) = at.parse(scalars::server_url)?;
+        let (value, http) = at.parse(addresses::server_url)?;
         return Some((Spotted { value, place }, http));
     };
     let section = at.section(SERVER_KEYS)?;
-    let url = section.required("url", |at| at.parse(scalars::server_url));
+    let url = section.required("url", |at| at.parse(addresses::server_url));
     let weight = section.or("weight", 1, |at| at.whole(1..=1_000));
     let backup = section.or("backup", false, At::boolean);
     let (server, http) = url?;
@@ -196,7 +205,7 @@ fn http(
 fn tls(at: At<'_>) -> Option<UpstreamTls> {
     let section = at.section(TLS_KEYS)?;
     let tls = UpstreamTls {
-        sni: section.get("sni", |at| at.parse(scalars::server_name)),
+        sni: section.get("sni", |at| at.parse(addresses::server_name)),
         ca: section.get("ca", At::path),
         cert: section.get("cert", At::path),
         key: section.get("key", At::path),
@@ -204,14 +213,13 @@ fn tls(at: At<'_>) -> Option<UpstreamTls> {
     };
     for (one, other) in [("cert", "key"), ("key", "cert")] {
         if let (Some(one), None) = (section.at(one), section.at(other)) {
-            one.bad_key::<()>(format_args!(
-                "\"{}\" needs \"{other}\" beside it",
-                one.key
-            ));
+            one.bad_key::<()>(format_args!("\"{}\" needs \"{other}\" beside it", one.key));
         }
     }
     if let Some(insecure) = section.at("insecure").filter(|_| tls.insecure) {
-        insecure.note("any certificate is accepted, so anyone on the way can read and change everything");
+        insecure.note(
+            "any certificate is accepted, so anyone on the way can read and change everything",
+        );
     }
     Some(tls)
 }
@@ -252,11 +260,16 @@ fn health(at: At<'_>) -> Option<HealthSettings> {
         unhealthy: 2,
     };
     if let Kind::Text { .. } = at.kind() {
-        return at.word(&[("tcp", default)]);
+        return match at.text()? {
+            "tcp" => Some(default),
+            _ => at.fail("expected \"tcp\", or a table such as { path = \"/healthz\" }"),
+        };
     }
     let section = at.section(HEALTH_KEYS)?;
     let pause = |key, default| {
-        section.or(key, default, |at| at.duration(Duration::from_millis(10)..=DAY))
+        section.or(key, default, |at| {
+            at.duration(Duration::from_millis(10)..=DAY)
+        })
     };
     let count = |key, default| section.or(key, default, |at| at.whole(1..=1_000));
     Some(HealthSettings {
@@ -271,7 +284,7 @@ fn health(at: At<'_>) -> Option<HealthSettings> {
 
 fn probe(section: &Section<'_>) -> Option<Probe> {
     let path = section.get("path", |at| at.parse(scalars::target));
-    let host = section.get("host", |at| at.parse(scalars::host));
+    let host = section.get("host", |at| at.parse(addresses::host));
     let status = section.get("status", |at| at.one_or_more(|at| at.whole(100..=599)));
     let tcp = section.or("tcp", false, At::boolean);
     match (section.at("path"), section.at("tcp")) {
@@ -282,8 +295,8 @@ fn probe(section: &Section<'_>) -> Option<Probe> {
             status: status.unwrap_or_default(),
         }),
         (None, Some(_)) if tcp => {
-            section.idle("host", "on a TCP check");
-            section.idle("status", "on a TCP check");
+            section.idle_if(host.is_some(), "host", "on a TCP check");
+            section.idle_if(status.is_some(), "status", "on a TCP check");
             Some(Probe::Tcp)
         }
         (None, _) => {

@@ -37,12 +37,18 @@ fn files_are_merged_in_the_order_of_their_names() -> std::io::Result<()> {
             "proxy.toml",
             "include = ['conf.d/*.toml', 'conf.d/10-a.toml']\n[server]\nname = 'x'\n[[route]]\npath = '/0'\nto = 'a'",
         ),
-        ("conf.d/20-b.toml", "[[route]]\npath = '/2'\nto = 'a'\n[server]\nthreads = 7"),
+        (
+            "conf.d/20-b.toml",
+            "[[route]]\npath = '/2'\nto = 'a'\n[server]\nthreads = 7",
+        ),
         (
             "conf.d/10-a.toml",
             "include = ['more/up?.toml']\n[[route]]\npath = '/1'\nto = 'a'",
         ),
-        ("conf.d/more/up1.toml", "[upstream.a]\nservers = ['http://a']"),
+        (
+            "conf.d/more/up1.toml",
+            "[upstream.a]\nservers = ['http://a']",
+        ),
         ("conf.d/.hidden.toml", "what"),
         ("conf.d/notes.txt", "what"),
     ])?;
@@ -107,11 +113,12 @@ fn a_file_that_cannot_be_read_says_why() -> std::io::Result<()> {
     fs::write(files.path("latin1.toml"), b"a = 1\nb = '\xe9'")?;
     assert_eq!(
         files.errors(),
-        "cannot read `proxy.toml`: it is a directory".replace(
-            "proxy.toml",
-            &files.path("proxy.toml").display().to_string()
-        )
-        .replace(&format!("{}/", files.0.path().display()), "")
+        "cannot read `proxy.toml`: it is a directory"
+            .replace(
+                "proxy.toml",
+                &files.path("proxy.toml").display().to_string()
+            )
+            .replace(&format!("{}/", files.0.path().display()), "")
     );
     let why = |name| {
         let errors: Option<ConfigErrors> = load(&files.path(name)).err();

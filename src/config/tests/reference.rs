@@ -83,9 +83,8 @@ fn every_value_is_read_and_errors_point_at_it() {
         broken.replace_range(start..end, "1979-05-27");
         let line = text[..start].matches('\n').count() + 1;
         let column = start - text[..start].rfind('\n').map_or(0, |newline| newline + 1) + 1;
-        let errors = match load(&broken, "proxy.toml") {
-            Ok(_) => panic!("`{}` on line {line} is not read", &text[start..end]),
-            Err(errors) => errors,
+        let Err(errors) = load(&broken, "proxy.toml") else {
+            panic!("`{}` on line {line} is not read", &text[start..end]);
         };
         assert!(
             errors.0.iter().any(|error| {

@@ -33,8 +33,6 @@ fn a_variable_cannot_add_keys() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
-
     #[test]
     fn arbitrary_text(text in any::<String>()) {
         judge(&text);

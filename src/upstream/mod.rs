@@ -488,15 +488,21 @@ impl Upstream {
         let now = clock::now();
         let standing = address.standing(now);
         let up = standing == address::Standing::Available;
+        let members = self.pool.members();
+        if !members
+            .iter()
+            .any(|member| std::ptr::eq(Arc::as_ptr(member), address))
+        {
+            // A request that is still with it found out; its number is gone, and nobody cares.
+            return;
+        }
         self.metrics.up(address, Some(up));
-        let left = self.pool.members().len();
         let complaint = if up {
             String::new()
         } else {
             format!(" ({})", address.complaint())
         };
         tracing::info!(
-            addresses = left,
             "upstream `{}`: {} ({}) is {}{complaint}",
             self.name(),
             address.server.name,

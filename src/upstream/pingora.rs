@@ -170,7 +170,7 @@ pub(super) fn system_authorities() -> Result<Vec<CertificateDer<'static>>, Strin
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
-    use std::path::Path;
+    use std::path::PathBuf;
 
     use pingora::connectors::TransportConnector;
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -280,7 +280,10 @@ mod tests {
         ] {
             let (upstream, target) = rig(socket, |_| {});
             let peer = peer(&target, &upstream).expect("a peer");
-            let error = connector.new_stream(&*peer).await.err().expect("nobody");
+            let error = connector
+                .new_stream(&*peer)
+                .await
+                .expect_err("nobody is there");
             let (failure, complaint) = connect_failure(&error);
             assert_eq!(failure, ConnectFailure::NotThere);
             assert_eq!(complaint, expected);
@@ -345,8 +348,8 @@ mod tests {
             stream.shutdown().await.ok()
         }
 
-        fn file(&self, name: &str) -> Option<std::path::PathBuf> {
-            Some(Path::new(self.files.path()).join(name))
+        fn file(&self, name: &str) -> PathBuf {
+            self.files.path().join(name)
         }
 
         /// Whether a connection of Pingora's with this TLS gets the byte.
@@ -371,9 +374,9 @@ mod tests {
     async fn a_private_authority_and_a_client_certificate_are_honoured() {
         let private = Private::new().await;
         let full = UpstreamTls {
-            ca: private.file("ca.pem"),
-            cert: private.file("cert.pem"),
-            key: private.file("key.pem"),
+            ca: Some(private.file("ca.pem")),
+            cert: Some(private.file("cert.pem")),
+            key: Some(private.file("key.pem")),
             ..UpstreamTls::default()
         };
         assert_eq!(private.greets(full.clone()).await, Ok(true));
@@ -406,9 +409,9 @@ mod tests {
     async fn insecure_accepts_any_certificate() {
         let private = Private::new().await;
         let tls = UpstreamTls {
-            cert: private.file("cert.pem"),
-            key: private.file("key.pem"),
-            ca: private.file("ca.pem"),
+            cert: Some(private.file("cert.pem")),
+            key: Some(private.file("key.pem")),
+            ca: Some(private.file("ca.pem")),
             sni: Some("other".to_owned()),
             insecure: true,
         };

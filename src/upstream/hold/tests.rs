@@ -6,6 +6,7 @@ use std::pin::Pin;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use super::line::Ramp;
 use super::*;
 use crate::upstream::metrics::UpstreamMetrics;
 
@@ -143,7 +144,9 @@ async fn nobody_overtakes_those_in_line() {
     assert!(hold.pass().is_none(), "there is a line");
     let ticket = hold.ticket(None).expect("a ticket");
     line.push(Request::waiting(&hold, ticket, None, None));
-    out.into_iter().for_each(|(_, pass)| pass.answered());
+    for (_, pass) in out {
+        pass.answered();
+    }
     let out = let_go(&mut line);
     assert_eq!(numbers(&out), [2, 3, 4], "in order");
     let pass = hold.pass();

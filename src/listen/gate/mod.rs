@@ -68,9 +68,12 @@ pub struct Refusal {
 
 impl Refusal {
     const fn new(status: StatusCode, reason: &'static str, message: &'static str) -> Self {
-        Self { status, reason, message }
+        Self {
+            status,
+            reason,
+            message,
+        }
     }
-
 }
 
 /// Every refusal by name, so that the words of log and metric stand in one place.

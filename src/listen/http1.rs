@@ -45,7 +45,7 @@ pub async fn serve<H: Handler>(
             return;
         };
         let request = match next_request(connection, &shared).await {
-            Next::Request(request) => request,
+            Next::Request(request) => *request,
             Next::Over => return,
             Next::Refused(refusal) => {
                 connection.refuse(refusal);
@@ -105,7 +105,7 @@ pub async fn serve<H: Handler>(
 
 /// What came of waiting for a request.
 enum Next {
-    Request(Request),
+    Request(Box<Request>),
     Refused(Refusal),
     /// The client left, was idle for too long, or a drain began.
     Over,
@@ -155,7 +155,7 @@ async fn next_request(connection: &mut Http1, shared: &Shared) -> Next {
     };
     let head = connection.inbox.split_to(end);
     match head::read(&head[start..], &limits) {
-        Ok(request) => Next::Request(request),
+        Ok(request) => Next::Request(Box::new(request)),
         Err(refusal) => Next::Refused(refusal),
     }
 }

@@ -28,6 +28,7 @@ pub fn judge_answer(session: &Session, response: &ResponseHeader, walk: &mut Wal
     if route.hold_on.contains(&status)
         && question(session).idempotent
         && question(session).replayable
+        && forwarding.claim.hold_again(status).is_ok()
     {
         return Err(Error::explain(STARTING, format!("answered {status}")));
     }
@@ -78,8 +79,7 @@ pub fn try_failed(
         .response_written()
         .is_some_and(|response| !response.status.is_informational());
     if *error.etype() == STARTING {
-        let status = forwarding.status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-        error.set_retry(forwarding.claim.hold_again(status).is_ok());
+        error.set_retry(true);
         return error;
     }
     let kind = match error.etype() {

@@ -71,7 +71,7 @@ impl Served {
         self.shared.metrics.reloaded(result.is_ok());
         match &result {
             Ok(report) if report.changes.is_empty() => {
-                tracing::info!("reloaded; nothing has changed")
+                tracing::info!("reloaded; nothing has changed");
             }
             Ok(report) => tracing::info!("reloaded: {}", report.changes.join("; ")),
             Err(errors) => tracing::error!("the configuration stays as it was:\n{errors}"),
@@ -182,7 +182,7 @@ fn route_readiness(site: &Site, route: &RouteSettings) -> RouteReadiness {
             Some(view) => {
                 reason = view
                     .reason
-                    .map(|why| format!("upstream `{}`: {why}", share.upstream))
+                    .map(|why| format!("upstream `{}`: {why}", share.upstream));
             }
             None => {}
         }

@@ -250,7 +250,7 @@ impl Http1 {
                 self.response = ResponseFraming::Complete;
             }
             ResponseFraming::UntilClose | ResponseFraming::Length(0) => {
-                self.response = ResponseFraming::Complete
+                self.response = ResponseFraming::Complete;
             }
             ResponseFraming::Tunnel => self.body = BodyReader::Done,
             ResponseFraming::Length(_) | ResponseFraming::Unsent | ResponseFraming::Complete => {}

@@ -144,7 +144,7 @@ impl Http2 {
         *head.status_mut() = response.status;
         let nominates = response.headers.contains_key(CONNECTION);
         for (name, value) in &response.headers {
-            if !is_hop_by_hop(name) && !(nominates && is_nominated(&response.headers, name)) {
+            if !(is_hop_by_hop(name) || nominates && is_nominated(&response.headers, name)) {
                 head.headers_mut().append(name.clone(), value.clone());
             }
         }

@@ -10,6 +10,7 @@
 pub mod body;
 pub mod head;
 pub mod http2;
+mod message;
 pub mod scan;
 
 use http::{Method, StatusCode, Version};

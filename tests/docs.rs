@@ -28,7 +28,7 @@ fn pages() -> Vec<Page> {
         let name = entry.expect("it can be listed").file_name();
         names.push(format!("docs/{}", name.to_string_lossy()));
     }
-    names.retain(|name| name.ends_with(".md"));
+    names.retain(|name| Path::new(name).extension().is_some_and(|end| end == "md"));
     names.sort();
     let read = |name: String| Page {
         text: fs::read_to_string(root().join(&name)).expect("it was just listed"),
@@ -90,7 +90,10 @@ fn every_configuration_loads() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
-    assert!(checked > 20, "only {checked} blocks were found: does the search still work?");
+    assert!(
+        checked > 20,
+        "only {checked} blocks were found: does the search still work?"
+    );
 }
 
 #[test]
@@ -127,7 +130,9 @@ fn anchors(text: &str) -> BTreeSet<String> {
     let headings = text.lines().filter(|line| line.starts_with('#'));
     let anchor = |line: &str| {
         let words = line.trim_start_matches('#').trim().to_lowercase();
-        let kept = words.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        let kept = words
+            .chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
         kept.map(|c| if c == ' ' { '-' } else { c }).collect()
     };
     headings.map(anchor).collect()
@@ -146,10 +151,14 @@ fn literals(file: &str, before: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_metric_is_described() {
-    let registered: BTreeSet<String> = ["telemetry/metrics.rs", "telemetry/access_log/mod.rs", "upstream/metrics.rs"]
-        .into_iter()
-        .flat_map(|file| literals(&format!("src/{file}"), "r.register("))
-        .collect();
+    let registered: BTreeSet<String> = [
+        "telemetry/metrics.rs",
+        "telemetry/access_log/mod.rs",
+        "upstream/metrics.rs",
+    ]
+    .into_iter()
+    .flat_map(|file| literals(&format!("src/{file}"), "r.register("))
+    .collect();
     assert_eq!(compare(&registered, "`forebay_", &["build_info"]), "");
 }
 
@@ -157,7 +166,12 @@ fn every_metric_is_described() {
 fn every_field_of_the_access_log_is_described() {
     let file = "src/telemetry/access_log/format.rs";
     let mut written: BTreeSet<String> = ["ts", "client", "tls"].map(str::to_owned).into();
-    for before in ["text(out,", "optional_text(", "number(out,", "milliseconds(out,"] {
+    for before in [
+        "text(out,",
+        "optional_text(",
+        "number(out,",
+        "milliseconds(out,",
+    ] {
         written.extend(literals(file, before));
     }
     // Where the call spans lines, its name stands on one of its own.
@@ -190,10 +204,16 @@ fn compare(source: &BTreeSet<String>, before: &str, besides: &[&str]) -> String 
         .collect();
     let mut differences = String::new();
     for missing in source.difference(&named) {
-        let _ = writeln!(differences, "docs/watching.md does not describe `{missing}`");
+        let _ = writeln!(
+            differences,
+            "docs/watching.md does not describe `{missing}`"
+        );
     }
     for invented in named.difference(source) {
-        let _ = writeln!(differences, "docs/watching.md describes `{invented}`, which does not exist");
+        let _ = writeln!(
+            differences,
+            "docs/watching.md describes `{invented}`, which does not exist"
+        );
     }
     differences
 }
@@ -206,7 +226,9 @@ fn the_table_of_rooms_is_the_one_that_is_held() {
     let (_, table) = tidy.split_once("const ROOMS").expect("it has a table");
     let (_, table) = table.split_once("= &[").expect("it has rows");
     let table = table.split("];\n").next().unwrap_or_default();
-    let code = table.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code = table
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
     let code: String = code.collect();
     let is_built = |room: &&str| {
         let source = root().join("src");
@@ -223,7 +245,12 @@ fn the_table_of_rooms_is_the_one_that_is_held() {
 
     // A row: | `room/` | what it decides or holds | `a`, `b` |
     let architecture = read("ARCHITECTURE.md");
-    let name = |cell: &'_ str| cell.trim_matches('`').trim_end_matches(".rs").trim_end_matches('/').to_owned();
+    let name = |cell: &'_ str| {
+        cell.trim_matches('`')
+            .trim_end_matches(".rs")
+            .trim_end_matches('/')
+            .to_owned()
+    };
     let rows = architecture.lines().filter(|line| line.starts_with("| `"));
     let rows = rows.filter_map(|row| {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();

@@ -1,0 +1,203 @@
+//! `host[:port]` as `Host`, `:authority` and absolute targets carry it (RFC 9110 §7.2, RFC 3986 §3.2).
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::fields::token::parse_digits;
+
+/// A valid authority without userinfo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostPort<'a> {
+    /// The host in the case it came in; an IPv6 address in its brackets. Never empty.
+    pub host: &'a str,
+    /// The port, where one was given.
+    pub port: Option<u16>,
+}
+
+impl HostPort<'_> {
+    /// The address, where the host is a literal one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match bracketed(self.host) {
+            Some(inside) => inside.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+            None => self.host.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+        }
+    }
+
+    /// The one spelling of this authority: host in lower case, IPv6 as RFC 5952 writes it, the scheme's own port left
+    /// out. A dot at the end stays: it is sent upstream, and a different name to who resolves it.
+    pub fn normalise(&self, default_port: u16) -> String {
+        let mut out = match self.ip() {
+            Some(IpAddr::V6(ip)) => format!("[{ip}]"),
+            _ => self.host.to_ascii_lowercase(),
+        };
+        if let Some(port) = self.port.filter(|&port| port != default_port) {
+            let _ = write!(out, ":{port}");
+        }
+        out
+    }
+
+    /// The host in lower case, borrowed where it already is.
+    pub fn lower_case_host(&self) -> Cow<'_, str> {
+        if self.host.bytes().any(|octet| octet.is_ascii_uppercase()) {
+            Cow::Owned(self.host.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(self.host)
+        }
+    }
+}
+
+/// Reads `host [ ":" port ]` and nothing around it.
+///
+/// Narrower than RFC 3986 where two readers could differ: no userinfo, no percent-encoding (`ex%61mple` is one host to
+/// some and another to others), no comma (what two merged `Host` lines look like), no empty host, no empty port, no IPv6
+/// zone, no IPvFuture. A port has at most five digits and fits 16 bits.
+pub fn parse(bytes: &[u8]) -> Option<HostPort<'_>> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (host, port) = if text.starts_with('[') {
+        let (address, after) = text.split_at_checked(text.find(']')? + 1)?;
+        bracketed(address)?.parse::<Ipv6Addr>().ok()?;
+        (address, after)
+    } else {
+        let (name, after) = text.split_at_checked(text.find(':').unwrap_or(text.len()))?;
+        if name.is_empty() || !name.bytes().all(is_name_octet) {
+            return None;
+        }
+        (name, after)
+    };
+    let port = match port.strip_prefix(':') {
+        Some(digits) => Some(parse_port(digits)?),
+        None if port.is_empty() => None,
+        None => return None,
+    };
+    Some(HostPort { host, port })
+}
+
+fn parse_port(digits: &str) -> Option<u16> {
+    if digits.len() > 5 {
+        return None;
+    }
+    u16::try_from(parse_digits(digits.as_bytes())?).ok()
+}
+
+fn bracketed(host: &str) -> Option<&str> {
+    host.strip_prefix('[')?.strip_suffix(']')
+}
+
+/// `unreserved / sub-delims` without the comma.
+fn is_name_octet(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric()
+        || matches!(
+            octet,
+            b'-' | b'.'
+                | b'_'
+                | b'~'
+                | b'!'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b';'
+                | b'='
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn valid() {
+        for (text, host, port, normal) in [
+            ("example.org", "example.org", None, "example.org"),
+            ("Example.ORG:80", "Example.ORG", Some(80), "example.org"),
+            (
+                "example.org.:8080",
+                "example.org.",
+                Some(8080),
+                "example.org.:8080",
+            ),
+            ("a_b:00443", "a_b", Some(443), "a_b:443"),
+            ("127.0.0.1:5000", "127.0.0.1", Some(5000), "127.0.0.1:5000"),
+            ("[::1]", "[::1]", None, "[::1]"),
+            (
+                "[2001:DB8:0::1]:65535",
+                "[2001:DB8:0::1]",
+                Some(65_535),
+                "[2001:db8::1]:65535",
+            ),
+        ] {
+            let parsed = parse(text.as_bytes());
+            assert_eq!(parsed, Some(HostPort { host, port }), "{text}");
+            assert_eq!(
+                parsed.map(|p| p.normalise(80)).as_deref(),
+                Some(normal),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn invalid() {
+        for text in [
+            "",
+            ":80",
+            "a:",
+            "a:b",
+            "a:+1",
+            "a:65536",
+            "a:000080",
+            "a:1:2",
+            "user@a",
+            "user:pw@a",
+            "a b",
+            " a",
+            "a,b",
+            "a%61",
+            "a/b",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "a\0",
+            "ä",
+            "::1",
+            "[::1",
+            "[]",
+            "[::1]x",
+            "[::1%25eth0]",
+            "[v1.a]",
+            "[127.0.0.1]",
+            "[::1]]:80",
+        ] {
+            assert_eq!(parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn literal_addresses() {
+        let ip = |text: &str| parse(text.as_bytes()).and_then(|p| p.ip());
+        assert_eq!(ip("10.0.0.1:1"), Some(IpAddr::from([10, 0, 0, 1])));
+        assert_eq!(ip("[::1]:1"), Some(IpAddr::V6(Ipv6Addr::LOCALHOST)));
+        assert_eq!(ip("localhost"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn normalising_twice_changes_nothing(text in r"(\[[0-9a-fA-F:]{2,12}\]|[a-zA-Z0-9.-]{1,12})(:[0-9]{1,5})?") {
+            if let Some(parsed) = parse(text.as_bytes()) {
+                let once = parsed.normalise(443);
+                let twice = parse(once.as_bytes()).map(|p| p.normalise(443));
+                prop_assert_eq!(Some(once), twice);
+            }
+        }
+
+        #[test]
+        fn reading_never_panics(bytes in prop::collection::vec(prop_oneof![Just(b':'), Just(b'['), Just(b']'), any::<u8>()], 0..32)) {
+            let _ = parse(&bytes);
+        }
+    }
+}

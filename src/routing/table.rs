@@ -1,0 +1,238 @@
+//! The routes in the order in which they are tried, and the first that matches.
+
+use super::matcher::{
+    Mismatch, PathRule, RequestView, bare_host, condition_count, conditions, conditions_cover,
+    host_matches,
+};
+use super::normalise::upper_case_hex;
+use super::settings::{HostMatch, RouteSettings};
+use super::tree::PathTree;
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// All routes, indexed. Immutable: a reload builds another.
+#[derive(Debug, Default)]
+pub struct Table {
+    /// In the order in which they are tried.
+    entries: Vec<Entry>,
+    exact_hosts: HashMap<Box<str>, PathTree>,
+    /// By the suffix without `*.`.
+    wildcard_hosts: HashMap<Box<str>, PathTree>,
+    any_host: PathTree,
+    /// Whether some route's path holds a percent-encoding, so that the case of hex digits has to be levelled.
+    compares_hex: bool,
+}
+
+/// A route that takes no request, because another takes all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shadowed {
+    /// The unreachable route, as an index of the given list.
+    pub route: usize,
+    /// The route that is tried before it and matches whatever it would.
+    pub by: usize,
+}
+
+/// One line of an explanation: a route that was tried, and what came of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Explained<'t> {
+    /// The route.
+    pub route: &'t Arc<RouteSettings>,
+    /// Why it did not match; `None` for the one that did, which is the last.
+    pub mismatch: Option<Mismatch<'t>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    route: Arc<RouteSettings>,
+    path: PathRule,
+}
+
+impl Table {
+    /// A table of these routes, given in the order of the file.
+    pub fn new(routes: Vec<RouteSettings>) -> Self {
+        let paths: Vec<PathRule> = routes.iter().map(path_rule).collect();
+        let order = order(&routes, &paths);
+        let mut entries: Vec<Option<Entry>> = routes
+            .into_iter()
+            .zip(paths)
+            .map(|(route, path)| {
+                let route = Arc::new(route);
+                Some(Entry { route, path })
+            })
+            .collect();
+        let mut table = Self::default();
+        for entry in order.into_iter().filter_map(|at| entries[at].take()) {
+            table.push(entry);
+        }
+        table
+    }
+
+    /// The route that `request` belongs to. Allocates nothing, unless a route's path and the request's both hold
+    /// percent-encodings; takes time in proportion to the host's and the path's length, and to the number of globs,
+    /// and of routes that differ in other conditions only, along the path.
+    pub fn find(&self, request: &RequestView<'_>) -> Option<&Arc<RouteSettings>> {
+        let mut buffer = [0; LONGEST_HOST];
+        let host = lower_case(bare_host(request.host), &mut buffer);
+        let path = self.compared(request.path);
+        let below = memchr::memchr_iter(b'.', host.as_bytes())
+            .filter(|&at| at > 0)
+            .map(|at| &host[at + 1..]);
+        let found = std::iter::once(self.exact_hosts.get(host))
+            .chain(below.map(|suffix| self.wildcard_hosts.get(suffix)))
+            .chain(std::iter::once(Some(&self.any_host)))
+            .flatten()
+            .find_map(|tree| {
+                tree.find(&path, |at| {
+                    let entry = &self.entries[at];
+                    let path_matches = match &entry.path {
+                        PathRule::Glob { glob, .. } => glob.matches(&path),
+                        PathRule::Prefix(_) | PathRule::Exact(_) => true,
+                    };
+                    path_matches && conditions(&entry.route.matches, request).is_ok()
+                })
+            })?;
+        Some(&self.entries[found].route)
+    }
+
+    /// The routes in the order in which they are tried.
+    pub fn in_order(&self) -> impl ExactSizeIterator<Item = &Arc<RouteSettings>> {
+        self.entries.iter().map(|entry| &entry.route)
+    }
+
+    /// Why `request` belongs to the route it belongs to: the routes tried, up to the one that matches. Tries each route
+    /// by itself, without the index: for people, not for the path of a request.
+    pub fn explain(&self, request: &RequestView<'_>) -> Vec<Explained<'_>> {
+        let host = bare_host(request.host).to_ascii_lowercase();
+        let path = self.compared(request.path);
+        let mut tried = Vec::new();
+        for entry in &self.entries {
+            let mismatch = entry.mismatch(&host, &path, request).err();
+            let route = &entry.route;
+            tried.push(Explained { route, mismatch });
+            if mismatch.is_none() {
+                break;
+            }
+        }
+        tried
+    }
+
+    fn push(&mut self, entry: Entry) {
+        let tree = match &entry.route.matches.host {
+            HostMatch::Any => &mut self.any_host,
+            HostMatch::Exact(name) => self.exact_hosts.entry(bare_host(name).into()).or_default(),
+            HostMatch::Wildcard(suffix) => {
+                let suffix = suffix.as_str().into();
+                self.wildcard_hosts.entry(suffix).or_default()
+            }
+        };
+        tree.insert(&entry.path, self.entries.len());
+        self.compares_hex |= entry.path.has_percent();
+        self.entries.push(entry);
+    }
+
+    fn compared<'p>(&self, path: &'p str) -> Cow<'p, str> {
+        if self.compares_hex {
+            upper_case_hex(path)
+        } else {
+            Cow::Borrowed(path)
+        }
+    }
+}
+
+impl Entry {
+    fn mismatch(
+        &self,
+        host: &str,
+        path: &str,
+        request: &RequestView<'_>,
+    ) -> Result<(), Mismatch<'_>> {
+        let rule = &self.route.matches;
+        if !host_matches(&rule.host, host) {
+            return Err(Mismatch::Host);
+        }
+        if !self.path.matches(path) {
+            return Err(Mismatch::Path);
+        }
+        conditions(rule, request)
+    }
+}
+
+/// The routes that no request reaches, each with the first route that takes all of its requests. Routes that are
+/// covered only by several others together are not found.
+pub fn unreachable_routes(routes: &[RouteSettings]) -> Vec<Shadowed> {
+    let paths: Vec<PathRule> = routes.iter().map(path_rule).collect();
+    let order = order(routes, &paths);
+    let covers = |by: usize, route: usize| {
+        paths[by].covers(&paths[route])
+            && conditions_cover(&routes[by].matches, &routes[route].matches)
+    };
+    let mut found = Vec::new();
+    // More specific hosts come first and cannot cover less specific ones, so only equal hosts are compared.
+    for group in order.chunk_by(|&a, &b| routes[a].matches.host == routes[b].matches.host) {
+        for (at, &route) in group.iter().enumerate() {
+            if let Some(&by) = group[..at].iter().find(|&&by| covers(by, route)) {
+                found.push(Shadowed { route, by });
+            }
+        }
+    }
+    found.sort_by_key(|shadowed| shadowed.route);
+    found
+}
+
+/// The indices of `routes` in the order in which they are tried: the room's rules 1 to 4.
+fn order(routes: &[RouteSettings], paths: &[PathRule]) -> Vec<usize> {
+    let mut first_of_host: Vec<usize> = Vec::with_capacity(routes.len());
+    let mut seen: HashMap<(u8, &str), usize> = HashMap::new();
+    for (at, route) in routes.iter().enumerate() {
+        first_of_host.push(*seen.entry(host_key(&route.matches.host)).or_insert(at));
+    }
+    let mut order: Vec<usize> = (0..routes.len()).collect();
+    order.sort_by_cached_key(|&at| {
+        let rule = &routes[at].matches;
+        let (class, name) = host_key(&rule.host);
+        let wildcard_length = if class == 1 { name.len() } else { 0 };
+        let path_class = match paths[at] {
+            PathRule::Exact(_) => 0,
+            PathRule::Prefix(_) | PathRule::Glob { .. } => 1,
+        };
+        (
+            (class, Reverse(wildcard_length), first_of_host[at]),
+            (path_class, Reverse(paths[at].literal().len())),
+            matches!(paths[at], PathRule::Glob { .. }),
+            Reverse(condition_count(rule)),
+            at,
+        )
+    });
+    order
+}
+
+fn host_key(host: &HostMatch) -> (u8, &str) {
+    match host {
+        HostMatch::Exact(name) => (0, name),
+        HostMatch::Wildcard(suffix) => (1, suffix),
+        HostMatch::Any => (2, ""),
+    }
+}
+
+fn path_rule(route: &RouteSettings) -> PathRule {
+    PathRule::new(&route.matches.path)
+}
+
+/// No DNS name is longer (RFC 1035 §2.3.4), and so no name in a route that anybody can reach.
+const LONGEST_HOST: usize = 255;
+
+/// `host` in lower case, without allocating. A longer name than DNS has is no route's name: empty.
+fn lower_case<'b>(host: &str, buffer: &'b mut [u8; LONGEST_HOST]) -> &'b str {
+    let Some(place) = buffer.get_mut(..host.len()) else {
+        return "";
+    };
+    place.copy_from_slice(host.as_bytes());
+    place.make_ascii_lowercase();
+    std::str::from_utf8(place).unwrap_or("")
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

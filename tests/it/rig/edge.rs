@@ -29,6 +29,7 @@ pub struct EdgeBuilder {
     values: HashMap<String, String>,
     environment: Vec<(String, String)>,
     open_files: Option<u64>,
+    private_hosts: bool,
     directory: tempfile::TempDir,
 }
 
@@ -41,6 +42,7 @@ pub fn edge(toml: &str) -> EdgeBuilder {
         values: HashMap::new(),
         environment: Vec::new(),
         open_files: None,
+        private_hosts: false,
         directory: temporary_directory(),
     }
 }
@@ -73,6 +75,12 @@ impl EdgeBuilder {
     pub fn open_files(mut self, limit: u64) -> Self {
         self.open_files = Some(limit);
         self
+    }
+
+    /// Gives the program a hosts file of its own, and no DNS server.
+    pub fn hosts(mut self, hosts: &str) -> Self {
+        self.private_hosts = true;
+        self.file("hosts", hosts).file("resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
     }
 
     /// Writes a file to the edge's directory.
@@ -114,9 +122,10 @@ impl EdgeBuilder {
         let dir = self.directory.path();
         let path = dir.join("proxy.toml");
         std::fs::write(&path, configuration(&self.toml, &self.values)).expect("the test directory is writable");
-        let mut command = match self.open_files {
-            None => forebay(),
-            Some(limit) => limited(limit),
+        let mut command = match (self.open_files, self.private_hosts) {
+            (None, false) => forebay(),
+            (Some(limit), _) => limited(limit),
+            (None, true) => with_private_hosts(),
         };
         command.args(["run", "--config"]).arg(&path).current_dir(dir);
         command.env("FOREBAY_RIG", dir).envs(self.environment.iter().cloned());
@@ -141,6 +150,14 @@ fn limited(open_files: u64) -> tokio::process::Command {
     let mut command = tokio::process::Command::new("sh");
     let exec = format!("ulimit -Hn {open_files}; ulimit -Sn {open_files}; exec \"$0\" \"$@\"");
     command.args(["-c", &exec, env!("CARGO_BIN_EXE_forebay")]).kill_on_drop(true);
+    command
+}
+
+/// The program where `/etc/hosts` and `/etc/resolv.conf` are the files of its directory: a mount namespace of its own.
+fn with_private_hosts() -> tokio::process::Command {
+    let mut command = tokio::process::Command::new("unshare");
+    let exec = "mount --bind hosts /etc/hosts && mount --bind resolv.conf /etc/resolv.conf && exec \"$0\" \"$@\"";
+    command.args(["--map-root-user", "--mount", "sh", "-c", exec, env!("CARGO_BIN_EXE_forebay")]).kill_on_drop(true);
     command
 }
 
@@ -247,6 +264,11 @@ impl Edge {
         let fresh = self.dir().join("proxy.toml.new");
         std::fs::write(&fresh, configuration(toml, &self.values)).expect("the test directory is writable");
         std::fs::rename(fresh, path).expect("the test directory is writable");
+    }
+
+    /// Changes the private hosts file, in place, as Docker does it.
+    pub fn set_hosts(&self, hosts: &str) {
+        std::fs::write(self.dir().join("hosts"), hosts).expect("the test directory is writable");
     }
 
     /// Asks for a reload through the admin socket.

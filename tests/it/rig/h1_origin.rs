@@ -62,7 +62,12 @@ async fn answer(shared: &Shared, reader: &mut Reader<Stream>, connection: usize,
             Step::Head => reply.head_bytes(),
             Step::Data(_) | Step::Echo | Step::End if bodyless => continue,
             Step::Data(data) => framed(reply.framing, &data),
-            Step::Echo => framed(reply.framing, &shared.received(id).body.content),
+            Step::Echo => {
+                if !reply.reads_body {
+                    read_body(shared, reader, id, framing).await?;
+                }
+                framed(reply.framing, &shared.received(id).body.content)
+            }
             Step::Raw(bytes) => bytes.to_vec(),
             Step::End => end(&reply),
             Step::Cut => {

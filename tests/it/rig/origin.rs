@@ -207,6 +207,12 @@ impl Origin {
         self
     }
 
+    /// Listens at this address instead of one of its own.
+    pub fn at(mut self, addr: &str) -> Self {
+        addr.clone_into(&mut self.addr);
+        self
+    }
+
     /// Speaks TLS as this rustls configuration says.
     pub fn tls(mut self, config: rustls::ServerConfig) -> Self {
         self.listening = Listening::Tls(TlsAcceptor::from(Arc::new(config)));

@@ -81,7 +81,10 @@ impl ByteSize {
         let too_large = || UnitError::TooLarge {
             found: text.to_owned(),
         };
-        let whole: u64 = number.parse().map_err(|_| malformed())?;
+        if number.contains('.') {
+            return Err(malformed());
+        }
+        let whole: u64 = number.parse().map_err(|_| too_large())?;
         whole.checked_mul(factor).map(Self).ok_or_else(too_large)
     }
 }
@@ -154,11 +157,15 @@ pub fn format_duration(duration: Duration) -> String {
         return "0s".to_owned();
     }
     for (factor, unit) in UNITS {
-        if nanos.is_multiple_of(factor) {
+        if nanos.is_multiple_of(factor) && (factor > 1_000_000 || nanos < 1_000_000_000) {
             return format!("{}{unit}", nanos / factor);
         }
     }
-    if nanos.is_multiple_of(1_000) {
+    if nanos > 1_000_000_000 && nanos.is_multiple_of(1_000_000) {
+        let millis = format!("{:03}", nanos / 1_000_000 % 1_000);
+        let fraction = millis.trim_end_matches('0');
+        format!("{}.{fraction}s", nanos / 1_000_000_000)
+    } else if nanos.is_multiple_of(1_000) {
         format!("{}us", nanos / 1_000)
     } else {
         format!("{nanos}ns")
@@ -240,6 +247,23 @@ mod tests {
             "999999999999d",
         ] {
             assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_written_as_people_would() {
+        for (millis, text) in [
+            (0, "0s"),
+            (250, "250ms"),
+            (1_000, "1s"),
+            (1_500, "1.5s"),
+            (1_050, "1.05s"),
+            (75_000, "75s"),
+            (60_000, "1m"),
+            (90_001, "90.001s"),
+            (86_400_000, "1d"),
+        ] {
+            assert_eq!(format_duration(Duration::from_millis(millis)), text);
         }
     }
 

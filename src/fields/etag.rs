@@ -66,6 +66,10 @@ impl EntityTag {
     }
 
     /// The tag as a field value.
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "the constructors let no control byte into a tag"
+    )]
     pub fn to_header_value(&self) -> HeaderValue {
         let mut bytes = Vec::with_capacity(self.opaque.len() + 4);
         if self.weak {

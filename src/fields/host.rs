@@ -51,7 +51,7 @@ impl HostPort<'_> {
 ///
 /// Narrower than RFC 3986 where two readers could differ: no userinfo, no percent-encoding (`ex%61mple` is one host to
 /// some and another to others), no comma (what two merged `Host` lines look like), no empty host, no empty port, no IPv6
-/// zone, no IPvFuture. A port has at most five digits and fits 16 bits.
+/// zone, no `IPvFuture`. A port has at most five digits and fits 16 bits.
 pub fn parse(bytes: &[u8]) -> Option<HostPort<'_>> {
     let text = std::str::from_utf8(bytes).ok()?;
     let (host, port) = if text.starts_with('[') {

@@ -1,3 +1,54 @@
 //! Accepts connections, gates every request head, and hands exactly one request at a time to the proxy.
+//!
+//! A connection's way: [`accept`] takes it from the kernel, reads a PROXY protocol header and does the TLS hand-shake
+//! where the listener says so, and finds out the HTTP version. [`http1`] or [`http2`] then serves it: each request
+//! passes the [`gate`], becomes an [`exchange`] that is given to the proxy, and leaves the connection where the next
+//! request begins.
+//!
+//! Architecture invariant: bytes from a client are parsed here and nowhere else. Pingora is given heads that the gate
+//! wrote and bodies without framing.
 
+pub mod accept;
+pub mod lifecycle;
+pub mod proxy_protocol;
+pub mod socket;
+pub mod stream;
+
+pub mod http1;
+pub mod http2;
+
+pub mod gate;
+
+pub mod exchange;
+pub mod outbox;
+
+mod record;
 pub mod settings;
+
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::metrics::HttpMetrics;
+use arc_swap::ArcSwap;
+use lifecycle::Lifecycle;
+use pingora::protocols::http::ServerSession;
+use settings::LimitSettings;
+use std::future::Future;
+use std::sync::Arc;
+
+/// Whoever answers requests: the proxy.
+pub trait Handler: Clone + Send + Sync + 'static {
+    /// Answers the one request that the session is about. What is written is still on its way when this returns.
+    fn handle(&self, session: ServerSession) -> impl Future<Output = ()> + Send;
+}
+
+/// What every connection needs, whichever listener and thread it came by.
+#[derive(Debug)]
+pub struct Shared {
+    /// The limits now in force; a connection sees a change with its next request.
+    pub limits: ArcSwap<LimitSettings>,
+    /// Whether requests are taken, and how many connections there are.
+    pub lifecycle: Arc<Lifecycle>,
+    /// Where each request is recorded.
+    pub access_log: AccessLog,
+    /// What is counted.
+    pub metrics: Arc<HttpMetrics>,
+}

@@ -184,7 +184,11 @@ mod tests {
             ("/v*/x/**/y", "/v1/x/1/2/y", true),
             ("/é*", "/éà", true),
         ] {
-            assert_eq!(Glob::new(pattern).matches(path), expected, "{pattern} {path}");
+            assert_eq!(
+                Glob::new(pattern).matches(path),
+                expected,
+                "{pattern} {path}"
+            );
         }
     }
 

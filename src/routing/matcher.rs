@@ -12,7 +12,7 @@ pub struct RequestView<'a> {
     /// The host that the request is for, in any case; a port, the brackets of an IPv6 address and a trailing dot are
     /// not compared. Empty where there is none.
     pub host: &'a str,
-    /// The path as [`super::normalise`] returned it.
+    /// The path as [`super::normalise()`] returned it.
     pub path: &'a str,
     /// The query without its `?`.
     pub query: Option<&'a str>,
@@ -216,10 +216,7 @@ pub(super) fn conditions_cover(rule: &MatchSettings, other: &MatchSettings) -> b
     methods && implied(&rule.headers, &other.headers) && implied(&rule.query, &other.query)
 }
 
-fn implied<N: PartialEq>(
-    rule: &[(N, Option<String>)],
-    other: &[(N, Option<String>)],
-) -> bool {
+fn implied<N: PartialEq>(rule: &[(N, Option<String>)], other: &[(N, Option<String>)]) -> bool {
     rule.iter().all(|(name, value)| {
         other
             .iter()

@@ -25,7 +25,7 @@
 //! `/%61dmin`. Matched as sent and resolved by the origin, the first two reach `/admin` under the rules of `/public`;
 //! resolved for matching but forwarded as sent, `/admin/../public` reaches an origin that does *not* resolve
 //! dot segments (most Python frameworks) under the rules of `/public` too. Neither half is safe, only agreement is. So
-//! [`normalise`] is called once, at the door, and what it returns is matched, rewritten, keyed and forwarded. It applies
+//! [`normalise()`] is called once, at the door, and what it returns is matched, rewritten, keyed and forwarded. It applies
 //! only what RFC 3986 calls equivalent: dot segments are removed (§6.2.2.3) and percent-encoded unreserved characters
 //! decoded (§6.2.2.2). Anything else stays byte for byte as sent, `//` and `%2f` included: to an origin they may mean
 //! something. Where a dot segment appears only to origins that decode `%2f`, turn `\` around or cut `;parameters`

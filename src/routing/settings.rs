@@ -56,7 +56,8 @@ pub enum HostMatch {
     Wildcard(String),
 }
 
-/// Which paths a route is for. Compared as the client sent them; percent-encoding is not undone.
+/// Which paths a route is for. Compared with the request's path after [`super::normalise()`]: dot segments are gone and
+/// unreserved characters decoded; any other percent-encoding stays and is compared without the case of its digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathMatch {
     /// `/api/` or `/api`: this path and what lies below it, by whole segments.

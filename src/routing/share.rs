@@ -53,7 +53,10 @@ mod tests {
                 counts[usize::from(chosen.as_bytes()[0] - b'a')] += 1;
             }
             for (count, expected) in counts.into_iter().zip(expected) {
-                assert!(i32::abs_diff(count, expected) <= 1, "{weights:?}: {counts:?}");
+                assert!(
+                    i32::abs_diff(count, expected) <= 1,
+                    "{weights:?}: {counts:?}"
+                );
             }
         }
         assert_eq!(choose(&upstreams(&[1, 1]), 0), Some("a"));

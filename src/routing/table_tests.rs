@@ -229,7 +229,14 @@ fn order_of_a_table() {
 
 #[test]
 fn an_explanation_ends_with_the_route_that_matched() {
-    let table = Table::new(routes(&["example.org/", "/a POST", "/a h:", "/a ?q", "/b", "/"]));
+    let table = Table::new(routes(&[
+        "example.org/",
+        "/a POST",
+        "/a h:",
+        "/a ?q",
+        "/b",
+        "/",
+    ]));
     let request = Request::new("GET other /a/x");
     let lines: Vec<String> = table
         .explain(&request.view())

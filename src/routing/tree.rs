@@ -47,11 +47,7 @@ impl PathTree {
 
     /// The first candidate for `path` that `accept` takes. Prefixes and exact paths among the candidates match `path`;
     /// globs may not.
-    pub(super) fn find(
-        &self,
-        path: &str,
-        mut accept: impl FnMut(usize) -> bool,
-    ) -> Option<usize> {
+    pub(super) fn find(&self, path: &str, mut accept: impl FnMut(usize) -> bool) -> Option<usize> {
         let mut deepest = 0;
         let mut whole = path.starts_with('/');
         for segment in segments(path) {

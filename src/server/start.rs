@@ -95,6 +95,12 @@ pub enum RunError {
         /// What the system said.
         source: io::Error,
     },
+    /// A second signal ended the drain before its time.
+    #[error("stopped by a second signal; {connections} connections were cut")]
+    Forced {
+        /// Connections still open by then.
+        connections: usize,
+    },
     /// The system refused something that a running server needs.
     #[error("cannot {attempt}: {source}")]
     Runtime {
@@ -110,6 +116,8 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Runtime { .. } => 1,
+            // What a shell says of a program that SIGINT ended.
+            Self::Forced { .. } => 130,
             Self::Config(_) => 2,
             Self::Bind { .. } => 3,
         }

@@ -10,7 +10,7 @@ pub struct LogSettings {
     /// How a line looks. Default JSON.
     pub format: AccessLogFormat,
     /// The program's own log: "error", "warn", "info", "debug", "trace", or a filter such as
-    /// "info,forebay::upstream=debug". Default "info". Goes to standard error.
+    /// `info,forebay::upstream=debug`. Default "info". Goes to standard error.
     pub level: String,
 }
 

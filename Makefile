@@ -1,0 +1,30 @@
+# The commands of this repository. Thin: what takes more than two lines is a script or a cargo alias.
+.PHONY: run test bench fmt lint setup venv
+
+# A demo application behind the proxy on :8080, with a banner of things to try.
+run: setup
+	cargo run --release -- demo
+
+# Everything a change must pass, what fails fastest first. CI runs this and nothing else.
+test: setup lint venv
+	scripts/tests
+
+# The docs are for who works on the source, so public items may link to private ones.
+lint:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --document-private-items
+
+fmt:
+	cargo fmt
+
+bench: setup
+	cargo bench --locked
+
+# Installs what the build needs and this machine lacks (Debian, Ubuntu); does nothing when all is there.
+setup:
+	@scripts/setup
+
+# The Python of the tests against real applications, in target/venv.
+venv:
+	@scripts/venv

@@ -1,0 +1,151 @@
+//! `forebay routes`: prints the routes in the order in which they are tried.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::{check, output};
+use crate::routing::Table;
+use crate::routing::settings::{
+    Action, HostMatch, MatchSettings, PathMatch, RouteSettings, WeightedUpstream,
+};
+
+/// Prints a table of the routes, or all errors. Code 0 or 2.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "one signature for all subcommands"
+)]
+pub fn run(config: Option<PathBuf>) -> ExitCode {
+    match check::load(config.as_deref()) {
+        Ok((_, loaded)) => {
+            let table = Table::new(loaded.settings.routes);
+            output::print(&in_columns(table.in_order().map(|route| row(route))));
+            ExitCode::SUCCESS
+        }
+        Err(code) => code,
+    }
+}
+
+const COLUMNS: usize = 5;
+const HEAD: [&str; COLUMNS] = ["HOST", "PATH", "WHEN", "THEN", "NAME"];
+
+fn row(route: &RouteSettings) -> [String; COLUMNS] {
+    let host = match &route.matches.host {
+        HostMatch::Any => "*".to_owned(),
+        HostMatch::Exact(host) => host.clone(),
+        HostMatch::Wildcard(suffix) => format!("*.{suffix}"),
+    };
+    let path = match &route.matches.path {
+        PathMatch::Prefix(path) | PathMatch::Glob(path) => path.clone(),
+        PathMatch::Exact(path) => format!("={path}"),
+    };
+    [
+        host,
+        path,
+        conditions(&route.matches),
+        action(&route.action),
+        route.name.clone(),
+    ]
+}
+
+fn conditions(matches: &MatchSettings) -> String {
+    let mut all = Vec::new();
+    if !matches.methods.is_empty() {
+        let methods: Vec<&str> = matches.methods.iter().map(http::Method::as_str).collect();
+        all.push(methods.join("|"));
+    }
+    let wanted = |name: &str, separator, value: &Option<String>| match value {
+        Some(value) => format!("{name}{separator}{}", value.escape_debug()),
+        None => name.to_owned(),
+    };
+    for (name, value) in &matches.headers {
+        all.push(wanted(name.as_str(), ": ", value));
+    }
+    for (name, value) in &matches.query {
+        let name = format!("?{}", name.escape_debug());
+        all.push(wanted(&name, "=", value));
+    }
+    if all.is_empty() {
+        return "-".to_owned();
+    }
+    all.join(", ")
+}
+
+fn action(action: &Action) -> String {
+    match action {
+        Action::Forward(targets) => match targets.as_slice() {
+            [only] => format!("to {}", only.upstream),
+            targets => {
+                let shares = targets
+                    .iter()
+                    .map(|WeightedUpstream { upstream, weight }| format!("{upstream} ({weight})"));
+                format!("to {}", shares.collect::<Vec<_>>().join(", "))
+            }
+        },
+        Action::Redirect { to, status } => format!("redirect {} to {to}", status.as_u16()),
+        Action::Respond { status, .. } => format!("respond {}", status.as_u16()),
+        Action::Files { root, .. } => format!("files {}", root.display()),
+    }
+}
+
+/// Rows under a head, each column as wide as its widest cell.
+fn in_columns(rows: impl Iterator<Item = [String; COLUMNS]>) -> String {
+    let mut all = vec![HEAD.map(str::to_owned)];
+    all.extend(rows);
+    let mut widths = [0; COLUMNS];
+    for row in &all {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for row in &all {
+        let cells = row.iter().zip(widths);
+        let cells: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn routes_come_in_the_order_in_which_they_are_tried() {
+        let text = r#"
+            [[route]]
+            to = [{ to = "http://app:5000", weight = 9 }, "http://new:5000"]
+
+            [[route]]
+            host = "example.org"
+            path = "/api/"
+            method = ["GET", "POST"]
+            header = { X-Canary = "1" }
+            query = { debug = true }
+            redirect = "https://{host}{uri}"
+
+            [[route]]
+            name = "ping"
+            path = "=/ping"
+            respond = "pong"
+        "#;
+        let settings = config::load_str(text, "proxy.toml").map_err(|errors| errors.to_string());
+        let printed = settings.map(|settings| {
+            let table = Table::new(settings.routes);
+            in_columns(table.in_order().map(|route| row(route)))
+        });
+        assert_eq!(
+            printed.as_deref(),
+            Ok("\
+HOST         PATH    WHEN                           THEN                                         NAME
+example.org  /api/   GET|POST, x-canary: 1, ?debug  redirect 308 to https://{host}{uri}          example.org/api/
+*            =/ping  -                              respond 200                                  ping
+*            /       -                              to http://app:5000 (9), http://new:5000 (1)  /
+")
+        );
+    }
+}

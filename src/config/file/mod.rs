@@ -1,0 +1,108 @@
+//! `proxy.toml` as it is written: one file per section, each with the list of its keys and their ranges.
+//!
+//! Meanings and defaults are at the fields of the rooms' `settings`; what a key costs is in the reference file
+//! `proxy.toml`. What concerns several sections is left to `resolve`.
+
+mod reader;
+mod value;
+
+pub(super) mod addresses;
+pub(super) mod scalars;
+
+mod server;
+
+mod listen;
+
+mod limits;
+
+mod admin;
+mod log;
+
+mod cache;
+
+mod upstream;
+
+mod route;
+mod route_action;
+
+use std::time::Duration;
+
+pub(super) use reader::{Key, Spotted};
+pub(super) use route::Route;
+pub(super) use route_action::Target;
+pub(super) use server::Server;
+
+use super::Surroundings;
+use super::error::Report;
+use super::source::Place;
+use super::tree::Table;
+use crate::admin::settings::AdminSettings;
+use crate::listen::settings::{LimitSettings, ListenSettings};
+use crate::telemetry::settings::LogSettings;
+use crate::units::ByteSize;
+use crate::upstream::settings::UpstreamSettings;
+use reader::{Section, Title, key, table};
+use value::At;
+
+/// Every key of `proxy.toml`.
+pub(super) static KEYS: &[Key] = &[
+    key("include"),
+    table("server", server::KEYS),
+    table("listen", listen::KEYS),
+    table("limits", limits::KEYS),
+    table("admin", admin::KEYS),
+    table("log", log::KEYS),
+    table("cache", cache::KEYS),
+    table("upstream", upstream::KEYS),
+    table("route", route::KEYS),
+];
+
+/// A whole configuration, each section read by itself.
+#[derive(Debug)]
+pub(super) struct File {
+    pub(super) server: Server,
+    pub(super) listen: Vec<Spotted<ListenSettings>>,
+    pub(super) limits: LimitSettings,
+    pub(super) admin: Spotted<AdminSettings>,
+    pub(super) log: LogSettings,
+    pub(super) cache_memory: ByteSize,
+    /// The first place that speaks of the cache.
+    pub(super) cache_place: Option<Place>,
+    pub(super) upstreams: Vec<Spotted<UpstreamSettings>>,
+    pub(super) routes: Vec<Route>,
+}
+
+/// Reads every section.
+pub(super) fn read(root: &Table, around: &Surroundings<'_>, report: &Report) -> File {
+    let start = Place {
+        source: 0,
+        start: 0,
+        end: 0,
+    };
+    let top = Section::new(Title::Top, root, start, KEYS, report);
+    let section = |name, title, keys| top.get(name, |at| at.titled(Title::Section(title), keys));
+    let routes = top.get("route", |at| at.list(route::read));
+    let routes = routes.unwrap_or_default();
+    let cache = section("cache", "[cache]", cache::KEYS);
+    File {
+        server: server::read(section("server", "[server]", server::KEYS), around),
+        listen: top
+            .get("listen", |at| at.list(listen::read))
+            .unwrap_or_default(),
+        limits: limits::read(section("limits", "[limits]", limits::KEYS)),
+        admin: admin::read(section("admin", "[admin]", admin::KEYS), start),
+        log: log::read(section("log", "[log]", log::KEYS)),
+        cache_memory: cache::read(cache),
+        cache_place: top
+            .at("cache")
+            .map(At::place)
+            .or_else(|| routes.iter().find_map(|route| route.cache_place)),
+        upstreams: top.get("upstream", upstream::read_all).unwrap_or_default(),
+        routes,
+    }
+}
+
+/// The shortest deadline that makes sense.
+const MILLISECOND: Duration = Duration::from_millis(1);
+/// The longest: beyond it a typing error is likelier than a wish.
+const DAY: Duration = Duration::from_secs(86_400);

@@ -1,0 +1,280 @@
+//! `[[route]]`: which requests a route is for, and how they are changed. What becomes of them is in `route_action`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, StatusCode};
+
+use super::reader::{Key, Section, Spotted, Title, key, table};
+use super::route_action::{self, FILES_KEYS, REDIRECT_KEYS, RESPOND_KEYS, TARGET_KEYS, Target};
+use super::value::At;
+use super::{DAY, addresses, scalars};
+use crate::config::source::Place;
+use crate::config::tree::Kind;
+use crate::routing::settings::{
+    Action, CacheSettings, HeaderEdits, HostMatch, MatchSettings, PathMatch, Rewrite, RouteSettings,
+};
+use crate::units::ByteSize;
+
+pub(super) static KEYS: &[Key] = &[
+    key("name"),
+    key("host"),
+    key("path"),
+    key("method"),
+    key("header"),
+    key("query"),
+    table("to", TARGET_KEYS),
+    table("redirect", REDIRECT_KEYS),
+    table("respond", RESPOND_KEYS),
+    table("files", FILES_KEYS),
+    key("strip_prefix"),
+    key("replace_prefix"),
+    table("request_headers", EDIT_KEYS),
+    table("response_headers", EDIT_KEYS),
+    key("error_pages"),
+    key("body_limit"),
+    key("hold_on"),
+    table("cache", CACHE_KEYS),
+];
+
+/// Where a default name is cut, so that with its number it is still a label.
+const PATTERN_MAX: usize = 200;
+
+static EDIT_KEYS: &[Key] = &[key("set"), key("remove")];
+
+static CACHE_KEYS: &[Key] = &[
+    key("ttl"),
+    key("stale_while_revalidate"),
+    key("stale_if_error"),
+];
+
+/// One route whose upstreams have not been looked up yet.
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// Where it stands: its header.
+    pub(crate) place: Place,
+    /// The name the operator gave it.
+    pub(crate) name: Option<Spotted<String>>,
+    /// Host and path as written, of which the default name is made.
+    pub(crate) pattern: String,
+    /// Everything else; the name is still empty.
+    pub(crate) settings: RouteSettings,
+    /// The upstreams of [`Action::Forward`], in its order.
+    pub(crate) targets: Vec<Target>,
+    /// Where it says more of the cache than yes or no.
+    pub(crate) cache_place: Option<Place>,
+}
+
+pub(super) fn read(at: At<'_>) -> Option<Route> {
+    let section = at.titled(Title::Section("[[route]]"), KEYS)?;
+    let name = section.get("name", |at| {
+        let value = at.parse(scalars::label)?;
+        let place = at.place();
+        Some(Spotted { value, place })
+    });
+    let matches = matches(&section);
+    let rewrite = rewrite(&section, &matches.path);
+    let action = route_action::read(&section);
+    let (action, targets) = action.unzip();
+    let settings = RouteSettings {
+        name: String::new(),
+        matches,
+        // Without an action there is an error, and these settings are never used.
+        action: action.unwrap_or(Action::Forward(Vec::new())),
+        rewrite,
+        request_headers: section.or("request_headers", HeaderEdits::default(), header_edits),
+        response_headers: section.or("response_headers", HeaderEdits::default(), header_edits),
+        error_pages: section.or("error_pages", BTreeMap::new(), |at| Some(error_pages(at))),
+        body_limit: section.get("body_limit", |at| {
+            at.size(ByteSize::new(0)..=ByteSize::new(1 << 60))
+        }),
+        hold_on: section.or("hold_on", Vec::new(), hold_on),
+        cache: section.or("cache", CacheSettings::default(), cache),
+    };
+    let written = |key, default| section.get(key, At::text).unwrap_or(default);
+    let pattern = [written("host", ""), written("path", "/")].concat();
+    judge(&section, &settings);
+    Some(Route {
+        place: section.place,
+        name,
+        pattern: pattern.chars().take(PATTERN_MAX).collect(),
+        settings,
+        targets: targets.unwrap_or_default(),
+        cache_place: section
+            .at("cache")
+            .filter(|at| matches!(at.kind(), Kind::Table(_)))
+            .map(At::place),
+    })
+}
+
+/// What is lawful but without effect.
+fn judge(section: &Section<'_>, route: &RouteSettings) {
+    let (why, keeps_path) = match route.action {
+        Action::Forward(_) => return,
+        Action::Files { .. } => ("where files are served", true),
+        Action::Redirect { .. } => ("on a redirect", false),
+        Action::Respond { .. } => ("on a fixed response", false),
+    };
+    let edits = route.request_headers != HeaderEdits::default();
+    section.idle_if(edits, "request_headers", why);
+    section.idle_if(!route.hold_on.is_empty(), "hold_on", why);
+    if !keeps_path {
+        let strips = matches!(route.rewrite, Rewrite::StripPrefix(_));
+        let replaces = matches!(route.rewrite, Rewrite::ReplacePrefix { .. });
+        section.idle_if(strips, "strip_prefix", why);
+        section.idle_if(replaces, "replace_prefix", why);
+    }
+}
+
+fn matches(section: &Section<'_>) -> MatchSettings {
+    MatchSettings {
+        host: section.or("host", HostMatch::Any, |at| at.parse(addresses::host_match)),
+        path: section.or("path", PathMatch::Prefix("/".to_owned()), |at| {
+            at.parse(scalars::path_match)
+        }),
+        methods: section.or("method", Vec::new(), |at| {
+            let mut methods = at.one_or_more(|at| at.parse(scalars::method))?;
+            let mut seen = Vec::new();
+            methods.retain(|method| {
+                let is_new = !seen.contains(method);
+                seen.push(method.clone());
+                is_new
+            });
+            Some(methods)
+        }),
+        headers: section.or("header", Vec::new(), |at| {
+            Some(named(at, |key| scalars::header_name(key).ok(), condition))
+        }),
+        query: section.or("query", Vec::new(), |at| {
+            Some(named(at, |key| Some(key.to_owned()), condition))
+        }),
+    }
+}
+
+/// The value that a field or parameter must have; `true` for any.
+#[expect(
+    clippy::option_option,
+    reason = "the outer one is whether it could be read, the inner one is the setting"
+)]
+fn condition(at: At<'_>) -> Option<Option<String>> {
+    match at.kind() {
+        Kind::Boolean(true) => Some(None),
+        Kind::Boolean(false) => at.fail("expected a value, or true for any value, found `false`"),
+        _ => at.text().map(|value| Some(value.to_owned())),
+    }
+}
+
+/// A table whose keys are names of the operator's: fields, parameters.
+fn named<'a, N: PartialEq, T>(
+    at: At<'a>,
+    name: impl Fn(&str) -> Option<N>,
+    value: impl Fn(At<'a>) -> Option<T>,
+) -> Vec<(N, T)> {
+    let mut all: Vec<(N, T)> = Vec::new();
+    for entry in at.entries() {
+        let Some(name) = name(entry.key) else {
+            entry.bad_key::<()>(format_args!("\"{}\" is no header name", entry.key));
+            continue;
+        };
+        if all.iter().any(|(other, _)| *other == name) {
+            entry.bad_key::<()>(format_args!(
+                "\"{}\" is here twice; names of headers have no case",
+                entry.key
+            ));
+            continue;
+        }
+        if let Some(value) = value(entry) {
+            all.push((name, value));
+        }
+    }
+    all
+}
+
+fn rewrite(section: &Section<'_>, path: &PathMatch) -> Rewrite {
+    let strip = section.or("strip_prefix", false, At::boolean);
+    let replace = section.get("replace_prefix", |at| at.parse(scalars::path));
+    let Some(at) = section
+        .at("replace_prefix")
+        .or_else(|| section.at("strip_prefix").filter(|_| strip))
+    else {
+        return Rewrite::None;
+    };
+    if strip && at.key == "replace_prefix" {
+        at.bad_key::<()>("\"strip_prefix\" and \"replace_prefix\" exclude each other");
+    }
+    let PathMatch::Prefix(from) = path else {
+        at.bad_key::<()>(format_args!(
+            "\"{}\" needs a `path` that is a prefix, such as \"/api/\"",
+            at.key
+        ));
+        return Rewrite::None;
+    };
+    let from = from.clone();
+    match replace {
+        Some(to) => Rewrite::ReplacePrefix { from, to },
+        None if strip => Rewrite::StripPrefix(from),
+        None => Rewrite::None,
+    }
+}
+
+fn header_edits(at: At<'_>) -> Option<HeaderEdits> {
+    let section = at.section(EDIT_KEYS)?;
+    let set = section.get("set", |at| {
+        for entry in at.entries() {
+            if let Err(fault) = scalars::editable_header(entry.key) {
+                entry.bad_key::<()>(fault);
+            }
+        }
+        let name = |key: &str| HeaderName::from_bytes(key.as_bytes()).ok();
+        Some(named(at, name, |at| at.parse(scalars::header_value)))
+    });
+    let remove = section.get("remove", |at| {
+        at.one_or_more(|at| at.parse(scalars::editable_header))
+    });
+    Some(HeaderEdits {
+        set: set.unwrap_or_default(),
+        remove: remove.unwrap_or_default(),
+    })
+}
+
+fn error_pages(at: At<'_>) -> BTreeMap<u16, PathBuf> {
+    let pages = at.entries().into_iter().filter_map(|page| {
+        let status: Option<u16> = page.key.parse().ok();
+        match status.filter(|status| (400..=599).contains(status)) {
+            Some(status) => page.path().map(|path| (status, path)),
+            None => page.bad_key(format_args!(
+                "expected a status from 400 to 599 as the key, found `{}`",
+                page.key
+            )),
+        }
+    });
+    pages.collect()
+}
+
+fn hold_on(at: At<'_>) -> Option<Vec<StatusCode>> {
+    at.list_or_empty(|at| match at.whole(100..=599)? {
+        502 => Some(StatusCode::BAD_GATEWAY),
+        503 => Some(StatusCode::SERVICE_UNAVAILABLE),
+        504 => Some(StatusCode::GATEWAY_TIMEOUT),
+        other => at.fail(format_args!("expected 502, 503 or 504, found `{other}`")),
+    })
+}
+
+fn cache(at: At<'_>) -> Option<CacheSettings> {
+    if let Kind::Table(_) = at.kind() {
+        let section = at.section(CACHE_KEYS)?;
+        let year = DAY.saturating_mul(366);
+        let window = |key| section.get(key, |at| at.duration(Duration::ZERO..=year));
+        return Some(CacheSettings {
+            enabled: true,
+            ttl: window("ttl"),
+            stale_while_revalidate: window("stale_while_revalidate"),
+            stale_if_error: window("stale_if_error"),
+        });
+    }
+    Some(CacheSettings {
+        enabled: at.boolean()?,
+        ..CacheSettings::default()
+    })
+}

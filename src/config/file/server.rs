@@ -1,0 +1,66 @@
+//! `[server]`: the process, its name, and whom it trusts.
+
+use ipnet::IpNet;
+
+use super::reader::{Key, Section, key};
+use super::value::At;
+use super::{DAY, addresses, scalars};
+use crate::config::{Surroundings, defaults, settings};
+use crate::proxy::settings::ProxySettings;
+use std::time::Duration;
+
+pub(super) static KEYS: &[Key] = &[
+    key("name"),
+    key("threads"),
+    key("shutdown_grace"),
+    key("watch"),
+    key("trusted_proxies"),
+    key("forwarded"),
+    key("via"),
+];
+
+/// Both parts of `[server]`.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) process: settings::ServerSettings,
+    pub(crate) proxy: ProxySettings,
+}
+
+pub(super) fn read(section: Option<Section<'_>>, around: &Surroundings<'_>) -> Server {
+    let mut server = defaults::server(around);
+    let Some(section) = section else {
+        return server;
+    };
+    let Server { process, proxy } = &mut server;
+    process.threads = section.or("threads", process.threads, |at| at.whole(1..=1024));
+    process.shutdown_grace = section.or("shutdown_grace", process.shutdown_grace, |at| {
+        at.duration(Duration::ZERO..=DAY)
+    });
+    process.watch = section.or("watch", process.watch, At::boolean);
+    if let Some(name) = section.get("name", |at| at.parse(scalars::token)) {
+        proxy.name = name;
+    }
+    proxy.trusted_proxies = section
+        .get("trusted_proxies", trusted_proxies)
+        .unwrap_or_default();
+    proxy.forwarded = section.or("forwarded", proxy.forwarded, At::boolean);
+    proxy.via = section.or("via", proxy.via, At::boolean);
+    server
+}
+
+fn trusted_proxies(at: At<'_>) -> Option<Vec<IpNet>> {
+    let networks = at.list_or_empty(|at| {
+        let networks = at.parse(addresses::networks)?;
+        if networks.iter().any(|network| network.prefix_len() == 0) {
+            at.note("every client can claim any address; list the proxies in front instead");
+        }
+        Some(networks)
+    })?;
+    let mut unique: Vec<IpNet> = Vec::new();
+    for network in networks.into_iter().flatten() {
+        if !unique.contains(&network) {
+            unique.push(network);
+        }
+    }
+    Some(unique)
+}

@@ -1,0 +1,216 @@
+//! From sections to settings: what concerns several sections at once, such as names, addresses and order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use super::error::{Report, listed, nearest};
+use super::file::addresses::{SchemeHttp, looks_like_url, server_url};
+use super::file::{File, Route, Spotted, Target};
+use super::settings::Settings;
+use super::source::{Place, Sources};
+use super::{Surroundings, defaults};
+use crate::admin::settings::{AdminListen, AdminSettings};
+use crate::listen::settings::ListenSettings;
+use crate::routing::settings::RouteSettings;
+use crate::routing::{Shadowed, unreachable_routes};
+use crate::upstream::settings::{UpstreamHttp, UpstreamSettings};
+
+/// Makes the settings of all sections. They are only good if nothing was reported as an error.
+pub(super) fn resolve(
+    file: File,
+    around: &Surroundings<'_>,
+    sources: &Sources,
+    report: &Report,
+) -> Settings {
+    addresses(&file.listen, &file.admin, sources, report);
+    admin(&file.admin, report);
+    if let Some(place) = file.cache_place {
+        report.note(
+            place,
+            "the cache's settings are checked but not obeyed: this version does not cache yet",
+        );
+    }
+    let upstreams = upstreams(file.upstreams, &file.routes, report);
+    let names = names(&file.routes, sources, report);
+    reach(&file.routes, sources, report);
+    let routes = file.routes.into_iter().zip(names);
+    let mut settings = Settings {
+        server: file.server.process,
+        proxy: file.server.proxy,
+        listen: file.listen.into_iter().map(|listen| listen.value).collect(),
+        limits: file.limits,
+        admin: file.admin.value,
+        log: file.log,
+        cache_memory: file.cache_memory,
+        upstreams,
+        routes: routes
+            .map(|(route, name)| RouteSettings {
+                name,
+                ..route.settings
+            })
+            .collect(),
+    };
+    if settings.listen.is_empty() {
+        settings.listen = defaults::settings(around).listen;
+    }
+    settings.server.sources = sources.paths();
+    settings
+}
+
+/// No address is listened on twice, the admin's included. Port 0 is a new port each time.
+fn addresses(
+    listen: &[Spotted<ListenSettings>],
+    admin: &Spotted<AdminSettings>,
+    sources: &Sources,
+    report: &Report,
+) {
+    let mut taken: BTreeMap<SocketAddr, Place> = BTreeMap::new();
+    let listen = listen
+        .iter()
+        .map(|listen| (listen.value.addr, listen.place));
+    let admin = match admin.value.listen {
+        Some(AdminListen::Tcp(address)) => Some((address, admin.place)),
+        _ => None,
+    };
+    for (address, place) in listen.chain(admin) {
+        if address.port() == 0 {
+            continue;
+        }
+        match taken.get(&address) {
+            Some(first) => report.error(
+                place,
+                format!(
+                    "`{address}` is already listened on by {}",
+                    sources.position(*first)
+                ),
+            ),
+            None => {
+                taken.insert(address, place);
+            }
+        }
+    }
+}
+
+/// Whoever reaches the admin listener can reload: beyond this machine that takes a token.
+fn admin(admin: &Spotted<AdminSettings>, report: &Report) {
+    if let (Some(AdminListen::Tcp(address)), None) = (&admin.value.listen, &admin.value.token)
+        && !address.ip().is_loopback()
+    {
+        report.error(
+            admin.place,
+            format!(
+                "`{address}` can be reached from other machines; set a `token`, or listen on a loopback address \
+                 or a unix socket"
+            ),
+        );
+    }
+}
+
+/// The declared upstreams, then those that routes declare by a URL. Every name in a route is one of them.
+fn upstreams(
+    declared: Vec<Spotted<UpstreamSettings>>,
+    routes: &[Route],
+    report: &Report,
+) -> Vec<UpstreamSettings> {
+    let targets = || routes.iter().flat_map(|route| &route.targets);
+    let used: BTreeSet<&str> = targets().map(|target| target.name.as_str()).collect();
+    for upstream in &declared {
+        if !used.contains(upstream.value.name.as_str()) {
+            report.note(
+                upstream.place,
+                format!("no route leads to upstream `{}`", upstream.value.name),
+            );
+        }
+    }
+    let mut upstreams: Vec<UpstreamSettings> = declared.into_iter().map(|u| u.value).collect();
+    let names: Vec<String> = upstreams.iter().map(|u| u.name.clone()).collect();
+    for target in targets() {
+        if upstreams.iter().any(|u| u.name == target.name) {
+            continue;
+        }
+        match &target.server {
+            Some((server, scheme)) => {
+                let mut inline = UpstreamSettings::new(&target.name, vec![server.clone()]);
+                if *scheme == SchemeHttp::Http2 {
+                    inline.http = UpstreamHttp::Http2;
+                }
+                upstreams.push(inline);
+            }
+            None => report.error(target.place, unknown_upstream(target, &names)),
+        }
+    }
+    upstreams
+}
+
+/// `` unknown upstream `ap1`; declared: `api`, `img` ``, with the likeliest remedy.
+fn unknown_upstream(target: &Target, declared: &[String]) -> String {
+    let name = &target.name;
+    let as_url = format!("http://{name}");
+    let names = || declared.iter().map(String::as_str);
+    let known = if declared.is_empty() {
+        "none is declared".to_owned()
+    } else {
+        format!("declared: {}", listed(names()))
+    };
+    let hint = if let Some(near) = nearest(name, names()) {
+        format!(" (did you mean \"{near}\"?)")
+    } else if name.contains([':', '.']) && !looks_like_url(name) && server_url(&as_url).is_ok() {
+        format!(" (did you mean \"{as_url}\"?)")
+    } else if declared.is_empty() {
+        format!("; add [upstream.{name}], or write a URL such as \"http://app:5000\"")
+    } else {
+        String::new()
+    };
+    format!("unknown upstream `{name}`; {known}{hint}")
+}
+
+/// One name for each route, no two alike, because logs, metrics and readiness tell routes apart by it.
+fn names(routes: &[Route], sources: &Sources, report: &Report) -> Vec<String> {
+    let mut taken: BTreeMap<&str, Place> = BTreeMap::new();
+    for name in routes.iter().filter_map(|route| route.name.as_ref()) {
+        match taken.get(name.value.as_str()) {
+            Some(first) => report.error(
+                name.place,
+                format!(
+                    "another route is already named `{}`, at {}",
+                    name.value,
+                    sources.position(*first)
+                ),
+            ),
+            None => {
+                taken.insert(&name.value, name.place);
+            }
+        }
+    }
+    let mut given: BTreeSet<String> = taken.keys().map(|&name| name.to_owned()).collect();
+    let mut named = |route: &Route| {
+        if let Some(name) = &route.name {
+            return name.value.clone();
+        }
+        let mut name = route.pattern.clone();
+        let mut count = 1;
+        while given.contains(&name) {
+            count += 1;
+            name = format!("{}#{count}", route.pattern);
+        }
+        given.insert(name.clone());
+        name
+    };
+    routes.iter().map(&mut named).collect()
+}
+
+/// Every route can be reached.
+fn reach(routes: &[Route], sources: &Sources, report: &Report) {
+    let settings: Vec<RouteSettings> = routes.iter().map(|r| r.settings.clone()).collect();
+    for Shadowed { route, by } in unreachable_routes(&settings) {
+        if let (Some(route), Some(by)) = (routes.get(route), routes.get(by)) {
+            report.error(
+                route.place,
+                format!(
+                    "this route is never reached: every request it is for goes to the one at {}",
+                    sources.position(by.place)
+                ),
+            );
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! One request and its answer, in the form that Pingora's proxy knows as a session.
+//!
+//! Pingora never sees the client's connection: it is given the gated head and asks this session for the body and for the
+//! writing of the answer. So there is one parser of what clients send and one writer of what they get, `Date` and interim
+//! responses stay the origin's, the answer is read ahead of a slow client, and the deadlines of the exchange are kept in
+//! the one place that is polled all the time.
+//!
+//! The connection is lent: whatever ends the exchange, a panic included, it goes back through its [`Slot`], and the
+//! connection's own state, not Pingora's opinion, decides whether another request may follow.
+
+pub mod http1;
+pub mod http2;
+pub mod replay;
+pub mod response_head;
+mod session;
+pub mod ticket;
+
+use crate::clock::{self, Instant};
+use crate::listen::gate::{Framing, Request};
+use bytes::Bytes;
+use http::HeaderMap;
+use http1::{BodyFault, Http1};
+use http2::Http2;
+use parking_lot::Mutex;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::{Error, ErrorType};
+use replay::Replay;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use ticket::Ticket;
+use tokio::time::Sleep;
+
+/// The upstream sent nothing within the deadline that [`ticket::Terms`] set.
+pub const UPSTREAM_SILENT: ErrorType = ErrorType::new("UpstreamSilent");
+/// The client sent nothing of its request body within the deadline.
+pub const CLIENT_SILENT: ErrorType = ErrorType::new("ClientSilent");
+/// The request body is larger than allowed.
+pub const BODY_TOO_LARGE: ErrorType = ErrorType::new("BodyTooLarge");
+/// The request body's framing is broken.
+pub const BODY_MALFORMED: ErrorType = ErrorType::new("BodyMalformed");
+/// The client left, or takes nothing of the answer.
+pub const CLIENT_GONE: ErrorType = ErrorType::new("ClientGone");
+
+/// The client's side of an exchange.
+#[derive(Debug)]
+pub enum Wire {
+    /// A whole HTTP/1 connection.
+    Http1(Http1),
+    /// A stream of an HTTP/2 connection.
+    Http2(Http2),
+}
+
+/// Where a lent connection comes back to.
+pub type Slot = Arc<Mutex<Option<Box<Wire>>>>;
+
+/// A connection on loan; goes back to its slot when dropped.
+#[derive(Debug)]
+struct Loan {
+    wire: Option<Box<Wire>>,
+    slot: Slot,
+}
+
+impl Loan {
+    fn wire(&mut self) -> &mut Wire {
+        self.wire.as_mut().expect("a loan holds its wire until it is dropped")
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        *self.slot.lock() = self.wire.take();
+    }
+}
+
+/// What the exchange waits for from the upstream, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Awaiting {
+    Header,
+    Body,
+}
+
+/// The session.
+#[derive(Debug)]
+pub struct Exchange {
+    header: RequestHeader,
+    loan: Loan,
+    ticket: Arc<Ticket>,
+    replay: Replay,
+    upgrade: bool,
+    body_empty: bool,
+    body_timeout: Duration,
+    response: Option<Box<ResponseHeader>>,
+    awaiting: Awaiting,
+    /// Runs while nothing comes from the upstream.
+    upstream_timer: Option<Pin<Box<Sleep>>>,
+    /// Runs while nothing comes from the client of a body that is awaited.
+    client_timer: Option<Pin<Box<Sleep>>>,
+    client_addr: SocketAddr,
+    local_addr: SocketAddr,
+}
+
+impl Exchange {
+    /// Lends `wire` to an exchange about `request`. Its state comes back through `slot`.
+    pub fn new(request: Request, wire: Box<Wire>, slot: Slot, ticket: Arc<Ticket>, body_timeout: Duration) -> Self {
+        let Request { mut header, framing, upgrade, .. } = request;
+        header.extensions_mut().insert(ticket.clone());
+        Self {
+            header,
+            loan: Loan { wire: Some(wire), slot },
+            replay: Replay::default(),
+            upgrade,
+            body_empty: framing == Framing::None,
+            body_timeout,
+            response: None,
+            awaiting: Awaiting::Header,
+            upstream_timer: None,
+            client_timer: None,
+            client_addr: ticket.client.addr.into(),
+            local_addr: ticket.client.local.into(),
+            ticket,
+        }
+    }
+
+    fn wire(&mut self) -> &mut Wire {
+        self.loan.wire()
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.wire() {
+            Wire::Http1(http1) => http1.poll_flush(cx),
+            Wire::Http2(http2) => http2.poll_flush(cx),
+        }
+    }
+
+    fn queued(&mut self) -> usize {
+        match self.wire() {
+            Wire::Http1(http1) => http1.queued(),
+            Wire::Http2(http2) => http2.queued(),
+        }
+    }
+
+    fn body_is_done(&mut self) -> bool {
+        match self.wire() {
+            Wire::Http1(http1) => http1.body_is_done(),
+            Wire::Http2(http2) => http2.body_is_done(),
+        }
+    }
+
+    fn is_tunnel(&mut self) -> bool {
+        matches!(self.wire(), Wire::Http1(http1) if http1.is_tunnel())
+    }
+
+    /// The next piece of the request body, noted for replay and held against the limit.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<pingora::Result<Option<Bytes>>> {
+        let polled = match self.wire() {
+            Wire::Http1(http1) => http1.poll_body(cx).map_ok(|data| {
+                http1.settle_body();
+                data
+            }),
+            Wire::Http2(http2) => http2.poll_body(cx),
+        };
+        match polled {
+            Poll::Ready(Ok(Some(data))) => {
+                self.client_timer = None;
+                let received = self.ticket.received(data.len());
+                if !self.is_tunnel() {
+                    let terms = self.ticket.terms();
+                    if received > terms.body_limit {
+                        return Poll::Ready(Err(Error::new_down(BODY_TOO_LARGE)));
+                    }
+                    self.replay.note(&data, terms.replay_limit);
+                }
+                Poll::Ready(Ok(Some(data)))
+            }
+            Poll::Ready(Ok(None)) => Poll::Ready(Ok(None)),
+            Poll::Ready(Err(BodyFault::Malformed(refusal))) => {
+                let mut error = Error::new_down(BODY_MALFORMED);
+                error.set_context(refusal.message);
+                Poll::Ready(Err(error))
+            }
+            Poll::Ready(Err(BodyFault::Gone(cause))) => {
+                Poll::Ready(Err(Error::because(CLIENT_GONE, "reading the request body", cause).into_down()))
+            }
+            Poll::Pending if self.is_tunnel() => Poll::Pending,
+            Poll::Pending => {
+                let patience = self.body_timeout;
+                let timer = self.client_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+                timer.as_mut().poll(cx).map(|()| Err(Error::new_down(CLIENT_SILENT)))
+            }
+        }
+    }
+
+    /// Resolves with the fault that ends the wait for the upstream: the client left, or the upstream's time is up.
+    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Box<Error>> {
+        let gone = match self.wire() {
+            Wire::Http1(http1) => http1.poll_gone(cx),
+            Wire::Http2(http2) => http2.poll_gone(cx),
+        };
+        if let Poll::Ready(cause) = gone {
+            return Poll::Ready(Error::because(CLIENT_GONE, "while it was served", cause).into_down());
+        }
+        self.poll_upstream_timer(cx).map(|()| Error::new_down(UPSTREAM_SILENT))
+    }
+
+    fn poll_upstream_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_tunnel() {
+            return Poll::Pending;
+        }
+        if self.upstream_timer.is_none() {
+            let terms = self.ticket.terms();
+            let patience = match self.awaiting {
+                Awaiting::Header => terms.first_byte,
+                Awaiting::Body => terms.between_bytes,
+            };
+            let deadline = match (patience.map(|patience| clock::now() + patience), terms.total) {
+                (Some(a), Some(b)) => Some(Instant::min(a, b)),
+                (a, b) => a.or(b),
+            };
+            self.upstream_timer = deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline)));
+        }
+        self.upstream_timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
+    }
+
+    /// A try begins: the next thing to come from the upstream is a header.
+    fn begin_try(&mut self) {
+        self.replay.enable();
+        self.awaiting = Awaiting::Header;
+        self.upstream_timer = None;
+    }
+
+    fn write_head(&mut self, response: Box<ResponseHeader>, ended: bool) -> pingora::Result<()> {
+        self.upstream_timer = None;
+        let close = self.ticket.closes();
+        match self.wire() {
+            Wire::Http1(http1) => http1.write_head(&response, ended, close),
+            Wire::Http2(http2) => http2
+                .write_head(&response, ended)
+                .map_err(|cause| Error::because(CLIENT_GONE, "writing the response head", cause).into_down())?,
+        }
+        if !response.status.is_informational() {
+            self.awaiting = Awaiting::Body;
+            self.response = Some(response);
+        } else if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            self.response = Some(response);
+        }
+        Ok(())
+    }
+
+    fn write_data(&mut self, data: Bytes) {
+        self.upstream_timer = None;
+        let sent = match self.wire() {
+            Wire::Http1(http1) => http1.write_data(data),
+            Wire::Http2(http2) => http2.write_data(data),
+        };
+        self.ticket.sent(sent);
+    }
+
+    fn write_end(&mut self, trailers: Option<HeaderMap>) {
+        match self.wire() {
+            // HTTP/1 trailers would need the client's `TE: trailers`, which nearly none sends.
+            Wire::Http1(http1) => http1.write_end(),
+            Wire::Http2(http2) => http2.write_end(trailers),
+        }
+    }
+
+    /// Writes what the client takes, and resolves as soon as what is left fits the read-ahead.
+    async fn press_on(&mut self) -> pingora::Result<()> {
+        let read_ahead = self.ticket.terms().read_ahead;
+        std::future::poll_fn(|cx| match self.poll_flush(cx) {
+            Poll::Pending if self.queued() <= read_ahead => Poll::Ready(Ok(())),
+            other => other,
+        })
+        .await
+        .map_err(|cause| Error::because(CLIENT_GONE, "writing the response", cause).into_down())
+    }
+}

@@ -1,0 +1,117 @@
+//! What a connection, the session given to Pingora and the proxy's phases share about one request.
+
+use crate::clock::{self, Instant};
+use crate::listen::stream::Client;
+use crate::telemetry::access_log::AccessEntry;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// One request's ticket. Travels in the request header's extensions.
+#[derive(Debug)]
+pub struct Ticket {
+    /// Who asks.
+    pub client: Arc<Client>,
+    /// When the head was whole.
+    pub arrived: Instant,
+    /// The request's authority as the gate chose it.
+    pub host: String,
+    terms: Mutex<Terms>,
+    /// Request body octets received, without framing.
+    bytes_in: AtomicU64,
+    /// Response body octets queued for the client, without framing.
+    bytes_out: AtomicU64,
+    /// Set by the proxy to end the connection behind this answer.
+    close: AtomicBool,
+    /// Left by the proxy when its part is over; recorded by the connection when the last byte is out.
+    entry: Mutex<Option<AccessEntry>>,
+}
+
+/// What the proxy asks of the session once it knows the route and the upstream.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// A request body above this fails the exchange.
+    pub body_limit: u64,
+    /// How much of the request body is kept so that a try can be repeated.
+    pub replay_limit: usize,
+    /// How far the response may be read ahead of the client.
+    pub read_ahead: usize,
+    /// From the request sent to the response's header.
+    pub first_byte: Option<Duration>,
+    /// Between two parts of the response's body.
+    pub between_bytes: Option<Duration>,
+    /// When the whole exchange must be over.
+    pub total: Option<Instant>,
+}
+
+impl Ticket {
+    /// A ticket for a request that has just arrived; no upstream deadline applies yet.
+    pub fn new(client: Arc<Client>, host: String, body_limit: u64) -> Self {
+        let terms = Terms {
+            body_limit,
+            replay_limit: 64 * 1024,
+            read_ahead: 64 * 1024,
+            first_byte: None,
+            between_bytes: None,
+            total: None,
+        };
+        Self {
+            client,
+            arrived: clock::now(),
+            host,
+            terms: Mutex::new(terms),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            close: AtomicBool::new(false),
+            entry: Mutex::new(None),
+        }
+    }
+
+    /// The terms now in force.
+    pub fn terms(&self) -> Terms {
+        self.terms.lock().clone()
+    }
+
+    /// Changes the terms.
+    pub fn set_terms(&self, change: impl FnOnce(&mut Terms)) {
+        change(&mut self.terms.lock());
+    }
+
+    /// Request body octets received so far.
+    pub fn bytes_in(&self) -> u64 {
+        self.bytes_in.load(Relaxed)
+    }
+
+    /// Response body octets given to the client's connection so far.
+    pub fn bytes_out(&self) -> u64 {
+        self.bytes_out.load(Relaxed)
+    }
+
+    pub(super) fn received(&self, octets: usize) -> u64 {
+        self.bytes_in.fetch_add(octets as u64, Relaxed) + octets as u64
+    }
+
+    pub(super) fn sent(&self, octets: usize) {
+        self.bytes_out.fetch_add(octets as u64, Relaxed);
+    }
+
+    /// Ends the connection behind this answer.
+    pub fn close_after(&self) {
+        self.close.store(true, Relaxed);
+    }
+
+    pub(super) fn closes(&self) -> bool {
+        self.close.load(Relaxed)
+    }
+
+    /// Leaves the access log entry for the connection to complete.
+    pub fn leave_entry(&self, entry: AccessEntry) {
+        *self.entry.lock() = Some(entry);
+    }
+
+    /// Takes the entry that the proxy left, if it came that far.
+    pub fn take_entry(&self) -> Option<AccessEntry> {
+        self.entry.lock().take()
+    }
+}

@@ -1,0 +1,146 @@
+//! Reads an HTTP/2 request head, already checked by the h2 crate, into the same [`Request`] as an HTTP/1 one.
+//!
+//! The h2 crate refuses malformed pseudo-fields, upper-case names and connection-specific fields (RFC 9113 §8.2, §8.3) and
+//! holds DATA against `content-length`. What is left to decide here is the authority, the target, and what HTTP/1 origins
+//! must not be shown.
+
+use super::head::is_dropped;
+use super::{Framing, Refusal, Request, refusals};
+use crate::fields::{content_length, host, token};
+use crate::listen::settings::LimitSettings;
+use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
+use http::{HeaderValue, Method, Version, request};
+use pingora::http::RequestHeader;
+
+/// Reads the head of a stream; `ended` says whether END_STREAM came with it.
+///
+/// # Errors
+/// The [`Refusal`] that the first violated rule names.
+pub fn read(parts: &request::Parts, ended: bool, limits: &LimitSettings) -> Result<Request, Refusal> {
+    match parts.method {
+        Method::CONNECT => return Err(refusals::CONNECT),
+        Method::TRACE => return Err(refusals::TRACE),
+        _ => {}
+    }
+    if parts.headers.len() > limits.head_fields {
+        return Err(refusals::HEAD_TOO_LARGE);
+    }
+    let host = choose_host(parts)?;
+    let target = match parts.uri.path_and_query().map(http::uri::PathAndQuery::as_str) {
+        None | Some("") => return Err(refusals::TARGET),
+        Some("*") if parts.method == Method::OPTIONS => "*",
+        Some(target) if target.starts_with('/') => target,
+        Some(_) => return Err(refusals::TARGET),
+    };
+    if !target.bytes().all(|b| (0x21..=0x7e).contains(&b) && b != b'#') {
+        return Err(refusals::TARGET);
+    }
+    let mut header =
+        RequestHeader::build_no_case(parts.method.clone(), target.as_bytes(), Some(parts.headers.len() + 8))
+            .map_err(|_| refusals::TARGET)?;
+    header.set_version(Version::HTTP_2);
+    let mut length = None;
+    let mut expects_continue = false;
+    for (name, value) in &parts.headers {
+        if !token::is_field_value(value.as_bytes()) {
+            return Err(refusals::CONTROL);
+        }
+        if name == CONTENT_LENGTH {
+            let declared = content_length::parse([value]).map_err(|_| refusals::CONTENT_LENGTH)?.value();
+            if length.is_some() && length != declared {
+                return Err(refusals::CONTENT_LENGTH);
+            }
+            length = declared;
+        } else if name == EXPECT {
+            if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") {
+                return Err(refusals::EXPECTATION);
+            }
+            expects_continue = true;
+        } else if !is_dropped(name) && name != COOKIE {
+            header.append_header(name.clone(), value.clone()).map_err(|_| refusals::FIELD)?;
+        }
+    }
+    if let Some(cookie) = join_cookies(parts)? {
+        header.insert_header(COOKIE, cookie).map_err(|_| refusals::FIELD)?;
+    }
+    header.insert_header(HOST, host).map_err(|_| refusals::HOST)?;
+    let framing = match (ended, length) {
+        (true, None | Some(0)) => Framing::None,
+        (true, Some(_)) => return Err(refusals::CONTENT_LENGTH),
+        (false, Some(length)) if length > 0 => Framing::Length(length),
+        (false, _) => Framing::Streamed,
+    };
+    if let Some(length) = length {
+        header.insert_header(CONTENT_LENGTH, length).map_err(|_| refusals::CONTENT_LENGTH)?;
+    }
+    Ok(Request { host: host.to_owned(), header, framing, persistent: true, expects_continue, upgrade: false })
+}
+
+/// RFC 9113 §8.3.1: `:authority`, which a `Host` beside it must not contradict.
+fn choose_host(parts: &request::Parts) -> Result<&str, Refusal> {
+    let mut fields = parts.headers.get_all(HOST).iter();
+    let field = match (fields.next(), fields.next()) {
+        (_, Some(_)) => return Err(refusals::AUTHORITY),
+        (Some(value), None) => Some(value.to_str().map_err(|_| refusals::AUTHORITY)?),
+        (None, None) => None,
+    };
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+    let chosen = match (authority, field) {
+        (Some(authority), Some(field)) if !authority.eq_ignore_ascii_case(field) => return Err(refusals::AUTHORITY),
+        (Some(host), _) | (None, Some(host)) => host,
+        (None, None) => return Err(refusals::AUTHORITY),
+    };
+    host::parse(chosen.as_bytes()).ok_or(refusals::AUTHORITY)?;
+    Ok(chosen)
+}
+
+/// RFC 9113 §8.2.3: cookie crumbs are one field again before they leave HTTP/2.
+fn join_cookies(parts: &request::Parts) -> Result<Option<HeaderValue>, Refusal> {
+    let mut crumbs = parts.headers.get_all(COOKIE).iter();
+    let Some(first) = crumbs.next() else { return Ok(None) };
+    let Some(second) = crumbs.next() else { return Ok(Some(first.clone())) };
+    let mut joined = first.as_bytes().to_vec();
+    for crumb in std::iter::once(second).chain(crumbs) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(crumb.as_bytes());
+    }
+    HeaderValue::from_bytes(&joined).map(Some).map_err(|_| refusals::CONTROL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(build: impl FnOnce(request::Builder) -> request::Builder) -> Result<Request, Refusal> {
+        let builder = build(http::Request::builder().version(Version::HTTP_2));
+        let (parts, ()) = builder.body(()).expect("well formed").into_parts();
+        read(&parts, true, &LimitSettings::default())
+    }
+
+    #[test]
+    fn authorities() {
+        assert_eq!(gate(|r| r.uri("https://a/x?y")).expect("passes").host, "a");
+        assert_eq!(gate(|r| r.uri("https://a/").header("host", "A")).expect("passes").host, "a");
+        assert_eq!(gate(|r| r.uri("/").header("host", "b")).expect("passes").host, "b");
+        for refused in [
+            gate(|r| r.uri("/")),
+            gate(|r| r.uri("https://a/").header("host", "b")),
+            gate(|r| r.uri("https://u@a/")),
+            gate(|r| r.uri("/").header("host", "a").header("host", "a")),
+        ] {
+            assert_eq!(refused.map(|_| ()), Err(refusals::AUTHORITY));
+        }
+    }
+
+    #[test]
+    fn cookie_crumbs_are_joined() {
+        let request = gate(|r| r.uri("https://a/").header("cookie", "a=1").header("cookie", "b=2").header("cookie", "c=3"));
+        assert_eq!(request.expect("passes").header.headers[COOKIE], "a=1; b=2; c=3");
+    }
+
+    #[test]
+    fn a_length_without_a_body_is_refused() {
+        let refused = gate(|r| r.method("POST").uri("https://a/").header("content-length", "3"));
+        assert_eq!(refused.map(|_| ()), Err(refusals::CONTENT_LENGTH));
+    }
+}

@@ -1,0 +1,179 @@
+//! Serves one HTTP/1 connection: request by request, until either side ends it.
+
+use super::exchange::http1::{BodyFault, Http1};
+use super::exchange::ticket::Ticket;
+use super::exchange::{Exchange, Slot, Wire};
+use super::gate::head;
+use super::gate::scan::{HeadScanner, Scan};
+use super::gate::{Refusal, Request, refusals};
+use super::stream::{Client, ClientStream};
+use super::{Handler, Shared, record};
+use crate::clock;
+use bytes::BytesMut;
+use pingora::protocols::http::ServerSession;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+
+/// What one read of a head asks for.
+const READ_AT_MOST: usize = 16 * 1024;
+/// An unread rest of a request body up to this is skipped so that the connection can stay; beyond, it is closed.
+const SKIP_MAX: u64 = 256 * 1024;
+/// How long a close waits for the client to read the answer, when bytes of it were left unread: an early close would
+/// reset the connection and take the answer back (RFC 9112 §9.6).
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How long an idle connection is kept once a drain has begun: a request that is under way by then is still answered,
+/// with `Connection: close`, instead of meeting a closed connection.
+const DRAIN_IDLE: Duration = Duration::from_secs(1);
+
+/// Serves the connection. `inbox` is what was already read of it.
+pub async fn serve<H: Handler>(
+    stream: ClientStream,
+    inbox: BytesMut,
+    client: Arc<Client>,
+    shared: Arc<Shared>,
+    handler: H,
+) {
+    let slot = Slot::default();
+    let write_timeout = shared.limits.load().write_timeout;
+    let mut wire = Box::new(Wire::Http1(Http1::new(stream, inbox, write_timeout)));
+    loop {
+        let Wire::Http1(connection) = wire.as_mut() else { return };
+        let request = match next_request(connection, &shared).await {
+            Next::Request(request) => request,
+            Next::Over => return,
+            Next::Refused(refusal) => {
+                connection.refuse(refusal);
+                record::refused(&shared, &client, refusal);
+                let _ = poll_fn(|cx| connection.poll_flush(cx)).await;
+                return linger(connection).await;
+            }
+        };
+        connection.begin(&request);
+        if shared.lifecycle.is_draining() {
+            connection.close_after();
+        }
+        let limits = shared.limits.load();
+        let (body_limit, body_timeout) = (limits.body.bytes(), limits.body_timeout);
+        drop(limits);
+        let ticket = Arc::new(Ticket::new(client.clone(), request.host.clone(), body_limit));
+        let exchange = Exchange::new(request, wire, slot.clone(), ticket.clone(), body_timeout);
+        handler.handle(ServerSession::new_custom(Box::new(exchange))).await;
+
+        // The exchange is dropped by now, whatever became of it, and its loan is back.
+        let Some(returned) = slot.lock().take() else { return };
+        wire = returned;
+        let Wire::Http1(connection) = wire.as_mut() else { return };
+        let flushed = poll_fn(|cx| connection.poll_flush(cx)).await;
+        record::finished(&shared, &ticket, connection.response_is_complete() || connection.is_tunnel(), flushed.as_ref().err());
+        if flushed.is_err() {
+            return connection.io.reset_on_close();
+        }
+        if !connection.response_is_complete() {
+            // A cut must look like one: with a length or chunks the missing bytes show it, else only a reset does.
+            if !connection.is_tunnel() {
+                connection.io.reset_on_close();
+            }
+            let _ = connection.io.shutdown().await;
+            return;
+        }
+        if !connection.may_continue() && !skip_body(connection).await {
+            return linger(connection).await;
+        }
+    }
+}
+
+/// What came of waiting for a request.
+enum Next {
+    Request(Request),
+    Refused(Refusal),
+    /// The client left, was idle for too long, or a drain began.
+    Over,
+}
+
+async fn next_request(connection: &mut Http1, shared: &Shared) -> Next {
+    if connection.inbox.is_empty() {
+        // An idle connection holds no buffer; what it sends lands in the thread's.
+        connection.inbox = BytesMut::new();
+        connection.outbox.release();
+        let idle_timeout = shared.limits.load().idle_timeout;
+        tokio::select! {
+            biased;
+            read = poll_fn(|cx| connection.poll_fill(READ_AT_MOST, cx)) => {
+                if !matches!(read, Ok(1..)) {
+                    return Next::Over;
+                }
+            }
+            () = tokio::time::sleep(idle_timeout) => return Next::Over,
+            () = async {
+                shared.lifecycle.draining().await;
+                tokio::time::sleep(DRAIN_IDLE).await;
+            } => return Next::Over,
+        }
+    }
+    let limits = shared.limits.load_full();
+    let mut scanner = HeadScanner::default();
+    // The deadline is for the whole head and starts with its first byte: one byte at a time does not extend it.
+    let deadline = clock::now() + limits.head_timeout;
+    let (start, end) = loop {
+        match scanner.scan(&connection.inbox, limits.head.as_usize()) {
+            Ok(Scan::Complete { start, end }) => break (start, end),
+            Ok(Scan::NeedMore) => {}
+            Err(refusal) => return Next::Refused(refusal),
+        }
+        match tokio::time::timeout_at(deadline, poll_fn(|cx| connection.poll_fill(READ_AT_MOST, cx))).await {
+            Ok(Ok(1..)) => {}
+            Ok(Ok(0) | Err(_)) => return Next::Over,
+            Err(_) if scanner.is_idle() => return Next::Over,
+            Err(_) => return Next::Refused(refusals::HEAD_TIMEOUT),
+        }
+    };
+    let head = connection.inbox.split_to(end);
+    match head::read(&head[start..], &limits) {
+        Ok(request) => Next::Request(request),
+        Err(refusal) => Next::Refused(refusal),
+    }
+}
+
+/// Skips what is left of a request body behind its answer. False where the connection has to close instead.
+async fn skip_body(connection: &mut Http1) -> bool {
+    if !connection.is_worth_skipping_to() {
+        return false;
+    }
+    let skipping = async {
+        let mut skipped = 0;
+        while !connection.body_is_done() {
+            match poll_fn(|cx| connection.poll_body(cx)).await {
+                Ok(Some(data)) => skipped += data.len() as u64,
+                Ok(None) => return true,
+                Err(BodyFault::Gone(_) | BodyFault::Malformed(_)) => return false,
+            }
+            if skipped > SKIP_MAX {
+                return false;
+            }
+        }
+        true
+    };
+    timeout(LINGER, skipping).await.unwrap_or(false)
+}
+
+/// Closes our side, and waits a little for the client to have read the answer before the connection is gone.
+async fn linger(connection: &mut Http1) {
+    let lingering = async {
+        if connection.io.shutdown().await.is_err() {
+            return;
+        }
+        let mut discarded = 0;
+        while discarded < SKIP_MAX {
+            connection.inbox.clear();
+            match poll_fn(|cx| connection.poll_fill(READ_AT_MOST, cx)).await {
+                Ok(n @ 1..) => discarded += n as u64,
+                Ok(0) | Err(_) => return,
+            }
+        }
+    };
+    let _ = timeout(LINGER, lingering).await;
+}

@@ -1,0 +1,137 @@
+//! A try failed: once more, or what is the client told?
+
+use super::deliver;
+use super::forward::is_clients_fault;
+use super::walk::{Verdict, Walk};
+use crate::listen::exchange::{BODY_MALFORMED, BODY_TOO_LARGE, CLIENT_GONE, CLIENT_SILENT, UPSTREAM_SILENT};
+use crate::upstream::{self, FailureKind, RetryQuestion};
+use http::{Method, StatusCode};
+use pingora::http::ResponseHeader;
+use pingora::proxy::{FailToProxy, Session};
+use pingora::{Error, ErrorType, Result};
+
+/// The answer of an application that is starting, where the route says that it is one.
+const STARTING: ErrorType = ErrorType::new("Starting");
+
+/// Looks at an answer's head before anything of it reaches the client.
+pub fn judge_answer(session: &Session, response: &ResponseHeader, walk: &mut Walk) -> Result<()> {
+    let (Some(forwarding), Some(route)) = (&mut walk.forwarding, &walk.route) else { return Ok(()) };
+    let status = response.status;
+    if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(());
+    }
+    forwarding.status = Some(status);
+    if route.hold_on.contains(&status) && question(session).idempotent && question(session).replayable {
+        return Err(Error::explain(STARTING, format!("answered {status}")));
+    }
+    forwarding.claim.answered(status);
+    Ok(())
+}
+
+fn question(session: &Session) -> RetryQuestion {
+    RetryQuestion {
+        // RFC 9110 §9.2.2.
+        idempotent: matches!(
+            session.req_header().method,
+            Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
+        ) && !session.is_upgrade_req(),
+        replayable: !session.as_ref().retry_buffer_truncated(),
+    }
+}
+
+/// The connect failed; nothing was sent, so trying again is always right. Where nobody is left, that is waiting.
+pub fn connect_failed(walk: &mut Walk, mut error: Box<Error>) -> Box<Error> {
+    if let Some(forwarding) = &mut walk.forwarding {
+        let (failure, complaint) = upstream::pingora::connect_failure(&error);
+        forwarding.claim.connect_failed(failure, &complaint);
+        let question = RetryQuestion { idempotent: true, replayable: true };
+        error.set_retry(forwarding.claim.may_retry(question).is_ok());
+    }
+    error
+}
+
+/// The try failed behind the connect.
+pub fn try_failed(session: &Session, walk: &mut Walk, mut error: Box<Error>, reused: bool) -> Box<Error> {
+    error.set_retry(false);
+    let Some(forwarding) = &mut walk.forwarding else { return error };
+    if is_clients_fault(&error) {
+        return error;
+    }
+    let begun = session.response_written().is_some_and(|response| !response.status.is_informational());
+    if *error.etype() == STARTING {
+        let status = forwarding.status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        error.set_retry(forwarding.claim.hold_again(status).is_ok());
+        return error;
+    }
+    let kind = match error.etype() {
+        _ if reused && !begun && forwarding.status.is_none() && is_dead_connection(&error) => {
+            FailureKind::StaleConnection
+        }
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => FailureKind::Timeout,
+        other if *other == UPSTREAM_SILENT => FailureKind::Timeout,
+        ErrorType::InvalidHTTPHeader | ErrorType::InvalidH2 => FailureKind::Malformed,
+        _ => FailureKind::Reset,
+    };
+    forwarding.claim.failed(kind);
+    let total_is_over = walk
+        .entered
+        .as_ref()
+        .and_then(|entered| entered.ticket.terms().total)
+        .is_some_and(|total| crate::clock::now() >= total);
+    let question = question(session);
+    error.set_retry(!begun && !total_is_over && forwarding.claim.may_retry(question).is_ok());
+    error
+}
+
+/// Whether a kept connection turned out to be closed, as opposed to slow or talking nonsense.
+fn is_dead_connection(error: &Error) -> bool {
+    matches!(error.etype(), ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError)
+        || matches!(error.etype(), ErrorType::H2Error | ErrorType::H1Error)
+}
+
+/// Tells the client, where nothing of an answer is out yet.
+pub async fn tell_client(session: &mut Session, walk: &mut Walk, error: &Error) -> FailToProxy {
+    let verdict = walk.verdict.unwrap_or_else(|| verdict_on(error));
+    walk.verdict = Some(verdict);
+    let begun = session.response_written().is_some_and(|response| !response.status.is_informational());
+    if !begun && *error.etype() != CLIENT_GONE {
+        if is_clients_fault(error)
+            && let Some(entered) = &walk.entered
+        {
+            // What is left of a body that is too large, too slow or broken cannot be told from a next request.
+            entered.ticket.close_after();
+        }
+        // A client that is gone by now needs no answer; nobody is left to be told.
+        let _ = deliver::own_answer(session, walk, verdict).await;
+    }
+    FailToProxy { error_code: verdict.status.as_u16(), can_reuse_downstream: false }
+}
+
+/// nginx's word and number for a client that left before it was answered; in the log only.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+fn verdict_on(error: &Error) -> Verdict {
+    let (status, reason) = match error.etype() {
+        other if *other == UPSTREAM_SILENT => (504, "upstream-timeout"),
+        other if *other == CLIENT_SILENT => (408, "body-timeout"),
+        other if *other == BODY_TOO_LARGE => (413, "body-too-large"),
+        other if *other == BODY_MALFORMED => (400, "chunk"),
+        other if *other == CLIENT_GONE => (CLIENT_CLOSED_REQUEST, "client-gone"),
+        other if *other == STARTING => (503, "starting"),
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => (504, "upstream-timeout"),
+        ErrorType::HTTPStatus(status) => (*status, "refused"),
+        ErrorType::ConnectRefused
+        | ErrorType::ConnectTimedout
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError
+        | ErrorType::SocketError => (502, "connect"),
+        ErrorType::TLSHandshakeFailure
+        | ErrorType::TLSHandshakeTimedout
+        | ErrorType::InvalidCert
+        | ErrorType::HandshakeError => (502, "upstream-tls"),
+        ErrorType::InvalidHTTPHeader | ErrorType::InvalidH2 => (502, "upstream-malformed"),
+        ErrorType::InternalError => (500, "internal"),
+        _ => (502, "upstream-reset"),
+    };
+    Verdict::new(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY), reason)
+}

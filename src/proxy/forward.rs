@@ -1,0 +1,169 @@
+//! Who is asked, on which connection, and in which words.
+
+use super::accept::{target, write_forwarding_fields};
+use super::deliver::edit;
+use super::walk::{Forwarding, Verdict, Walk};
+use crate::fields::uri;
+use crate::listen::exchange::{BODY_TOO_LARGE, CLIENT_GONE};
+use crate::routing::rewrite;
+use crate::routing::settings::Action;
+use crate::upstream::settings::{HostPolicy, UpstreamHttp};
+use crate::upstream::{self, ClaimRequest, Refusal, Target};
+use http::header::{CONTENT_TYPE, HOST, TE};
+use http::{HeaderMap, Version};
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+
+/// Room for the piece that the last read brought, behind what is received ahead of a try.
+const LAST_PIECE: usize = 64 * 1024;
+
+/// The server of the next try; waits where nobody is there or the upstream is full.
+pub async fn next_peer(session: &mut Session, walk: &mut Walk) -> Result<Box<HttpPeer>> {
+    if walk.forwarding.is_none() {
+        begin(session, walk)?;
+        receive_ahead(session, walk).await?;
+    }
+    let Some(forwarding) = &mut walk.forwarding else {
+        return Err(Error::explain(ErrorType::InternalError, "nobody to forward to"));
+    };
+    let ticket = walk.entered.as_ref().map(|entered| entered.ticket.clone());
+    let first_byte = |deadline| ticket.as_ref().map(|ticket| ticket.set_terms(|terms| terms.first_byte = deadline));
+    // Waiting for a server is not waiting for its answer.
+    first_byte(None);
+    // The client's end of the connection is watched meanwhile: who leaves frees the place, and a body that comes early
+    // is not read.
+    let body_done = session.as_mut().is_body_done();
+    let target = tokio::select! {
+        biased;
+        target = forwarding.claim.next() => target,
+        gone = session.as_mut().read_body_or_idle(true), if body_done => {
+            return Err(gone.err().unwrap_or_else(|| Error::new_down(CLIENT_GONE)));
+        }
+    };
+    let target = target.map_err(|refusal| {
+        walk.verdict = Some(verdict_on(&refusal));
+        Error::explain(ErrorType::HTTPStatus(refusal.status().as_u16()), refusal.to_string())
+    })?;
+    first_byte(Some(forwarding.claim.per_try()));
+    let mut peer = upstream::pingora::peer(&target, &forwarding.upstream)?;
+    // The exchange keeps the reading deadlines: it knows uploads, upgrades and the client's own pace.
+    peer.options.read_timeout = None;
+    forwarding.target = Some(target);
+    Ok(peer)
+}
+
+/// Chooses the upstream and takes a claim on it.
+fn begin(session: &mut Session, walk: &mut Walk) -> Result<()> {
+    let (Some(entered), Some(route)) = (&walk.entered, &walk.route) else {
+        return Err(Error::explain(ErrorType::InternalError, "a request without a route"));
+    };
+    let Action::Forward(shares) = &route.action else {
+        return Err(Error::explain(ErrorType::InternalError, "a route that does not forward"));
+    };
+    let chosen = crate::routing::choose(shares, fastrand::u32(..)).and_then(|name| entered.site.upstreams.get(name));
+    let upstream = chosen.cloned().ok_or_else(|| Error::explain(ErrorType::InternalError, "an unknown upstream"))?;
+    let settings = upstream.settings();
+    let total = settings.timeouts.total.map(|total| entered.ticket.arrived + total);
+    let streams = is_streamed(session.req_header());
+    entered.ticket.set_terms(|terms| {
+        terms.replay_limit = settings.buffer_request.as_usize().max(LAST_PIECE) + LAST_PIECE;
+        terms.read_ahead = settings.buffer_response.as_usize();
+        terms.between_bytes = (!streams).then_some(settings.timeouts.between_bytes);
+        terms.total = total;
+    });
+    let claim = upstream.claim(ClaimRequest {
+        path: &entered.path,
+        client: Some(entered.client),
+        headers: &session.req_header().headers,
+        arrived: entered.ticket.arrived,
+    });
+    walk.forwarding =
+        Some(Forwarding { upstream, claim, target: None, status: None });
+    Ok(())
+}
+
+/// Whether request and response run side by side for as long as they like: gRPC and upgrades.
+fn is_streamed(request: &RequestHeader) -> bool {
+    is_grpc(&request.headers) || request.headers.contains_key(http::header::UPGRADE)
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// Receives the request's body, up to the upstream's limit, before a server is taken: a slow upload costs the
+/// application nothing, and what is here can be sent again.
+async fn receive_ahead(session: &mut Session, walk: &mut Walk) -> Result<()> {
+    let (Some(entered), Some(forwarding)) = (&walk.entered, &walk.forwarding) else { return Ok(()) };
+    let limit = forwarding.upstream.settings().buffer_request.bytes();
+    if limit == 0 || is_streamed(session.req_header()) {
+        return Ok(());
+    }
+    session.as_mut().enable_retry_buffering();
+    while !session.as_mut().is_body_done() && entered.ticket.bytes_in() < limit {
+        if session.as_mut().read_request_body().await?.is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A connection is there.
+pub fn connected(walk: &mut Walk, reused: bool) {
+    if let Some(forwarding) = &mut walk.forwarding {
+        forwarding.claim.connected(reused);
+    }
+}
+
+/// The upstream's part is over: its place is free, though the client may still be reading.
+pub fn release(walk: &mut Walk) {
+    if let Some(forwarding) = &mut walk.forwarding {
+        forwarding.claim.release();
+    }
+}
+
+/// Writes the request as the upstream is to see it.
+pub fn write_request(asked_by: Version, request: &mut RequestHeader, walk: &mut Walk) -> Result<()> {
+    let (Some(entered), Some(route), Some(forwarding)) = (&walk.entered, &walk.route, &walk.forwarding) else {
+        return Ok(());
+    };
+    let path = rewrite::path(&route.rewrite, &entered.path);
+    let asked = uri::split_path_query(target(request));
+    if asked.path != path {
+        let rewritten = match asked.query {
+            Some(query) => format!("{path}?{query}"),
+            None => path.into_owned(),
+        };
+        request.set_raw_path(rewritten.as_bytes())?;
+    }
+    write_forwarding_fields(request, entered)?;
+    let settings = forwarding.upstream.settings();
+    let server = forwarding.target.as_ref().map(Target::authority);
+    let host = match (&settings.host, request.headers.get(HOST), server) {
+        (HostPolicy::Fixed(host), _, _) => Some(host.as_str()),
+        // An HTTP/1.0 client may name no host; the server's own name is the best guess.
+        (HostPolicy::Server, _, server) | (HostPolicy::Pass, None, server) => server,
+        (HostPolicy::Pass, Some(_), _) => None,
+    };
+    if let Some(host) = host {
+        request.insert_header(HOST, host.to_owned())?;
+    }
+    // RFC 9113 §8.2.2 allows it, and gRPC wants to know that trailers arrive; they do, where both sides speak HTTP/2.
+    if asked_by == Version::HTTP_2 && settings.http != UpstreamHttp::Http1 && is_grpc(&request.headers) {
+        request.insert_header(TE, "trailers")?;
+    }
+    edit(request, &route.request_headers)
+}
+
+/// What a client is told where it got no server.
+fn verdict_on(refusal: &Refusal) -> Verdict {
+    Verdict { status: refusal.status(), reason: refusal.word(), retry_after: refusal.retry_after() }
+}
+
+/// Whether an error is the client's doing, so that nothing is held against the upstream.
+pub fn is_clients_fault(error: &Error) -> bool {
+    use crate::listen::exchange::{BODY_MALFORMED, CLIENT_SILENT};
+    [CLIENT_GONE, CLIENT_SILENT, BODY_TOO_LARGE, BODY_MALFORMED].contains(error.etype())
+}

@@ -1,0 +1,205 @@
+//! Pingora's phases, each leading to the stop of this room that answers its question.
+
+use super::walk::{Entered, Walk};
+use super::{Site, accept, answer, deliver, failure, forward, record};
+use crate::listen::Handler;
+use crate::listen::exchange::ticket::Ticket;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::HeaderMap;
+use pingora::apps::HttpServerApp;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Digest;
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::server::configuration::ServerConf;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, Result};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Idle connections to all upstreams that one thread keeps.
+const POOL_SIZE: usize = 512;
+/// Pingora stops trying after this many; our own rules are stricter, but holding may lead through many refusals.
+const TRIES_MAX: usize = 100_000;
+
+/// The proxy's application: what Pingora asks at each phase.
+#[derive(Debug)]
+pub struct FrontDoor {
+    site: Arc<ArcSwap<Site>>,
+}
+
+/// A data thread's proxy, with its own connections to the upstreams: a socket is only ever polled by the reactor that
+/// opened it.
+pub struct Proxy {
+    http: Arc<HttpProxy<FrontDoor>>,
+    /// Pingora asks it whether to keep connections alive; ours is decided by the connection, so it never changes.
+    shutdown: watch::Receiver<bool>,
+    _running: Arc<watch::Sender<bool>>,
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Proxy").finish_non_exhaustive()
+    }
+}
+
+impl Clone for Proxy {
+    fn clone(&self) -> Self {
+        Self { http: self.http.clone(), shutdown: self.shutdown.clone(), _running: self._running.clone() }
+    }
+}
+
+impl Proxy {
+    /// A proxy for one data thread.
+    pub fn new(site: Arc<ArcSwap<Site>>) -> Self {
+        let conf = ServerConf {
+            threads: 1,
+            upstream_keepalive_pool_size: POOL_SIZE,
+            max_retries: TRIES_MAX,
+            ..ServerConf::default()
+        };
+        let http = Arc::new(pingora::proxy::http_proxy(&Arc::new(conf), FrontDoor { site }));
+        let (running, shutdown) = watch::channel(false);
+        Self { http, shutdown, _running: Arc::new(running) }
+    }
+}
+
+impl Handler for Proxy {
+    async fn handle(&self, session: ServerSession) {
+        // What Pingora would reuse is the exchange, which holds nothing: the connection has been given back.
+        let _ = self.http.process_new_http(session, &self.shutdown).await;
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for FrontDoor {
+    type CTX = Walk;
+
+    fn new_ctx(&self) -> Walk {
+        Walk::default()
+    }
+
+    /// Enters the request; nothing is decided yet, so that whatever follows can be recorded.
+    async fn early_request_filter(&self, session: &mut Session, walk: &mut Walk) -> Result<()> {
+        let header = session.req_header_mut();
+        let ticket = header.extensions_mut().remove::<Arc<Ticket>>();
+        let ticket = ticket.ok_or_else(|| Error::explain(pingora::InternalError, "a request without a ticket"))?;
+        walk.entered = Some(Entered::new(self.site.load_full(), ticket));
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, walk: &mut Walk) -> Result<bool> {
+        match accept::accept(session.req_header_mut(), walk) {
+            Ok(()) => answer::without_asking(session, walk).await,
+            Err(verdict) => deliver::own_answer(session, walk, verdict).await.map(|()| true),
+        }
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, walk: &mut Walk) -> Result<Box<HttpPeer>> {
+        forward::next_peer(session, walk).await
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::unix::io::RawFd,
+        _digest: Option<&Digest>,
+        walk: &mut Walk,
+    ) -> Result<()> {
+        forward::connected(walk, reused);
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        walk: &mut Walk,
+    ) -> Result<()> {
+        forward::write_request(session.req_header().version, request, walk)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        walk: &mut Walk,
+    ) -> Result<()> {
+        failure::judge_answer(session, response, walk)
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        end: bool,
+        walk: &mut Walk,
+    ) -> Result<Option<Duration>> {
+        if end {
+            forward::release(walk);
+        }
+        Ok(None)
+    }
+
+    fn upstream_response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        _trailers: &mut HeaderMap,
+        walk: &mut Walk,
+    ) -> Result<()> {
+        forward::release(walk);
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        walk: &mut Walk,
+    ) -> Result<()> {
+        deliver::write_response(session.req_header(), response, walk)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        walk: &mut Walk,
+        error: Box<Error>,
+    ) -> Box<Error> {
+        failure::connect_failed(walk, error)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        walk: &mut Walk,
+        reused: bool,
+    ) -> Box<Error> {
+        failure::try_failed(session, walk, error, reused)
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, walk: &mut Walk) -> FailToProxy {
+        failure::tell_client(session, walk, error).await
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, walk: &mut Walk) {
+        record::leave_entry(session, walk, error);
+    }
+
+    // Each request's fate is one line of the access log; an upstream's, one line an incident.
+    fn suppress_error_log(&self, _: &Session, _: &Walk, _: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Walk, _: &Error, _: ProxyWarnLogContext) -> bool {
+        true
+    }
+}

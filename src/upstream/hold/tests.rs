@@ -1,0 +1,1 @@
+//! The line, its ramp, and everybody who leaves it.

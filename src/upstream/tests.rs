@@ -1,0 +1,1 @@
+//! Whole upstreams, with a fake network and paused time.

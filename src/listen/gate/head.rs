@@ -55,10 +55,16 @@ fn why_malformed(head: &[u8], error: httparse::Error) -> Refusal {
     }
 }
 
-/// Whether a request line ends in `HTTP/digit.digit`: a version that is well formed, though not one of ours.
+/// Whether a request line has three parts, the last `HTTP/digit.digit`: well formed, though not a version of ours.
 fn is_http_version(request_line: &[u8]) -> bool {
-    let last = request_line.rsplit(|&b| b == b' ').next().unwrap_or_default();
-    matches!(last, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
+    let mut parts = request_line.split(|&b| b == b' ');
+    let (_method, _target, version, rest) = (parts.next(), parts.next(), parts.next(), parts.next());
+    rest.is_none()
+        && matches!(
+            version,
+            Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+                if major.is_ascii_digit() && minor.is_ascii_digit()
+        )
 }
 
 fn assemble(parsed: &httparse::Request<'_, '_>, limits: &LimitSettings) -> Result<Request, Refusal> {

@@ -17,9 +17,21 @@ async fn redirect_fills_in_the_request() {
     .start()
     .await;
     let c = e.client().host("site.test:8080");
-    c.get("/uri/a%20b?x=1").send().await.expect(308).header("location", "https://site.test/uri/a%20b?x=1");
-    c.get("/parts?x=1").send().await.expect(302).header("location", "https://new.test/parts/moved?x=1");
-    c.get("/parts").send().await.expect(302).header("location", "https://new.test/parts/moved");
+    c.get("/uri/a%20b?x=1")
+        .send()
+        .await
+        .expect(308)
+        .header("location", "https://site.test/uri/a%20b?x=1");
+    c.get("/parts?x=1")
+        .send()
+        .await
+        .expect(302)
+        .header("location", "https://new.test/parts/moved?x=1");
+    c.get("/parts")
+        .send()
+        .await
+        .expect(302)
+        .header("location", "https://new.test/parts/moved");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,18 +52,44 @@ async fn respond_with_text_or_in_full() {
     .start()
     .await;
     let c = e.client();
-    c.get("/text").send().await.expect(200).header("content-type", "text/plain; charset=utf-8").body("hello");
-    c.get("/teapot").send().await.expect(418).header("content-type", "application/json").body("{\"pot\":true}");
-    c.get("/nothing").send().await.expect(204).no_header("content-length").body("");
-    c.head("/text").send().await.expect(200).header("content-length", "5").body("");
+    c.get("/text")
+        .send()
+        .await
+        .expect(200)
+        .header("content-type", "text/plain; charset=utf-8")
+        .body("hello");
+    c.get("/teapot")
+        .send()
+        .await
+        .expect(418)
+        .header("content-type", "application/json")
+        .body("{\"pot\":true}");
+    c.get("/nothing")
+        .send()
+        .await
+        .expect(204)
+        .no_header("content-length")
+        .body("");
+    c.head("/text")
+        .send()
+        .await
+        .expect(200)
+        .header("content-length", "5")
+        .body("");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn respond_reads_the_body_of_a_post_and_keeps_the_connection() {
     let e = edge("[[route]]\nrespond = \"thanks\"").start().await;
     let mut k = e.client().connect().await;
-    k.send(&post("/", "a body that nobody wants")).await.expect(200).body("thanks");
-    k.send(&post("/", "").chunked(["and", "another"])).await.expect(200).body("thanks");
+    k.send(&post("/", "a body that nobody wants"))
+        .await
+        .expect(200)
+        .body("thanks");
+    k.send(&post("/", "").chunked(["and", "another"]))
+        .await
+        .expect(200)
+        .body("thanks");
     k.get("/").await.expect(200).body("thanks");
 }
 
@@ -93,7 +131,12 @@ async fn strip_and_replace_a_prefix() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn header_edits_remove_then_set() {
-    let answer = ok().header("x-old", "1").header("x-old", "2").header("server", "o1").header("x-kept", "k").body("v1");
+    let answer = ok()
+        .header("x-old", "1")
+        .header("x-old", "2")
+        .header("server", "o1")
+        .header("x-kept", "k")
+        .body("v1");
     let o = origin("o1").on("*", answer).start().await;
     let e = edge(
         r#"
@@ -106,7 +149,13 @@ async fn header_edits_remove_then_set() {
     .origin(&o)
     .start()
     .await;
-    let request = e.client().get("/").header("X-Secret", "s").header("X-Both", "a").header("X-Both", "b").header("X-Env", "dev");
+    let request = e
+        .client()
+        .get("/")
+        .header("X-Secret", "s")
+        .header("X-Both", "a")
+        .header("X-Both", "b")
+        .header("X-Env", "dev");
     request
         .send()
         .await
@@ -124,8 +173,17 @@ async fn header_edits_remove_then_set() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn response_edits_apply_to_our_own_answers_too() {
-    let e = edge("[[route]]\nrespond = \"hi\"\nresponse_headers = { set = { X-Frame-Options = \"DENY\" } }").start().await;
-    e.client().get("/").send().await.expect(200).header("x-frame-options", "DENY");
+    let e = edge(
+        "[[route]]\nrespond = \"hi\"\nresponse_headers = { set = { X-Frame-Options = \"DENY\" } }",
+    )
+    .start()
+    .await;
+    e.client()
+        .get("/")
+        .send()
+        .await
+        .expect(200)
+        .header("x-frame-options", "DENY");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,14 +212,28 @@ async fn weights_share_requests_between_upstreams() {
     for _ in 0..400 {
         k.get("/").await.expect(200);
     }
-    assert_eq!((never.requests().len(), a.requests().len() + b.requests().len()), (0, 400));
+    assert_eq!(
+        (
+            never.requests().len(),
+            a.requests().len() + b.requests().len()
+        ),
+        (0, 400)
+    );
     // Whether weights are drawn or counted: 40 are expected, and fewer than 10 or more than 90 do not happen by chance.
-    assert!((10..=90).contains(&b.requests().len()), "{} of 400 went to b", b.requests().len());
+    assert!(
+        (10..=90).contains(&b.requests().len()),
+        "{} of 400 went to b",
+        b.requests().len()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn error_pages_replace_errors_of_ours_and_of_the_origin() {
-    let o = origin("o1").on("/503", status(503).header("retry-after", "7").body("raw")).on("/404", status(404).body("raw")).start().await;
+    let o = origin("o1")
+        .on("/503", status(503).header("retry-after", "7").body("raw"))
+        .on("/404", status(404).body("raw"))
+        .start()
+        .await;
     let e = edge(
         r#"
         [upstream.nobody]
@@ -181,16 +253,36 @@ async fn error_pages_replace_errors_of_ours_and_of_the_origin() {
     .start()
     .await;
     let c = e.client();
-    c.get("/503").send().await.expect(503).header("content-type", "text/html").body("<h1>sorry</h1>");
+    c.get("/503")
+        .send()
+        .await
+        .expect(503)
+        .header("content-type", "text/html")
+        .body("<h1>sorry</h1>");
     c.get("/404").send().await.expect(404).body("raw");
-    c.get("/nobody").send().await.expect(502).header("content-type", "text/html").body("<h1>sorry</h1>");
-    c.head("/nobody").send().await.expect(502).header("content-length", "14").body("");
+    c.get("/nobody")
+        .send()
+        .await
+        .expect(502)
+        .header("content-type", "text/html")
+        .body("<h1>sorry</h1>");
+    c.head("/nobody")
+        .send()
+        .await
+        .expect(502)
+        .header("content-length", "14")
+        .body("");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_services_by_path_prefix() {
-    let [greeting, update, stats] = ["greeting", "update", "stats"].map(|name| origin(name).on("*", ok().body(name)));
-    let (greeting, update, stats) = (greeting.start().await, update.start().await, stats.start().await);
+    let [greeting, update, stats] =
+        ["greeting", "update", "stats"].map(|name| origin(name).on("*", ok().body(name)));
+    let (greeting, update, stats) = (
+        greeting.start().await,
+        update.start().await,
+        stats.start().await,
+    );
     let e = edge(
         r#"
         [[route]]
@@ -211,7 +303,10 @@ async fn three_services_by_path_prefix() {
     .await;
     let mut k = e.client().connect().await;
     k.get("/greeting").await.expect(200).body("greeting");
-    k.send(&post("/update/hello", "")).await.expect(200).body("update");
+    k.send(&post("/update/hello", ""))
+        .await
+        .expect(200)
+        .body("update");
     k.get("/status").await.expect(200).body("stats");
     k.send(&get("/elsewhere")).await.expect(404);
 }

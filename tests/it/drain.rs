@@ -9,7 +9,11 @@ const PLAIN: &str = "[[route]]\nto = \"{o1}\"";
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_in_flight_end_and_the_exit_is_0() {
     let held = gate();
-    let o = origin("o1").on("/slow", ok().hold(&held).body("v1")).on("*", ok().body("v1")).start().await;
+    let o = origin("o1")
+        .on("/slow", ok().hold(&held).body("v1"))
+        .on("*", ok().body("v1"))
+        .start()
+        .await;
     let mut e = edge(PLAIN).origin(&o).start().await;
     let slow = e.client().get("/slow").spawn();
     let h2 = e.client().h2().await;
@@ -30,15 +34,24 @@ async fn requests_in_flight_end_and_the_exit_is_0() {
 #[tokio::test(flavor = "multi_thread")]
 async fn readiness_turns_and_new_connections_are_refused() {
     let held = gate();
-    let o = origin("o1").on("*", ok().hold(&held).body("v1")).start().await;
+    let o = origin("o1")
+        .on("*", ok().hold(&held).body("v1"))
+        .start()
+        .await;
     let mut e = edge(PLAIN).origin(&o).start().await;
     let slow = e.client().get("/slow").spawn();
     o.head(0).await;
     e.admin().get("/readyz").send().await.expect(200);
     e.signal(Signal::TERM);
-    crate::rig::within("readiness to turn", async { while e.admin().get("/readyz").send().await.status != 503 {} }).await;
+    crate::rig::within("readiness to turn", async {
+        while e.admin().get("/readyz").send().await.status != 503 {}
+    })
+    .await;
     e.admin().get("/healthz").send().await.expect(200);
-    crate::rig::within("the port to refuse", async { while client(e.addr()).try_stream().await.is_ok() {} }).await;
+    crate::rig::within("the port to refuse", async {
+        while client(e.addr()).try_stream().await.is_ok() {}
+    })
+    .await;
     held.open();
     slow.await.unwrap().expect(200);
     assert_eq!(e.wait_exit().await, 0);
@@ -47,7 +60,11 @@ async fn readiness_turns_and_new_connections_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_during_the_drain_says_close() {
     let held = gate();
-    let o = origin("o1").on("/slow", ok().hold(&held).body("v1")).on("*", ok()).start().await;
+    let o = origin("o1")
+        .on("/slow", ok().hold(&held).body("v1"))
+        .on("*", ok())
+        .start()
+        .await;
     let mut e = edge(PLAIN).origin(&o).start().await;
     let mut idle = e.client().connect().await;
     idle.get("/a").await.expect(200);
@@ -57,7 +74,11 @@ async fn an_answer_during_the_drain_says_close() {
     e.signal(Signal::INT);
     idle.expect_close().await;
     held.open();
-    k.response("GET").await.expect(200).header("connection", "close").body("v1");
+    k.response("GET")
+        .await
+        .expect(200)
+        .header("connection", "close")
+        .body("v1");
     k.expect_close().await;
     assert_eq!(e.wait_exit().await, 0);
 }
@@ -67,7 +88,18 @@ async fn an_http2_connection_is_told_to_go_away() {
     let o = origin("o1").on("*", ok().body("v1")).start().await;
     let mut e = edge(PLAIN).origin(&o).start().await;
     let mut wire = e.client().h2_wire().await;
-    wire.headers(1, true, &[(":method", "GET"), (":scheme", "http"), (":authority", "site.test"), (":path", "/a")]).await.unwrap();
+    wire.headers(
+        1,
+        true,
+        &[
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":authority", "site.test"),
+            (":path", "/a"),
+        ],
+    )
+    .await
+    .unwrap();
     o.request(0).await;
     e.signal(Signal::TERM);
     assert_eq!(wire.goaway().await, Some(0), "NO_ERROR");
@@ -91,8 +123,14 @@ async fn held_requests_get_their_503_before_the_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_grace_ends() {
     let never = gate();
-    let o = origin("o1").on("*", ok().hold(&never).body("v1")).start().await;
-    let mut e = edge("[server]\nshutdown_grace = \"1s\"\n[[route]]\nto = \"{o1}\"").origin(&o).start().await;
+    let o = origin("o1")
+        .on("*", ok().hold(&never).body("v1"))
+        .start()
+        .await;
+    let mut e = edge("[server]\nshutdown_grace = \"1s\"\n[[route]]\nto = \"{o1}\"")
+        .origin(&o)
+        .start()
+        .await;
     let stuck = e.client().get("/stuck").spawn();
     o.head(0).await;
     let began = forebay::clock::now();
@@ -107,8 +145,14 @@ async fn the_grace_ends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_at_once() {
     let never = gate();
-    let o = origin("o1").on("*", ok().hold(&never).body("v1")).start().await;
-    let mut e = edge("[server]\nshutdown_grace = \"30s\"\n[[route]]\nto = \"{o1}\"").origin(&o).start().await;
+    let o = origin("o1")
+        .on("*", ok().hold(&never).body("v1"))
+        .start()
+        .await;
+    let mut e = edge("[server]\nshutdown_grace = \"30s\"\n[[route]]\nto = \"{o1}\"")
+        .origin(&o)
+        .start()
+        .await;
     let _stuck = e.client().get("/stuck").spawn();
     o.head(0).await;
     let mut idle = e.client().connect().await;
@@ -122,8 +166,15 @@ async fn a_second_signal_ends_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_is_ended_by_the_grace_and_not_before() {
-    let o = origin("o1").on("/ws", upgrade("websocket")).on("*", ok()).start().await;
-    let mut e = edge("[server]\nshutdown_grace = \"1s\"\n[[route]]\nto = \"{o1}\"").origin(&o).start().await;
+    let o = origin("o1")
+        .on("/ws", upgrade("websocket"))
+        .on("*", ok())
+        .start()
+        .await;
+    let mut e = edge("[server]\nshutdown_grace = \"1s\"\n[[route]]\nto = \"{o1}\"")
+        .origin(&o)
+        .start()
+        .await;
     let mut ws = e.client().websocket("/ws").await;
     ws.echo("before").await;
     let mut idle = e.client().connect().await;

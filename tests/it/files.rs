@@ -4,15 +4,17 @@ use crate::rig::{Edge, edge, get, head, post};
 
 /// A directory with a page, a script, a sub-directory, and a secret beside it.
 async fn site(more: &str) -> Edge {
-    let e = edge(&format!("[[route]]\nfiles = {{ root = \"{{dir}}/www\"{more} }}"))
-        .file("www/index.html", "<h1>home</h1>")
-        .file("www/app.js", "let a = 1;")
-        .file("www/digits.txt", "0123456789")
-        .file("www/empty", "")
-        .file("www/sub/index.html", "<h1>sub</h1>")
-        .file("www/a b.txt", "spaced")
-        .file("www/.env", "PASSWORD=1")
-        .file("secret.txt", "secret");
+    let e = edge(&format!(
+        "[[route]]\nfiles = {{ root = \"{{dir}}/www\"{more} }}"
+    ))
+    .file("www/index.html", "<h1>home</h1>")
+    .file("www/app.js", "let a = 1;")
+    .file("www/digits.txt", "0123456789")
+    .file("www/empty", "")
+    .file("www/sub/index.html", "<h1>sub</h1>")
+    .file("www/a b.txt", "spaced")
+    .file("www/.env", "PASSWORD=1")
+    .file("secret.txt", "secret");
     std::os::unix::fs::symlink("../secret.txt", e.dir().join("www/link.txt")).unwrap();
     e.start().await
 }
@@ -30,12 +32,29 @@ async fn types_and_lengths() {
         ("/sub/", "text/html", "12"),
         ("/a%20b.txt", "text/plain", "6"),
     ] {
-        let got = c.get(path).send().await.expect(200).header("content-length", length);
-        assert!(got.value("content-type").starts_with(content_type), "{path}: {got:#?}");
-        c.head(path).send().await.expect(200).header("content-length", length).body("");
+        let got = c
+            .get(path)
+            .send()
+            .await
+            .expect(200)
+            .header("content-length", length);
+        assert!(
+            got.value("content-type").starts_with(content_type),
+            "{path}: {got:#?}"
+        );
+        c.head(path)
+            .send()
+            .await
+            .expect(200)
+            .header("content-length", length)
+            .body("");
     }
     c.get("/missing").send().await.expect(404);
-    c.request(post("/app.js", "x")).send().await.expect(405).header("allow", "GET, HEAD");
+    c.request(post("/app.js", "x"))
+        .send()
+        .await
+        .expect(405)
+        .header("allow", "GET, HEAD");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,16 +70,32 @@ async fn validators_give_304() {
     let e = site("").await;
     let c = e.client();
     let first = c.get("/digits.txt").send().await.expect(200);
-    let (etag, modified) = (first.value("etag").to_owned(), first.value("last-modified").to_owned());
+    let (etag, modified) = (
+        first.value("etag").to_owned(),
+        first.value("last-modified").to_owned(),
+    );
     let conditional = |name: &str, value: &str| c.get("/digits.txt").header(name, value).send();
-    conditional("if-none-match", &etag).await.expect(304).header("etag", &etag).body("");
-    conditional("if-none-match", &format!("\"other\", {etag}")).await.expect(304);
+    conditional("if-none-match", &etag)
+        .await
+        .expect(304)
+        .header("etag", &etag)
+        .body("");
+    conditional("if-none-match", &format!("\"other\", {etag}"))
+        .await
+        .expect(304);
     conditional("if-none-match", "*").await.expect(304);
     conditional("if-none-match", "\"other\"").await.expect(200);
-    conditional("if-modified-since", &modified).await.expect(304);
-    conditional("if-modified-since", "Thu, 01 Jan 1970 00:00:00 GMT").await.expect(200);
+    conditional("if-modified-since", &modified)
+        .await
+        .expect(304);
+    conditional("if-modified-since", "Thu, 01 Jan 1970 00:00:00 GMT")
+        .await
+        .expect(200);
     // RFC 9110 §13.2.2: the tag decides where both are there.
-    let both = c.get("/digits.txt").header("if-none-match", "\"other\"").header("if-modified-since", &modified);
+    let both = c
+        .get("/digits.txt")
+        .header("if-none-match", "\"other\"")
+        .header("if-modified-since", &modified);
     both.send().await.expect(200);
     conditional("if-match", "\"other\"").await.expect(412);
 }
@@ -77,23 +112,55 @@ async fn ranges() {
         ("bytes=-99", "bytes 0-9/10", "0123456789"),
     ] {
         let got = c.get("/digits.txt").header("range", range).send().await;
-        got.expect(206).header("content-range", content_range).body(body);
+        got.expect(206)
+            .header("content-range", content_range)
+            .body(body);
     }
-    c.get("/digits.txt").header("range", "bytes=10-").send().await.expect(416).header("content-range", "bytes */10");
+    c.get("/digits.txt")
+        .header("range", "bytes=10-")
+        .send()
+        .await
+        .expect(416)
+        .header("content-range", "bytes */10");
     for ignored in ["bytes=5-2", "bytes=x-", "lines=0-1", "bytes"] {
-        c.get("/digits.txt").header("range", ignored).send().await.expect(200).body("0123456789");
+        c.get("/digits.txt")
+            .header("range", ignored)
+            .send()
+            .await
+            .expect(200)
+            .body("0123456789");
     }
-    c.get("/digits.txt").send().await.expect(200).header("accept-ranges", "bytes");
+    c.get("/digits.txt")
+        .send()
+        .await
+        .expect(200)
+        .header("accept-ranges", "bytes");
     // RFC 9110 §14.2: a Range is for GET only.
-    c.head("/digits.txt").header("range", "bytes=0-3").send().await.expect(200).header("content-length", "10");
+    c.head("/digits.txt")
+        .header("range", "bytes=0-3")
+        .send()
+        .await
+        .expect(200)
+        .header("content-length", "10");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn if_range_is_a_strong_comparison() {
     let e = site("").await;
     let c = e.client();
-    let etag = c.get("/digits.txt").send().await.expect(200).value("etag").to_owned();
-    let ranged = |condition: &str| c.get("/digits.txt").header("range", "bytes=0-0").header("if-range", condition).send();
+    let etag = c
+        .get("/digits.txt")
+        .send()
+        .await
+        .expect(200)
+        .value("etag")
+        .to_owned();
+    let ranged = |condition: &str| {
+        c.get("/digits.txt")
+            .header("range", "bytes=0-0")
+            .header("if-range", condition)
+            .send()
+    };
     ranged("\"other\"").await.expect(200).body("0123456789");
     if etag.starts_with("W/") {
         ranged(&etag).await.expect(200);
@@ -131,8 +198,16 @@ async fn nothing_outside_the_directory() {
 async fn fallback_for_single_page_applications() {
     let e = site(", fallback = \"index.html\"").await;
     let c = e.client();
-    c.get("/some/view").send().await.expect(200).body("<h1>home</h1>");
-    c.get("/digits.txt").send().await.expect(200).body("0123456789");
+    c.get("/some/view")
+        .send()
+        .await
+        .expect(200)
+        .body("<h1>home</h1>");
+    c.get("/digits.txt")
+        .send()
+        .await
+        .expect(200)
+        .body("0123456789");
     c.get("/../secret.txt").send().await;
     let got = c.get("/..%2fsecret.txt").send().await;
     assert!(!got.text().contains("secret"), "{got:#?}");
@@ -146,6 +221,10 @@ async fn below_a_stripped_prefix() {
         .await;
     let mut k = e.client().connect().await;
     k.send(&get("/static/a.css")).await.expect(200).body("a{}");
-    k.send(&head("/static/a.css")).await.expect(200).header("content-length", "3").body("");
+    k.send(&head("/static/a.css"))
+        .await
+        .expect(200)
+        .header("content-length", "3")
+        .body("");
     k.send(&get("/a.css")).await.expect(404);
 }

@@ -24,7 +24,9 @@ async fn the_edge_starts_without_any_backend() {
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_clients_wait_and_are_served_when_the_backend_appears() {
     let (mut o, e) = ahead_of_its_origin("hold = \"30s\"").await;
-    let waiting: Vec<_> = (0..20).map(|n| e.client().get(&format!("/{n}")).spawn()).collect();
+    let waiting: Vec<_> = (0..20)
+        .map(|n| e.client().get(&format!("/{n}")).spawn())
+        .collect();
     e.metric_becomes(HELD, 20.0).await;
     o.up().await;
     let up = forebay::clock::now();
@@ -32,14 +34,29 @@ async fn twenty_clients_wait_and_are_served_when_the_backend_appears() {
         answer.await.unwrap().expect(200).body("v1");
     }
     // Half a second is the promise; a busy machine gets some more.
-    assert!(up.elapsed().as_secs_f64() < 2.0, "the last was answered {:?} after the start", up.elapsed());
+    assert!(
+        up.elapsed().as_secs_f64() < 2.0,
+        "the last was answered {:?} after the start",
+        up.elapsed()
+    );
     assert_eq!(o.requests().len(), 20);
     e.metric_becomes(HELD, 0.0).await;
     let line = e.log_line("/7").await;
-    assert!(line["hold_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{line:#}");
+    assert!(
+        line["hold_ms"].as_f64().is_some_and(|ms| ms > 0.0),
+        "{line:#}"
+    );
     // One line when it begins and one when it ends, not one a request.
-    let about = e.stderr_lines().iter().filter(|l| l.contains("hold") || l.contains("held")).count();
-    assert!((1..=4).contains(&about), "{about} lines about holding: {:#?}", e.stderr_lines());
+    let about = e
+        .stderr_lines()
+        .iter()
+        .filter(|l| l.contains("hold") || l.contains("held"))
+        .count();
+    assert!(
+        (1..=4).contains(&about),
+        "{about} lines about holding: {:#?}",
+        e.stderr_lines()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,7 +74,12 @@ async fn posts_are_held_too_and_sent_once() {
 async fn http2_requests_are_held_too() {
     let (mut o, e) = ahead_of_its_origin("hold = \"30s\"").await;
     let h2 = e.client().h2().await;
-    let waiting: Vec<_> = (0..5).map(|n| { let h2 = h2.clone(); tokio::spawn(async move { h2.get(&format!("/{n}")).await }) }).collect();
+    let waiting: Vec<_> = (0..5)
+        .map(|n| {
+            let h2 = h2.clone();
+            tokio::spawn(async move { h2.get(&format!("/{n}")).await })
+        })
+        .collect();
     e.metric_becomes(HELD, 5.0).await;
     o.up().await;
     for answer in waiting {
@@ -108,9 +130,18 @@ async fn a_name_that_moves_is_followed() {
     // The same port on two loopback addresses: the container was recreated elsewhere.
     let o = origin("o1").on("*", ok().body("old")).start().await;
     let port = o.addr().rsplit(':').next().unwrap().to_owned();
-    let n = origin("o2").on("*", ok().body("new")).at(&format!("127.0.0.2:{port}")).start().await;
-    let toml = upstream("hold = \"30s\"\ndns_ttl_max = \"200ms\"").replace("{o1}", "http://app.test:{port}");
-    let e = edge(&toml).value("port", &port).hosts("127.0.0.1 app.test\n").start().await;
+    let n = origin("o2")
+        .on("*", ok().body("new"))
+        .at(&format!("127.0.0.2:{port}"))
+        .start()
+        .await;
+    let toml = upstream("hold = \"30s\"\ndns_ttl_max = \"200ms\"")
+        .replace("{o1}", "http://app.test:{port}");
+    let e = edge(&toml)
+        .value("port", &port)
+        .hosts("127.0.0.1 app.test\n")
+        .start()
+        .await;
     e.client().get("/a").send().await.expect(200).body("old");
     let mut o = o;
     e.set_hosts("127.0.0.2 app.test\n");
@@ -124,7 +155,10 @@ async fn a_hold_that_expires_says_when_to_come_back() {
     let (_o, e) = ahead_of_its_origin("hold = \"300ms\"").await;
     let began = forebay::clock::now();
     let got = e.client().get("/a").send().await;
-    assert!([502, 503, 504].contains(&got.status) && got.cut.is_none(), "{got:#?}");
+    assert!(
+        [502, 503, 504].contains(&got.status) && got.cut.is_none(),
+        "{got:#?}"
+    );
     assert!(began.elapsed().as_millis() >= 300, "{:?}", began.elapsed());
     assert!(got.value("retry-after").parse::<u32>().is_ok(), "{got:#?}");
     e.metric_becomes(HELD, 0.0).await;
@@ -140,7 +174,9 @@ async fn without_hold_the_answer_is_immediate() {
 #[tokio::test(flavor = "multi_thread")]
 async fn more_than_hold_max_are_shed() {
     let (mut o, e) = ahead_of_its_origin("hold = \"30s\"\nhold_max = 2").await;
-    let waiting: Vec<_> = (0..2).map(|n| e.client().get(&format!("/{n}")).spawn()).collect();
+    let waiting: Vec<_> = (0..2)
+        .map(|n| e.client().get(&format!("/{n}")).spawn())
+        .collect();
     e.metric_becomes(HELD, 2.0).await;
     let got = e.client().get("/third").send().await.expect(503);
     assert!(got.value("retry-after").parse::<u32>().is_ok(), "{got:#?}");
@@ -162,7 +198,11 @@ async fn a_client_that_leaves_frees_its_place() {
     e.metric_becomes(HELD, 1.0).await;
     o.up().await;
     waiting.await.unwrap().expect(200);
-    assert_eq!(o.requests().len(), 1, "the request of the client that left is not sent");
+    assert_eq!(
+        o.requests().len(),
+        1,
+        "the request of the client that left is not sent"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,15 +218,30 @@ async fn an_http2_stream_that_is_reset_frees_its_place() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_starting_app_that_says_503_is_waited_for_where_the_route_says_so() {
     let starting = status(503).body("starting");
-    let o = origin("o1").on("/a", starting.clone()).then(starting.clone()).then(ok().body("v1")).on("/plain", starting.clone()).on("/post", starting);
+    let o = origin("o1")
+        .on("/a", starting.clone())
+        .then(starting.clone())
+        .then(ok().body("v1"))
+        .on("/plain", starting.clone())
+        .on("/post", starting);
     let o = o.start().await;
     let toml = "[upstream.o]\nservers = [\"{o1}\"]\nhold = \"20s\"\neject = { failures = 0, duration = \"1s\" }\n[[route]]\npath = \"/plain\"\nto = \"o\"\n[[route]]\nto = \"o\"\nhold_on = [503]";
     let e = edge(toml).origin(&o).start().await;
     e.client().get("/a").send().await.expect(200).body("v1");
     assert_eq!(o.requests().len(), 3);
     // Not where the route does not say so, and not for what may not be sent twice.
-    e.client().get("/plain").send().await.expect(503).body("starting");
-    e.client().post("/post", "x").send().await.expect(503).body("starting");
+    e.client()
+        .get("/plain")
+        .send()
+        .await
+        .expect(503)
+        .body("starting");
+    e.client()
+        .post("/post", "x")
+        .send()
+        .await
+        .expect(503)
+        .body("starting");
     assert_eq!(o.requests().len(), 5);
 }
 
@@ -194,12 +249,20 @@ async fn a_starting_app_that_says_503_is_waited_for_where_the_route_says_so() {
 async fn other_upstreams_do_not_wait_with_it() {
     let o = origin("o1").on("*", ok().body("v1"));
     let there = origin("there").on("*", ok().body("there")).start().await;
-    let toml = format!("{}\n[[route]]\npath = \"/there\"\nto = \"{{there}}\"", upstream("hold = \"30s\""));
+    let toml = format!(
+        "{}\n[[route]]\npath = \"/there\"\nto = \"{{there}}\"",
+        upstream("hold = \"30s\"")
+    );
     let e = edge(&toml).origin(&o).origin(&there).start().await;
     let _waiting: Vec<_> = (0..50).map(|_| e.client().get("/a").spawn()).collect();
     e.metric_becomes(HELD, 50.0).await;
     for _ in 0..10 {
-        e.client().get("/there").send().await.expect(200).body("there");
+        e.client()
+            .get("/there")
+            .send()
+            .await
+            .expect(200)
+            .body("there");
     }
 }
 
@@ -207,8 +270,13 @@ async fn other_upstreams_do_not_wait_with_it() {
 async fn a_ramp_protects_a_cold_backend() {
     let slow = gate();
     let mut o = origin("o1").on("*", ok().hold(&slow).body("v1"));
-    let e = edge(&upstream("hold = \"30s\"\nmax_in_flight = 4")).origin(&o).start().await;
-    let waiting: Vec<_> = (0..20).map(|n| e.client().get(&format!("/{n}")).spawn()).collect();
+    let e = edge(&upstream("hold = \"30s\"\nmax_in_flight = 4"))
+        .origin(&o)
+        .start()
+        .await;
+    let waiting: Vec<_> = (0..20)
+        .map(|n| e.client().get(&format!("/{n}")).spawn())
+        .collect();
     e.metric_becomes(HELD, 20.0).await;
     o.up().await;
     o.request(3).await;

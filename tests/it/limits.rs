@@ -7,14 +7,25 @@ const BODY: &str = "[limits]\nbody = \"10B\"\n[[route]]\npath = \"/small\"\nto =
 #[tokio::test(flavor = "multi_thread")]
 async fn heads() {
     let o = origin("o1").on("*", ok().body("v1")).start().await;
-    let e = edge("[limits]\nhead = \"1KiB\"\nhead_fields = 10\n[[route]]\nto = \"{o1}\"").origin(&o).start().await;
+    let e = edge("[limits]\nhead = \"1KiB\"\nhead_fields = 10\n[[route]]\nto = \"{o1}\"")
+        .origin(&o)
+        .start()
+        .await;
     let c = e.client();
     let fields = |n: usize| (0..n).fold(get("/a"), |r, i| r.header(&format!("X-{i}"), "v"));
     // Host is one of them.
     c.request(fields(9)).send().await.expect(200);
     c.request(fields(10)).send().await.expect(431);
-    c.get("/a").header("X-Long", &"v".repeat(900)).send().await.expect(200);
-    c.get("/a").header("X-Long", &"v".repeat(1_000)).send().await.expect(431);
+    c.get("/a")
+        .header("X-Long", &"v".repeat(900))
+        .send()
+        .await
+        .expect(200);
+    c.get("/a")
+        .header("X-Long", &"v".repeat(1_000))
+        .send()
+        .await
+        .expect(431);
     let got = c.get(&format!("/{}", "p".repeat(1_100))).send().await;
     assert!([414, 431].contains(&got.status), "{got:#?}");
     assert_eq!(o.requests().len(), 2);
@@ -47,13 +58,21 @@ async fn bodies_of_known_length() {
     let o = origin("o1").on("*", ok().echo()).start().await;
     let e = edge(BODY).origin(&o).start().await;
     let c = e.client();
-    c.post("/a", "0123456789").send().await.expect(200).body("0123456789");
+    c.post("/a", "0123456789")
+        .send()
+        .await
+        .expect(200)
+        .body("0123456789");
     c.post("/a", "0123456789X").send().await.expect(413);
     c.post("/small", "01234").send().await.expect(200);
     c.post("/small", "012345").send().await.expect(413);
-    c.post("/large", "x".repeat(100_000)).send().await.expect(200);
+    c.post("/large", "x".repeat(100_000))
+        .send()
+        .await
+        .expect(200);
     let mut k = c.connect().await;
-    k.write("POST /a HTTP/1.1\r\nHost: site.test\r\nContent-Length: 4000000000\r\n\r\n").await;
+    k.write("POST /a HTTP/1.1\r\nHost: site.test\r\nContent-Length: 4000000000\r\n\r\n")
+        .await;
     k.response("POST").await.expect(413);
     k.expect_close().await;
     assert_eq!(o.requests().len(), 3);
@@ -64,8 +83,15 @@ async fn bodies_of_unknown_length() {
     let o = origin("o1").on("*", ok().echo()).start().await;
     let e = edge(BODY).origin(&o).start().await;
     let c = e.client();
-    c.request(post("/a", "").chunked(["01234", "56789"])).send().await.expect(200).body("0123456789");
-    c.request(post("/a", "").chunked(["01234", "56789", "X"])).send().await.expect(413);
+    c.request(post("/a", "").chunked(["01234", "56789"]))
+        .send()
+        .await
+        .expect(200)
+        .body("0123456789");
+    c.request(post("/a", "").chunked(["01234", "56789", "X"]))
+        .send()
+        .await
+        .expect(413);
     assert!(o.requests().iter().all(|r| r.text() != "0123456789X"));
     let h2 = c.h2().await;
     h2.send(post("/a", "0123456789")).await.expect(200);
@@ -77,7 +103,10 @@ async fn bodies_of_unknown_length() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_beyond_the_limit_wait_their_turn() {
     let o = origin("o1").on("*", ok().body("v1")).start().await;
-    let e = edge("[limits]\nconnections = 4\n[[route]]\nto = \"{o1}\"").origin(&o).start().await;
+    let e = edge("[limits]\nconnections = 4\n[[route]]\nto = \"{o1}\"")
+        .origin(&o)
+        .start()
+        .await;
     let mut open = Vec::new();
     for _ in 0..4 {
         let mut k = e.client().connect().await;
@@ -97,7 +126,11 @@ async fn connections_beyond_the_limit_wait_their_turn() {
 #[tokio::test(flavor = "multi_thread")]
 async fn running_out_of_files_pauses_and_recovers() {
     let o = origin("o1").on("*", ok().body("v1")).start().await;
-    let e = edge("[[route]]\nto = \"{o1}\"").origin(&o).open_files(64).start().await;
+    let e = edge("[[route]]\nto = \"{o1}\"")
+        .origin(&o)
+        .open_files(64)
+        .start()
+        .await;
     let mut open = Vec::new();
     for _ in 0..100 {
         open.push(client(e.addr()).connect().await);
@@ -107,5 +140,9 @@ async fn running_out_of_files_pauses_and_recovers() {
     open[0].get("/a").await.expect(200);
     drop(open);
     e.client().get("/b").send().await.expect(200);
-    e.client().request(request("GET", "/c")).send().await.expect(200);
+    e.client()
+        .request(request("GET", "/c"))
+        .send()
+        .await
+        .expect(200);
 }

@@ -3,7 +3,10 @@
 //! One file is one concern; this list is the index. `rig` has the actors. Nothing sleeps: a scenario waits for what
 //! it is about (a line, a connect, a byte), and every wait is bounded and named.
 
-#![expect(clippy::unwrap_used, reason = "a rig or a scenario that is wrong fails where it stands")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a rig or a scenario that is wrong fails where it stands"
+)]
 
 mod rig;
 mod rig_itself; // a rig that lies proves nothing
@@ -41,7 +44,7 @@ mod tls; // SNI, renewal, ALPN
 
 // The process.
 mod admin; // health, readiness, metrics, upstreams
-// mod cli; // commands and exit codes
+mod cli; // commands and exit codes
 mod drain; // SIGTERM
 mod log; // the access log
 mod reload; // SIGHUP, watch, admin

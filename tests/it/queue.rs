@@ -9,8 +9,14 @@ fn upstream(settings: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_than_that_are_with_the_servers_and_first_come_first_served() {
     let held = gate();
-    let o = origin("o1").on("*", ok().hold(&held).body("v1")).start().await;
-    let e = edge(&upstream("max_in_flight = 2")).origin(&o).start().await;
+    let o = origin("o1")
+        .on("*", ok().hold(&held).body("v1"))
+        .start()
+        .await;
+    let e = edge(&upstream("max_in_flight = 2"))
+        .origin(&o)
+        .start()
+        .await;
     let mut answers = Vec::new();
     for n in 0..6 {
         answers.push(e.client().get(&format!("/{n}")).spawn());
@@ -18,7 +24,11 @@ async fn no_more_than_that_are_with_the_servers_and_first_come_first_served() {
         if n < 2 {
             o.head(n).await;
         } else {
-            e.metric_becomes("forebay_upstream_queued", f64::from(u32::try_from(n).unwrap()) - 1.0).await;
+            e.metric_becomes(
+                "forebay_upstream_queued",
+                f64::from(u32::try_from(n).unwrap()) - 1.0,
+            )
+            .await;
         }
     }
     assert_eq!(o.requests().len(), 2);
@@ -32,14 +42,23 @@ async fn no_more_than_that_are_with_the_servers_and_first_come_first_served() {
         answer.await.unwrap().expect(200);
     }
     let line = e.log_line("/5").await;
-    assert!(line["queue_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{line:#}");
+    assert!(
+        line["queue_ms"].as_f64().is_some_and(|ms| ms > 0.0),
+        "{line:#}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_sheds() {
     let held = gate();
-    let o = origin("o1").on("*", ok().hold(&held).body("v1")).start().await;
-    let e = edge(&upstream("max_in_flight = 1\nqueue_max = 1")).origin(&o).start().await;
+    let o = origin("o1")
+        .on("*", ok().hold(&held).body("v1"))
+        .start()
+        .await;
+    let e = edge(&upstream("max_in_flight = 1\nqueue_max = 1"))
+        .origin(&o)
+        .start()
+        .await;
     let first = e.client().get("/first").spawn();
     o.head(0).await;
     let second = e.client().get("/second").spawn();
@@ -55,8 +74,14 @@ async fn a_full_queue_sheds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn queueing_ends_after_its_timeout() {
     let held = gate();
-    let o = origin("o1").on("*", ok().hold(&held).body("v1")).start().await;
-    let e = edge(&upstream("max_in_flight = 1\nqueue_timeout = \"200ms\"")).origin(&o).start().await;
+    let o = origin("o1")
+        .on("*", ok().hold(&held).body("v1"))
+        .start()
+        .await;
+    let e = edge(&upstream("max_in_flight = 1\nqueue_timeout = \"200ms\""))
+        .origin(&o)
+        .start()
+        .await;
     let first = e.client().get("/first").spawn();
     o.head(0).await;
     e.client().get("/second").send().await.expect(503);
@@ -68,8 +93,14 @@ async fn queueing_ends_after_its_timeout() {
 #[tokio::test(flavor = "multi_thread")]
 async fn leaving_the_queue_frees_the_place_and_leaving_a_server_too() {
     let held = gate();
-    let o = origin("o1").on("*", ok().hold(&held).body("v1")).start().await;
-    let e = edge(&upstream("max_in_flight = 1\nqueue_max = 1")).origin(&o).start().await;
+    let o = origin("o1")
+        .on("*", ok().hold(&held).body("v1"))
+        .start()
+        .await;
+    let e = edge(&upstream("max_in_flight = 1\nqueue_max = 1"))
+        .origin(&o)
+        .start()
+        .await;
     let mut first = e.client().connect().await;
     first.start(&get("/first")).await;
     o.head(0).await;
@@ -90,9 +121,13 @@ async fn leaving_the_queue_frees_the_place_and_leaving_a_server_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_upload_takes_no_place() {
     let o = origin("o1").on("*", ok().body("v1")).start().await;
-    let e = edge(&upstream("max_in_flight = 1")).origin(&o).start().await;
+    let e = edge(&upstream("max_in_flight = 1"))
+        .origin(&o)
+        .start()
+        .await;
     let mut slow = e.client().connect().await;
-    slow.write("POST /slow HTTP/1.1\r\nHost: site.test\r\nContent-Length: 10\r\n\r\nhello").await;
+    slow.write("POST /slow HTTP/1.1\r\nHost: site.test\r\nContent-Length: 10\r\n\r\nhello")
+        .await;
     for _ in 0..5 {
         e.client().get("/quick").send().await.expect(200);
     }
@@ -103,8 +138,15 @@ async fn a_slow_upload_takes_no_place() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_reader_takes_no_place() {
     let body = "0123456789abcdef".repeat(32 * 1024);
-    let o = origin("o1").on("/big", ok().body(&body)).on("*", ok().body("v1")).start().await;
-    let e = edge(&upstream("max_in_flight = 1\nbuffer_response = \"1MiB\"")).origin(&o).start().await;
+    let o = origin("o1")
+        .on("/big", ok().body(&body))
+        .on("*", ok().body("v1"))
+        .start()
+        .await;
+    let e = edge(&upstream("max_in_flight = 1\nbuffer_response = \"1MiB\""))
+        .origin(&o)
+        .start()
+        .await;
     let mut slow = e.client().connect().await;
     slow.start(&get("/big")).await;
     o.request(0).await;

@@ -4,7 +4,9 @@ use crate::rig::{Origin, edge, gate, get, ok, origin, post, put, raw, reset, sta
 
 /// One data thread, so that the second request finds the first one's connection.
 fn upstream(settings: &str) -> String {
-    format!("[server]\nthreads = 1\n[upstream.o]\nservers = [\"{{o1}}\"]\nkeepalive = \"30s\"\n{settings}\n[[route]]\nto = \"o\"")
+    format!(
+        "[server]\nthreads = 1\n[upstream.o]\nservers = [\"{{o1}}\"]\nkeepalive = \"30s\"\n{settings}\n[[route]]\nto = \"o\""
+    )
 }
 
 fn count(o: &Origin, path: &str) -> usize {
@@ -31,19 +33,32 @@ async fn an_idle_connection_is_closed_before_gunicorn_would() {
     o.disconnected(0).await;
     // 1.5 s by default, below the 2 s after which gunicorn closes.
     let idle = answered.elapsed().as_millis();
-    assert!((1_000..2_000).contains(&idle) || idle < 4_000, "closed after {idle} ms");
+    assert!(
+        (1_000..2_000).contains(&idle) || idle < 4_000,
+        "closed after {idle} ms"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pooled_connection_that_turns_out_dead_is_not_the_clients_problem() {
     for dead in [raw(""), reset()] {
-        let o = origin("o1").on("/a", ok().body("v1")).on_reused("/b", dead).on("/b", ok().body("v2")).start().await;
+        let o = origin("o1")
+            .on("/a", ok().body("v1"))
+            .on_reused("/b", dead)
+            .on("/b", ok().body("v2"))
+            .start()
+            .await;
         let e = edge(&upstream("")).origin(&o).start().await;
         e.client().get("/a").send().await.expect(200);
         e.client().get("/b").send().await.expect(200).body("v2");
         assert_eq!((count(&o, "/b"), o.connections()), (2, 2));
         let line = e.log_line("/b").await;
-        assert!(line["retry_reason"].as_str().is_some_and(|why| !why.is_empty()), "{line:#}");
+        assert!(
+            line["retry_reason"]
+                .as_str()
+                .is_some_and(|why| !why.is_empty()),
+            "{line:#}"
+        );
     }
 }
 
@@ -61,7 +76,13 @@ async fn a_post_does_not_go_to_a_connection_that_may_be_dead() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_get_is_tried_again_after_a_reset_and_a_post_is_not() {
-    let o = origin("o1").on("/get", reset()).then(ok().body("v1")).on("/post", reset()).then(ok().body("v1")).on("/put", reset()).then(ok().body("v1"));
+    let o = origin("o1")
+        .on("/get", reset())
+        .then(ok().body("v1"))
+        .on("/post", reset())
+        .then(ok().body("v1"))
+        .on("/put", reset())
+        .then(ok().body("v1"));
     let o = o.start().await;
     let e = edge(&upstream("")).origin(&o).start().await;
     e.client().get("/get").send().await.expect(200).body("v1");
@@ -69,9 +90,19 @@ async fn a_get_is_tried_again_after_a_reset_and_a_post_is_not() {
     e.client().post("/post", "hello").send().await.expect(502);
     assert_eq!(count(&o, "/post"), 1, "a POST is sent once");
     // PUT is idempotent (RFC 9110 §9.2.2) and its body is at hand.
-    e.client().request(put("/put", "hello")).send().await.expect(200).body("v1");
+    e.client()
+        .request(put("/put", "hello"))
+        .send()
+        .await
+        .expect(200)
+        .body("v1");
     assert_eq!(count(&o, "/put"), 2);
-    assert!(o.requests().iter().filter(|r| r.target() == "/put").all(|r| r.text() == "hello"));
+    assert!(
+        o.requests()
+            .iter()
+            .filter(|r| r.target() == "/put")
+            .all(|r| r.text() == "hello")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,7 +119,12 @@ async fn a_post_that_could_not_be_sent_is_tried_at_another_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tries_are_counted() {
     let o = origin("o1").on("*", reset()).start().await;
-    let e = edge(&upstream("retry = { tries = 2 }\neject = { failures = 0, duration = \"1s\" }")).origin(&o).start().await;
+    let e = edge(&upstream(
+        "retry = { tries = 2 }\neject = { failures = 0, duration = \"1s\" }",
+    ))
+    .origin(&o)
+    .start()
+    .await;
     e.client().get("/a").send().await.expect(502);
     assert_eq!(count(&o, "/a"), 2);
     let line = e.log_line("/a").await;
@@ -98,7 +134,11 @@ async fn tries_are_counted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_is_an_answer() {
     // A 503 is not tried again unless the route says so, nor is one whose body breaks off.
-    let o = origin("o1").on("/503", status(503).body("busy")).on("/cut", ok().length(10).data("hello").cut()).start().await;
+    let o = origin("o1")
+        .on("/503", status(503).body("busy"))
+        .on("/cut", ok().length(10).data("hello").cut())
+        .start()
+        .await;
     let e = edge(&upstream("")).origin(&o).start().await;
     e.client().get("/503").send().await.expect(503).body("busy");
     e.client().get("/cut").send().await;
@@ -108,7 +148,10 @@ async fn an_answer_is_an_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn per_try_gives_up_early_and_asks_another() {
     let never = gate();
-    let stuck = origin("stuck").on("*", ok().hold(&never).body("never")).start().await;
+    let stuck = origin("stuck")
+        .on("*", ok().hold(&never).body("never"))
+        .start()
+        .await;
     let o = origin("o1").on("*", ok().body("v1")).start().await;
     let toml = "[upstream.o]\nservers = [\"{stuck}\", { url = \"{o1}\", backup = true }]\nretry = { tries = 2, per_try = \"200ms\" }\n[[route]]\nto = \"o\"";
     let e = edge(toml).origin(&stuck).origin(&o).start().await;
@@ -123,7 +166,8 @@ async fn per_try_gives_up_early_and_asks_another() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_budget_ends_a_storm() {
     let o = origin("o1").on("*", reset()).start().await;
-    let settings = "retry = { tries = 3, budget = 0.0 }\neject = { failures = 0, duration = \"1s\" }";
+    let settings =
+        "retry = { tries = 3, budget = 0.0 }\neject = { failures = 0, duration = \"1s\" }";
     let e = edge(&upstream(settings)).origin(&o).start().await;
     let mut k = e.client().connect().await;
     for _ in 0..100 {
@@ -142,16 +186,36 @@ async fn a_failed_server_is_not_asked_again_while_there_is_another() {
     let toml = "[upstream.o]\nservers = [\"{bad}\", \"{o1}\"]\neject = { failures = 0, duration = \"1s\" }\nretry = { tries = 2 }\n[[route]]\nto = \"o\"";
     let e = edge(toml).origin(&bad).origin(&o).start().await;
     for n in 0..10 {
-        e.client().request(get(&format!("/{n}"))).send().await.expect(200).body("v1");
+        e.client()
+            .request(get(&format!("/{n}")))
+            .send()
+            .await
+            .expect(200)
+            .body("v1");
     }
     assert!(bad.requests().iter().all(|r| count(&bad, r.target()) == 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_larger_than_what_is_kept_is_not_sent_twice() {
-    let o = origin("o1").on("/big", reset()).then(ok().body("v1")).start().await;
-    let e = edge(&upstream("buffer_request = \"1KiB\"")).origin(&o).start().await;
-    e.client().request(put("/big", "x".repeat(300_000))).send().await.expect(502);
+    let o = origin("o1")
+        .on("/big", reset())
+        .then(ok().body("v1"))
+        .start()
+        .await;
+    let e = edge(&upstream("buffer_request = \"1KiB\""))
+        .origin(&o)
+        .start()
+        .await;
+    e.client()
+        .request(put("/big", "x".repeat(300_000)))
+        .send()
+        .await
+        .expect(502);
     assert_eq!(count(&o, "/big"), 1);
-    e.client().request(post("/big", "")).send().await.expect(200);
+    e.client()
+        .request(post("/big", ""))
+        .send()
+        .await
+        .expect(200);
 }

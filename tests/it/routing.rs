@@ -4,7 +4,9 @@ use crate::rig::{client, edge, get, head, request};
 
 /// Routes that answer with their own name, so that an answer tells which one was chosen.
 fn answering(routes: &[(&str, &str)]) -> String {
-    let route = |(name, conditions): &(&str, &str)| format!("[[route]]\n{conditions}\nrespond = \"{name}\"\n");
+    let route = |(name, conditions): &(&str, &str)| {
+        format!("[[route]]\n{conditions}\nrespond = \"{name}\"\n")
+    };
     routes.iter().map(route).collect()
 }
 
@@ -30,7 +32,13 @@ async fn host_exact_before_wildcard_before_any() {
         ("www.example.org.evil.test", "any"),
         ("[::1]:80", "any"),
     ] {
-        e.client().get("/").host(host).send().await.expect(200).body(route);
+        e.client()
+            .get("/")
+            .host(host)
+            .send()
+            .await
+            .expect(200)
+            .body(route);
     }
 }
 
@@ -78,7 +86,10 @@ async fn method_header_and_query_are_conditions_that_must_all_hold() {
         ("canary", "method = \"GET\"\nheader = { X-Canary = \"1\" }"),
         ("marked", "method = \"GET\"\nheader = { X-Mark = true }"),
         ("v2", "method = \"GET\"\nquery = { v = \"2\" }"),
-        ("debug v2", "method = \"GET\"\nquery = { v = \"2\", debug = true }"),
+        (
+            "debug v2",
+            "method = \"GET\"\nquery = { v = \"2\", debug = true }",
+        ),
     ]))
     .start()
     .await;
@@ -103,13 +114,23 @@ async fn method_header_and_query_are_conditions_that_must_all_hold() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn head_is_matched_where_get_is() {
-    let e = edge(&answering(&[("four", "method = \"GET\"")])).start().await;
-    e.client().request(head("/")).send().await.expect(200).header("content-length", "4").body("");
+    let e = edge(&answering(&[("four", "method = \"GET\"")]))
+        .start()
+        .await;
+    e.client()
+        .request(head("/"))
+        .send()
+        .await
+        .expect(200)
+        .header("content-length", "4")
+        .body("");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobodys_request_is_404() {
-    let e = edge(&answering(&[("only", "host = \"only.test\"")])).start().await;
+    let e = edge(&answering(&[("only", "host = \"only.test\"")]))
+        .start()
+        .await;
     e.client().get("/").send().await.expect(404);
     let line = e.log_line("/").await;
     assert_eq!(line["status"], 404);
@@ -127,8 +148,21 @@ async fn every_listener_has_all_routes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn absolute_form_is_routed_by_its_own_authority() {
-    let e = edge(&answering(&[("any", ""), ("a", "host = \"a.test\"\npath = \"/x\"")])).start().await;
+    let e = edge(&answering(&[
+        ("any", ""),
+        ("a", "host = \"a.test\"\npath = \"/x\""),
+    ]))
+    .start()
+    .await;
     let c = e.client();
-    c.request(get("http://a.test/x?y").host("a.test")).send().await.expect(200).body("a");
-    c.request(get("http://a.test").host("a.test")).send().await.expect(200).body("any");
+    c.request(get("http://a.test/x?y").host("a.test"))
+        .send()
+        .await
+        .expect(200)
+        .body("a");
+    c.request(get("http://a.test").host("a.test"))
+        .send()
+        .await
+        .expect(200)
+        .body("any");
 }

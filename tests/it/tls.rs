@@ -22,7 +22,9 @@ async fn two(ca: &Authority) -> Edge {
 /// The certificate that the edge shows to who asks for `name`.
 async fn shown(client: Client) -> CertificateDer<'static> {
     let stream = client.stream().await;
-    stream.tls().get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
+    stream.tls().get_ref().1.peer_certificates().unwrap()[0]
+        .clone()
+        .into_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,21 +32,45 @@ async fn the_certificate_is_chosen_by_name() {
     let ca = Authority::new();
     let e = two(&ca).await;
     for name in ["a.test", "b.test", "x.b.test"] {
-        e.client().tls(ca.client(&[]), name).get("/").send().await.expect(200).body("hello");
+        e.client()
+            .tls(ca.client(&[]), name)
+            .get("/")
+            .send()
+            .await
+            .expect(200)
+            .body("hello");
     }
     // The first one serves names that none covers; the client is who refuses it.
-    let stranger = e.client().tls(ca.client(&[]), "stranger.test").try_stream().await;
+    let stranger = e
+        .client()
+        .tls(ca.client(&[]), "stranger.test")
+        .try_stream()
+        .await;
     assert!(stranger.is_err());
-    e.client().tls(ca.client(&[]), "a.test").get("/").send().await.expect(200);
+    e.client()
+        .tls(ca.client(&[]), "a.test")
+        .get("/")
+        .send()
+        .await
+        .expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn alpn() {
     let ca = Authority::new();
     let e = two(&ca).await;
-    for (offered, chosen) in [(vec!["h2", "http/1.1"], Some("h2")), (vec!["http/1.1"], Some("http/1.1")), (vec![], None)] {
+    for (offered, chosen) in [
+        (vec!["h2", "http/1.1"], Some("h2")),
+        (vec!["http/1.1"], Some("http/1.1")),
+        (vec![], None),
+    ] {
         let stream = e.client().tls(ca.client(&offered), "a.test").stream().await;
-        let agreed = stream.tls().get_ref().1.alpn_protocol().map(|p| String::from_utf8_lossy(p).into_owned());
+        let agreed = stream
+            .tls()
+            .get_ref()
+            .1
+            .alpn_protocol()
+            .map(|p| String::from_utf8_lossy(p).into_owned());
         assert_eq!(agreed.as_deref(), chosen, "{offered:?}");
     }
     let off = TWO.replace("[[route]]", "http2 = false\n[[route]]");
@@ -52,8 +78,15 @@ async fn alpn() {
     ca.write(e.dir(), "a", &["a.test"]);
     ca.write(e.dir(), "b", &["b.test"]);
     let e = e.start().await;
-    let stream = e.client().tls(ca.client(&["h2", "http/1.1"]), "a.test").stream().await;
-    assert_eq!(stream.tls().get_ref().1.alpn_protocol(), Some(b"http/1.1".as_slice()));
+    let stream = e
+        .client()
+        .tls(ca.client(&["h2", "http/1.1"]), "a.test")
+        .stream()
+        .await;
+    assert_eq!(
+        stream.tls().get_ref().1.alpn_protocol(),
+        Some(b"http/1.1".as_slice())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,7 +108,10 @@ async fn a_renewed_pair_is_taken_up_and_a_bad_one_is_not() {
     };
     let (certificate, key) = ca.certificate(&["a.test"]);
     renew(&certificate, &key);
-    within("the renewed certificate", async { while shown(client()).await == first {} }).await;
+    within("the renewed certificate", async {
+        while shown(client()).await == first {}
+    })
+    .await;
     let second = shown(client()).await;
 
     // A certificate without its key changes nothing, and the log says why.
@@ -98,7 +134,12 @@ async fn plain_http_on_a_tls_port_hurts_nobody() {
     let _ = k.try_write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     let rest = String::from_utf8_lossy(&k.rest().await).into_owned();
     assert!(!rest.contains("hello"));
-    e.client().tls(ca.client(&[]), "a.test").get("/").send().await.expect(200);
+    e.client()
+        .tls(ca.client(&[]), "a.test")
+        .get("/")
+        .send()
+        .await
+        .expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +162,12 @@ async fn the_origin_learns_that_it_was_https() {
     ca.write(e.dir(), "a", &["a.test"]);
     ca.write(e.dir(), "b", &["b.test"]);
     let e = e.start().await;
-    e.client().tls(ca.client(&[]), "a.test").get("/a").send().await.expect(200);
+    e.client()
+        .tls(ca.client(&[]), "a.test")
+        .get("/a")
+        .send()
+        .await
+        .expect(200);
     assert_eq!(o.requests()[0].header("x-forwarded-proto"), Some("https"));
     assert_eq!(e.log_line("/a").await["tls"], true);
 }
@@ -132,5 +178,7 @@ async fn a_name_in_sni_and_another_in_host_is_misdirected_or_served_by_host() {
     let ca = Authority::new();
     let e = two(&ca).await;
     let h2 = e.client().tls(ca.client(&["h2"]), "b.test").h2().await;
-    h2.send(crate::rig::get("/").host("x.b.test")).await.expect(200);
+    h2.send(crate::rig::get("/").host("x.b.test"))
+        .await
+        .expect(200);
 }

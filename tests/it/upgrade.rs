@@ -4,7 +4,8 @@ use rustix::process::Signal;
 
 use crate::rig::{Connection, client, edge, gate, get, ok, origin, upgrade, within};
 
-const PLAIN: &str = "[[listen]]\naddr = \"{listen}\"\n[[listen]]\naddr = \"{listen2}\"\n[[route]]\nto = \"{o1}\"";
+const PLAIN: &str =
+    "[[listen]]\naddr = \"{listen}\"\n[[listen]]\naddr = \"{listen2}\"\n[[route]]\nto = \"{o1}\"";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn under_load_nobody_is_refused() {
@@ -13,7 +14,11 @@ async fn under_load_nobody_is_refused() {
     let stop = gate();
     let load: Vec<_> = (0..4)
         .map(|n| {
-            let c = client(if n % 2 == 0 { e.addr() } else { e.value("listen2") });
+            let c = client(if n % 2 == 0 {
+                e.addr()
+            } else {
+                e.value("listen2")
+            });
             let stop = stop.clone();
             tokio::spawn(async move {
                 let mut served = 0_u32;
@@ -48,7 +53,12 @@ async fn under_load_nobody_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_in_flight_ends_in_the_old_process() {
     let held = gate();
-    let o = origin("o1").on("/slow", ok().hold(&held).body("old")).on("/ws", upgrade("websocket")).on("*", ok().body("v1")).start().await;
+    let o = origin("o1")
+        .on("/slow", ok().hold(&held).body("old"))
+        .on("/ws", upgrade("websocket"))
+        .on("*", ok().body("v1"))
+        .start()
+        .await;
     let mut e = edge(PLAIN).origin(&o).start().await;
     let slow = e.client().get("/slow").spawn();
     o.head(0).await;
@@ -73,7 +83,10 @@ async fn the_new_process_reads_the_new_file() {
     assert_eq!(e.wait_exit().await, 0);
     e.client().get("/").send().await.expect(200).body("new");
     // The address that it does not want any more refuses.
-    within("the old listener to be gone", async { while client(e.value("listen2")).try_stream().await.is_ok() {} }).await;
+    within("the old listener to be gone", async {
+        while client(e.value("listen2")).try_stream().await.is_ok() {}
+    })
+    .await;
     e.admin().get("/healthz").send().await.expect(200);
 }
 

@@ -20,7 +20,12 @@ pub struct Client {
 
 /// A client of `addr`, with a new connection for each request and `Host: site.test`.
 pub fn client(addr: &str) -> Client {
-    Client { addr: addr.to_owned(), host: "site.test".to_owned(), tls: None, prologue: Vec::new() }
+    Client {
+        addr: addr.to_owned(),
+        host: "site.test".to_owned(),
+        tls: None,
+        prologue: Vec::new(),
+    }
 }
 
 impl Client {
@@ -65,7 +70,10 @@ impl Client {
 
     /// Any request, to be sent on a connection of its own.
     pub fn request(&self, request: Request) -> Sending {
-        Sending { client: self.clone(), request }
+        Sending {
+            client: self.clone(),
+            request,
+        }
     }
 
     /// Sends these bytes on a connection of its own and reads one answer (as to a GET).
@@ -77,7 +85,9 @@ impl Client {
 
     /// The bare stream, TLS and prologue done.
     pub async fn stream(&self) -> Stream {
-        self.try_stream().await.unwrap_or_else(|e| panic!("cannot connect to {}: {e}", self.addr))
+        self.try_stream()
+            .await
+            .unwrap_or_else(|e| panic!("cannot connect to {}: {e}", self.addr))
     }
 
     /// The bare stream, or why there is none.
@@ -93,7 +103,11 @@ impl Client {
             panic!("TLS is spoken over TCP");
         };
         let name = ServerName::try_from(name.clone()).expect("a DNS name");
-        let tls = within("the TLS hand-shake", TlsConnector::from(config.clone()).connect(name, tcp)).await?;
+        let tls = within(
+            "the TLS hand-shake",
+            TlsConnector::from(config.clone()).connect(name, tcp),
+        )
+        .await?;
         Ok(Stream::Tls(Box::new(tls.into())))
     }
 
@@ -129,7 +143,8 @@ impl Sending {
 
     /// Sends it and reads the answer.
     pub async fn send(self) -> Response {
-        self.client.connect().await.send(&self.request).await
+        let mut connection = self.client.connect().await;
+        Box::pin(connection.send(&self.request)).await
     }
 
     /// Sends it in a task of its own, so that the test can go on meanwhile.
@@ -149,7 +164,11 @@ impl Connection {
     /// A connection over `stream`.
     pub fn new(stream: Stream, host: &str) -> Self {
         let (read, writer) = tokio::io::split(stream);
-        Self { reader: Reader::new(read), writer, host: host.to_owned() }
+        Self {
+            reader: Reader::new(read),
+            writer,
+            host: host.to_owned(),
+        }
     }
 
     /// Writes these bytes.
@@ -168,7 +187,10 @@ impl Connection {
 
     /// Says that no more bytes will come.
     pub async fn finish(&mut self) {
-        self.writer.shutdown().await.expect("the connection is open");
+        self.writer
+            .shutdown()
+            .await
+            .expect("the connection is open");
     }
 
     /// Sends a whole request and reads its answer, which may come before the request's end.
@@ -210,7 +232,8 @@ impl Connection {
     /// Reads the next head, interim or final.
     pub async fn head(&mut self) -> super::wire::Head {
         let head = within("a head", self.reader.head()).await;
-        head.unwrap_or_else(|e| panic!("{e}")).expect("the edge answers before it closes")
+        head.unwrap_or_else(|e| panic!("{e}"))
+            .expect("the edge answers before it closes")
     }
 
     /// Reads until `bytes` have come, and gives everything up to their end.
@@ -222,7 +245,11 @@ impl Connection {
                     return String::from_utf8_lossy(&taken).into_owned();
                 }
                 let more = self.reader.fill().await;
-                assert!(more.unwrap_or(false), "closed before {bytes:?}: {:?}", String::from_utf8_lossy(&self.reader.ahead));
+                assert!(
+                    more.unwrap_or(false),
+                    "closed before {bytes:?}: {:?}",
+                    String::from_utf8_lossy(&self.reader.ahead)
+                );
             }
         })
         .await
@@ -231,7 +258,11 @@ impl Connection {
     /// The edge closes here, without another byte.
     pub async fn expect_close(&mut self) {
         let rest = self.rest().await;
-        assert!(rest.is_empty(), "expected the end of the connection, found {:?}", String::from_utf8_lossy(&rest));
+        assert!(
+            rest.is_empty(),
+            "expected the end of the connection, found {:?}",
+            String::from_utf8_lossy(&rest)
+        );
     }
 
     /// Everything until the end of the connection.
@@ -256,7 +287,10 @@ impl Connection {
 }
 
 /// Reads one answer; what breaks it off is kept with what came.
-async fn read_response<R: tokio::io::AsyncRead + Unpin>(reader: &mut Reader<R>, method: &str) -> Response {
+async fn read_response<R: tokio::io::AsyncRead + Unpin>(
+    reader: &mut Reader<R>,
+    method: &str,
+) -> Response {
     let mut response = Response::default();
     loop {
         let head = match reader.head().await {
@@ -271,13 +305,21 @@ async fn read_response<R: tokio::io::AsyncRead + Unpin>(reader: &mut Reader<R>, 
                 return response;
             }
         };
-        let status: u16 = head.word(1).parse().unwrap_or_else(|_| panic!("status line {:?}", head.start));
-        assert!(head.start.starts_with("HTTP/1."), "status line {:?}", head.start);
+        let status: u16 = head
+            .word(1)
+            .parse()
+            .unwrap_or_else(|_| panic!("status line {:?}", head.start));
+        assert!(
+            head.start.starts_with("HTTP/1."),
+            "status line {:?}",
+            head.start
+        );
         if (100..200).contains(&status) && status != 101 {
             response.interim.push((status, head.fields));
             continue;
         }
-        let framed = Framing::of(&head).unwrap_or_else(|e| panic!("the edge's answer: {e} in {head:#?}"));
+        let framed =
+            Framing::of(&head).unwrap_or_else(|e| panic!("the edge's answer: {e} in {head:#?}"));
         let framing = match status {
             101 | 204 | 304 => Framing::None,
             _ if method == "HEAD" => Framing::None,

@@ -49,14 +49,22 @@ pub fn edge(toml: &str) -> EdgeBuilder {
 
 /// A directory that is gone with the test.
 pub fn temporary_directory() -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("forebay-it-").tempdir().expect("a temporary directory can be made")
+    tempfile::Builder::new()
+        .prefix("forebay-it-")
+        .tempdir()
+        .expect("a temporary directory can be made")
 }
 
 impl EdgeBuilder {
     /// Fills in the placeholders of this origin.
     pub fn origin(self, origin: &Origin) -> Self {
-        let (name, url, addr) = (origin.name().to_owned(), origin.url(), origin.addr().to_owned());
-        self.value(&format!("{name}.addr"), &addr).value(&name, &url)
+        let (name, url, addr) = (
+            origin.name().to_owned(),
+            origin.url(),
+            origin.addr().to_owned(),
+        );
+        self.value(&format!("{name}.addr"), &addr)
+            .value(&name, &url)
     }
 
     /// Fills in the placeholder `{name}`.
@@ -80,7 +88,10 @@ impl EdgeBuilder {
     /// Gives the program a hosts file of its own, and no DNS server.
     pub fn hosts(mut self, hosts: &str) -> Self {
         self.private_hosts = true;
-        self.file("hosts", hosts).file("resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+        self.file("hosts", hosts).file(
+            "resolv.conf",
+            "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
+        )
     }
 
     /// Writes a file to the edge's directory.
@@ -100,15 +111,26 @@ impl EdgeBuilder {
     pub async fn start(mut self) -> Edge {
         for _ in 0..BIND_TRIES {
             for name in ["listen", "listen2", "listen3"] {
-                self.values.insert(name.to_owned(), format!("127.0.0.1:{}", free_port()));
+                self.values
+                    .insert(name.to_owned(), format!("127.0.0.1:{}", free_port()));
             }
             let dir = self.directory.path().display().to_string();
             self.values.insert("dir".to_owned(), dir);
             match self.spawn().await {
                 Ok((child, out, err)) => {
                     let pid = child.id().expect("it runs");
-                    let Self { values, directory, .. } = self;
-                    return Edge { child, pid, out, err, values, directory, upgraded: false };
+                    let Self {
+                        values, directory, ..
+                    } = self;
+                    return Edge {
+                        child,
+                        pid,
+                        out,
+                        err,
+                        values,
+                        directory,
+                        upgraded: false,
+                    };
                 }
                 // Somebody else took the port in the meantime.
                 Err(3) => {}
@@ -121,22 +143,34 @@ impl EdgeBuilder {
     async fn spawn(&self) -> Result<(Child, Lines, Lines), i32> {
         let dir = self.directory.path();
         let path = dir.join("proxy.toml");
-        std::fs::write(&path, configuration(&self.toml, &self.values)).expect("the test directory is writable");
+        std::fs::write(&path, configuration(&self.toml, &self.values))
+            .expect("the test directory is writable");
         let mut command = match (self.open_files, self.private_hosts) {
             (None, false) => forebay(),
             (Some(limit), _) => limited(limit),
             (None, true) => with_private_hosts(),
         };
-        command.args(["run", "--config"]).arg(&path).current_dir(dir);
-        command.env("FOREBAY_RIG", dir).envs(self.environment.iter().cloned());
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        command
+            .args(["run", "--config"])
+            .arg(&path)
+            .current_dir(dir);
+        command
+            .env("FOREBAY_RIG", dir)
+            .envs(self.environment.iter().cloned());
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
         let out = Lines::of(child.stdout.take().expect("piped"));
         let err = Lines::of(child.stderr.take().expect("piped"));
         let ready = err.find(|line| line.contains("forebay is ready").then_some(()));
         if within("the edge to get ready", ready).await.is_some() {
             return Ok((child, out, err));
         }
-        let status = within("the edge to end", child.wait()).await.expect("it can be waited for");
+        let status = within("the edge to end", child.wait())
+            .await
+            .expect("it can be waited for");
         let code = status.code().unwrap_or(-1);
         if code != 3 {
             dump("stderr", &err);
@@ -149,7 +183,9 @@ impl EdgeBuilder {
 fn limited(open_files: u64) -> tokio::process::Command {
     let mut command = tokio::process::Command::new("sh");
     let exec = format!("ulimit -Hn {open_files}; ulimit -Sn {open_files}; exec \"$0\" \"$@\"");
-    command.args(["-c", &exec, env!("CARGO_BIN_EXE_forebay")]).kill_on_drop(true);
+    command
+        .args(["-c", &exec, env!("CARGO_BIN_EXE_forebay")])
+        .kill_on_drop(true);
     command
 }
 
@@ -157,7 +193,16 @@ fn limited(open_files: u64) -> tokio::process::Command {
 fn with_private_hosts() -> tokio::process::Command {
     let mut command = tokio::process::Command::new("unshare");
     let exec = "mount --bind hosts /etc/hosts && mount --bind resolv.conf /etc/resolv.conf && exec \"$0\" \"$@\"";
-    command.args(["--map-root-user", "--mount", "sh", "-c", exec, env!("CARGO_BIN_EXE_forebay")]).kill_on_drop(true);
+    command
+        .args([
+            "--map-root-user",
+            "--mount",
+            "sh",
+            "-c",
+            exec,
+            env!("CARGO_BIN_EXE_forebay"),
+        ])
+        .kill_on_drop(true);
     command
 }
 
@@ -215,8 +260,12 @@ impl Edge {
 
     /// Waits for an access log line that is so.
     pub async fn log_where(&self, mut is: impl FnMut(&Value) -> bool) -> Value {
-        let line = self.out.find(|line| Some(json(line)).filter(|value| is(value)));
-        within("an access log line", line).await.unwrap_or_else(|| panic!("not in the access log: {:#?}", self.out.all()))
+        let line = self
+            .out
+            .find(|line| Some(json(line)).filter(|value| is(value)));
+        within("an access log line", line)
+            .await
+            .unwrap_or_else(|| panic!("not in the access log: {:#?}", self.out.all()))
     }
 
     /// Waits for a line of standard output containing `part`.
@@ -253,7 +302,10 @@ impl Edge {
     /// Sends a signal.
     pub fn signal(&mut self, signal: Signal) {
         self.upgraded |= signal == Signal::QUIT;
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).expect("a process id");
+        let pid = i32::try_from(self.pid)
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("a process id");
         kill_process(pid, signal).expect("the edge is alive");
     }
 
@@ -262,7 +314,8 @@ impl Edge {
         // By renaming, as careful operators and Kubernetes do it: nobody reads half a file.
         let path = self.dir().join("proxy.toml");
         let fresh = self.dir().join("proxy.toml.new");
-        std::fs::write(&fresh, configuration(toml, &self.values)).expect("the test directory is writable");
+        std::fs::write(&fresh, configuration(toml, &self.values))
+            .expect("the test directory is writable");
         std::fs::rename(fresh, path).expect("the test directory is writable");
     }
 
@@ -284,7 +337,9 @@ impl Edge {
 
     /// Waits for its end and gives its exit code.
     pub async fn wait_exit(&mut self) -> i32 {
-        let status = within("the edge to end", self.child.wait()).await.expect("it can be waited for");
+        let status = within("the edge to end", self.child.wait())
+            .await
+            .expect("it can be waited for");
         status.code().unwrap_or(-1)
     }
 
@@ -338,29 +393,44 @@ pub fn configuration(toml: &str, values: &HashMap<String, String>) -> String {
 }
 
 fn json(line: &str) -> Value {
-    serde_json::from_str(line).unwrap_or_else(|e| panic!("an access log line is not JSON: {e}: {line}"))
+    serde_json::from_str(line)
+        .unwrap_or_else(|e| panic!("an access log line is not JSON: {e}: {line}"))
 }
 
 /// Sums the samples of a Prometheus exposition that are called so and have these labels.
 fn sum(exposition: &str, wanted: &str) -> f64 {
     let (name, labels) = wanted.split_once('{').unwrap_or((wanted, ""));
-    let labels: Vec<&str> = labels.trim_end_matches('}').split(',').filter(|l| !l.is_empty()).collect();
+    let labels: Vec<&str> = labels
+        .trim_end_matches('}')
+        .split(',')
+        .filter(|l| !l.is_empty())
+        .collect();
     let samples = exposition.lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;
         if !rest.starts_with(['{', ' ']) {
             return None;
         }
         let (found, value) = rest.rsplit_once(' ')?;
-        labels.iter().all(|label| found.contains(label)).then(|| value.parse::<f64>().expect("samples are numbers"))
+        labels
+            .iter()
+            .all(|label| found.contains(label))
+            .then(|| value.parse::<f64>().expect("samples are numbers"))
     });
     samples.sum()
 }
 
+/// Lines that a failed test shows of each output of the edge.
+const SHOWN: usize = 12;
+
 /// Shows what the edge wrote, for a test that has failed.
-#[expect(clippy::print_stderr, reason = "this is what the test's reader needs to see")]
+#[expect(
+    clippy::print_stderr,
+    reason = "this is what the test's reader needs to see"
+)]
 fn dump(what: &str, lines: &Lines) {
     eprintln!("--- the edge's {what}");
-    for line in lines.all() {
+    let lines = lines.all();
+    for line in lines.iter().skip(lines.len().saturating_sub(SHOWN)) {
         eprintln!("{line}");
     }
 }

@@ -17,7 +17,10 @@ pub async fn serve(shared: Arc<Shared>, stream: Stream) {
     for nth in 0.. {
         match reader.head().await {
             Ok(Some(head)) => {
-                if answer(&shared, &mut reader, connection, nth, head).await.is_none() {
+                if answer(&shared, &mut reader, connection, nth, head)
+                    .await
+                    .is_none()
+                {
                     break;
                 }
             }
@@ -33,15 +36,29 @@ pub async fn serve(shared: Arc<Shared>, stream: Stream) {
 }
 
 /// Reads one request and answers it; `None` when the connection is over.
-async fn answer(shared: &Shared, reader: &mut Reader<Stream>, connection: usize, nth: usize, head: Head) -> Option<()> {
+async fn answer(
+    shared: &Shared,
+    reader: &mut Reader<Stream>,
+    connection: usize,
+    nth: usize,
+    head: Head,
+) -> Option<()> {
     let framing = check(&head).unwrap_or_else(|what| {
         shared.fault(what);
         Framing::None
     });
-    let close = head.get("connection").is_some_and(|v| v.eq_ignore_ascii_case("close"));
+    let close = head
+        .get("connection")
+        .is_some_and(|v| v.eq_ignore_ascii_case("close"));
     let bodyless = head.word(0) == "HEAD";
     let reply = shared.reply(head.word(1), nth > 0);
-    let received = Received { connection, nth, head, complete: framing == Framing::None, ..Received::default() };
+    let received = Received {
+        connection,
+        nth,
+        head,
+        complete: framing == Framing::None,
+        ..Received::default()
+    };
     let id = shared.arrived(received);
 
     // 100-continue is asked for by the edge only if it means to wait for it.
@@ -87,7 +104,10 @@ async fn answer(shared: &Shared, reader: &mut Reader<Stream>, connection: usize,
         reader.io().write_all(&bytes).await.ok()?;
         reader.io().flush().await.ok()?;
     }
-    let says_close = reply.fields.iter().any(|(n, v)| n.eq_ignore_ascii_case("connection") && v == "close");
+    let says_close = reply
+        .fields
+        .iter()
+        .any(|(n, v)| n.eq_ignore_ascii_case("connection") && v == "close");
     if reply.framing == Framing::Close || close || says_close || !reply.reads_body {
         reader.io().shutdown().await.ok()?;
         drain(reader).await;
@@ -103,10 +123,19 @@ fn status_reply(code: u16, fields: Vec<(String, String)>) -> Reply {
 }
 
 /// Reads the body of request `id`, letting the test see every byte as it arrives.
-async fn read_body(shared: &Shared, reader: &mut Reader<Stream>, id: usize, framing: Framing) -> Option<()> {
+async fn read_body(
+    shared: &Shared,
+    reader: &mut Reader<Stream>,
+    id: usize,
+    framing: Framing,
+) -> Option<()> {
     let mut body = Body::default();
     let show = |body: &Body| {
-        shared.update(id, |r| r.body.content.extend_from_slice(&body.content[r.body.content.len()..]));
+        shared.update(id, |r| {
+            r.body
+                .content
+                .extend_from_slice(&body.content[r.body.content.len()..])
+        });
     };
     let read = reader.body(framing, &mut body, show).await;
     shared.update(id, |r| {
@@ -155,7 +184,9 @@ fn check(head: &Head) -> Result<Framing, String> {
     if head.all("host").len() != 1 {
         return Err(format!("not one Host {}", seen()));
     }
-    Framing::of(head).map(|f| f.unwrap_or(Framing::None)).map_err(|e| format!("{e} {}", seen()))
+    Framing::of(head)
+        .map(|f| f.unwrap_or(Framing::None))
+        .map_err(|e| format!("{e} {}", seen()))
 }
 
 fn framed(framing: Framing, data: &[u8]) -> Vec<u8> {

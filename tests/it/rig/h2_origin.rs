@@ -36,14 +36,37 @@ async fn answer(
     mut respond: SendResponse<Bytes>,
 ) -> Option<()> {
     let (parts, mut incoming) = request.into_parts();
-    let target = parts.uri.path_and_query().map_or("*", |p| p.as_str()).to_owned();
-    let mut fields = vec![(":authority".to_owned(), parts.uri.authority().map(ToString::to_string).unwrap_or_default())];
-    fields.push((":scheme".to_owned(), parts.uri.scheme_str().unwrap_or_default().to_owned()));
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or("*", |p| p.as_str())
+        .to_owned();
+    let mut fields = vec![(
+        ":authority".to_owned(),
+        parts
+            .uri
+            .authority()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+    )];
+    fields.push((
+        ":scheme".to_owned(),
+        parts.uri.scheme_str().unwrap_or_default().to_owned(),
+    ));
     fields.extend(text(&parts.headers));
-    let head = Head { raw: Vec::new(), start: format!("{} {target} HTTP/2", parts.method), fields };
+    let head = Head {
+        raw: Vec::new(),
+        start: format!("{} {target} HTTP/2", parts.method),
+        fields,
+    };
     let bodyless = parts.method == http::Method::HEAD;
     let reply = shared.reply(&target, nth > 0);
-    let id = shared.arrived(Received { connection, nth, head, ..Received::default() });
+    let id = shared.arrived(Received {
+        connection,
+        nth,
+        head,
+        ..Received::default()
+    });
 
     if reply.reads_body {
         read_body(shared, id, &mut incoming).await?;
@@ -53,12 +76,18 @@ async fn answer(
         match step {
             Step::Wait(gate) => gate.pass().await,
             Step::Interim(status, fields) => {
-                let mut interim = Response::builder().status(status).body(()).expect("a valid interim response");
+                let mut interim = Response::builder()
+                    .status(status)
+                    .body(())
+                    .expect("a valid interim response");
                 interim.headers_mut().extend(typed(&fields));
                 respond.send_informational(interim).ok()?;
             }
             Step::Head => {
-                let mut response = Response::builder().status(reply.status).body(()).expect("a valid response");
+                let mut response = Response::builder()
+                    .status(reply.status)
+                    .body(())
+                    .expect("a valid response");
                 response.headers_mut().extend(typed(&reply.fields));
                 body = Some(respond.send_response(response, bodyless).ok()?);
             }
@@ -68,7 +97,9 @@ async fn answer(
                 let content = shared.received(id).body.content;
                 body.as_mut()?.send_data(content.into(), false).ok()?;
             }
-            Step::End if reply.trailers.is_empty() => body.as_mut()?.send_data(Bytes::new(), true).ok()?,
+            Step::End if reply.trailers.is_empty() => {
+                body.as_mut()?.send_data(Bytes::new(), true).ok()?
+            }
             Step::End => body.as_mut()?.send_trailers(typed(&reply.trailers)).ok()?,
             Step::Cut | Step::Reset => respond.send_reset(h2::Reason::INTERNAL_ERROR),
             Step::Raw(_) | Step::EchoFrames => panic!("{step:?} is not for HTTP/2"),
@@ -81,7 +112,10 @@ async fn read_body(shared: &Shared, id: usize, incoming: &mut RecvStream) -> Opt
     while let Some(data) = incoming.data().await {
         match data {
             Ok(data) => {
-                incoming.flow_control().release_capacity(data.len()).expect("what was received can be released");
+                incoming
+                    .flow_control()
+                    .release_capacity(data.len())
+                    .expect("what was received can be released");
                 shared.update(id, |r| {
                     r.body.content.extend_from_slice(&data);
                     r.body.chunks.push(data.len());
@@ -104,7 +138,10 @@ async fn read_body(shared: &Shared, id: usize, incoming: &mut RecvStream) -> Opt
 /// Fields as text.
 pub fn text(headers: &HeaderMap) -> Vec<(String, String)> {
     let latin1 = |value: &HeaderValue| value.as_bytes().iter().map(|&b| char::from(b)).collect();
-    headers.iter().map(|(n, v)| (n.as_str().to_owned(), latin1(v))).collect()
+    headers
+        .iter()
+        .map(|(n, v)| (n.as_str().to_owned(), latin1(v)))
+        .collect()
 }
 
 /// Fields as the `http` crate has them.

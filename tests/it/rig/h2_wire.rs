@@ -43,9 +43,15 @@ pub struct H2Wire {
 impl Client {
     /// Speaks HTTP/2 frame by frame.
     pub async fn h2_wire(&self) -> H2Wire {
-        let mut wire = H2Wire { reader: Reader::new(self.stream().await) };
-        wire.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("the edge reads");
-        wire.frame(kind::SETTINGS, flag::NONE, 0, &[]).await.expect("the edge reads");
+        let mut wire = H2Wire {
+            reader: Reader::new(self.stream().await),
+        };
+        wire.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            .await
+            .expect("the edge reads");
+        wire.frame(kind::SETTINGS, flag::NONE, 0, &[])
+            .await
+            .expect("the edge reads");
         wire
     }
 }
@@ -61,14 +67,26 @@ impl H2Wire {
     }
 
     /// Writes a frame, unless the edge has hung up.
-    pub async fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> std::io::Result<()> {
+    pub async fn frame(
+        &mut self,
+        kind: u8,
+        flags: u8,
+        stream: u32,
+        payload: &[u8],
+    ) -> std::io::Result<()> {
         self.write(&encode(kind, flags, stream, payload)).await
     }
 
     /// Writes a HEADERS frame with these fields, the head complete.
-    pub async fn headers(&mut self, stream: u32, end: bool, fields: &[(&str, &str)]) -> std::io::Result<()> {
+    pub async fn headers(
+        &mut self,
+        stream: u32,
+        end: bool,
+        fields: &[(&str, &str)],
+    ) -> std::io::Result<()> {
         let flags = flag::END_HEADERS | if end { flag::END_STREAM } else { 0 };
-        self.frame(kind::HEADERS, flags, stream, &block(fields)).await
+        self.frame(kind::HEADERS, flags, stream, &block(fields))
+            .await
     }
 
     /// The next frame; `None` once the edge has closed.
@@ -81,7 +99,12 @@ impl H2Wire {
                     let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
                     if let Some(payload) = rest.get(..length) {
                         let stream = u32::from_be_bytes([s1 & 0x7f, s2, s3, s4]);
-                        let frame = RawFrame { kind, flags, stream, payload: payload.to_vec() };
+                        let frame = RawFrame {
+                            kind,
+                            flags,
+                            stream,
+                            payload: payload.to_vec(),
+                        };
                         ahead.drain(..9 + length);
                         return Some(frame);
                     }
@@ -107,21 +130,33 @@ impl H2Wire {
     /// The error code of the GOAWAY that ends this connection; `None` when it ends without one.
     pub async fn goaway(&mut self) -> Option<u32> {
         let frame = self.next_where(|f| f.kind == kind::GOAWAY).await?;
-        frame.payload.get(4..8).and_then(|code| code.try_into().ok()).map(u32::from_be_bytes)
+        frame
+            .payload
+            .get(4..8)
+            .and_then(|code| code.try_into().ok())
+            .map(u32::from_be_bytes)
     }
 
     /// The error code with which `stream` is reset, or with which the connection ends.
     pub async fn refusal(&mut self, stream: u32) -> Option<u32> {
-        let is = |f: &RawFrame| f.kind == kind::GOAWAY || (f.kind == kind::RST_STREAM && f.stream == stream);
+        let is = |f: &RawFrame| {
+            f.kind == kind::GOAWAY || (f.kind == kind::RST_STREAM && f.stream == stream)
+        };
         let frame = self.next_where(is).await?;
         let at = if frame.kind == kind::GOAWAY { 4 } else { 0 };
-        frame.payload.get(at..at + 4).and_then(|code| code.try_into().ok()).map(u32::from_be_bytes)
+        frame
+            .payload
+            .get(at..at + 4)
+            .and_then(|code| code.try_into().ok())
+            .map(u32::from_be_bytes)
     }
 }
 
 /// A frame's bytes.
 pub fn encode(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("short payloads").to_be_bytes();
+    let length = u32::try_from(payload.len())
+        .expect("short payloads")
+        .to_be_bytes();
     let mut bytes = length[1..].to_vec();
     bytes.extend([kind, flags]);
     bytes.extend(stream.to_be_bytes());
@@ -135,7 +170,10 @@ pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     for (name, value) in fields {
         block.push(0);
         for text in [name, value] {
-            let bytes: Vec<u8> = text.chars().map(|c| u8::try_from(c).expect("Latin-1")).collect();
+            let bytes: Vec<u8> = text
+                .chars()
+                .map(|c| u8::try_from(c).expect("Latin-1"))
+                .collect();
             integer(&mut block, bytes.len());
             block.extend(bytes);
         }

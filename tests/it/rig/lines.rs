@@ -26,7 +26,8 @@ impl Lines {
             let mut stream = BufReader::new(stream);
             let mut line = Vec::new();
             while stream.read_until(b'\n', &mut line).await.unwrap_or(0) > 0 {
-                kept.lock().push(String::from_utf8_lossy(&line).trim_end().to_owned());
+                kept.lock()
+                    .push(String::from_utf8_lossy(&line).trim_end().to_owned());
                 line.clear();
                 change.send_replace(false);
             }
@@ -60,8 +61,11 @@ impl Lines {
 
     /// Waits for a line containing `part`.
     pub async fn expect(&self, part: &str) -> String {
-        within(&format!("a line with {part:?}"), self.find(|line| line.contains(part).then(|| line.to_owned())))
-            .await
-            .unwrap_or_else(|| panic!("the output ended without {part:?}: {:#?}", self.all()))
+        within(
+            &format!("a line with {part:?}"),
+            self.find(|line| line.contains(part).then(|| line.to_owned())),
+        )
+        .await
+        .unwrap_or_else(|| panic!("the output ended without {part:?}: {:#?}", self.all()))
     }
 }

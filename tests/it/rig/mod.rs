@@ -29,6 +29,7 @@ pub use edge::{Edge, edge, temporary_directory};
 pub use gate::{Gate, gate, within};
 pub use h2_client::H2Client;
 pub use h2_wire::{H2Wire, encode as encode_frame, flag, kind};
+pub use lines::Lines;
 pub use origin::{Origin, Received, origin};
 pub use process::{forebay, free_port, resident_kib, run_forebay};
 pub use reply::{Reply, ok, raw, reset, status, upgrade};

@@ -96,7 +96,10 @@ impl Shared {
     /// A new connection's number.
     pub fn connected(&self, transcript: Transcript) -> usize {
         self.note(|r| {
-            r.wires.push(Wire { transcript, closed: false });
+            r.wires.push(Wire {
+                transcript,
+                closed: false,
+            });
             r.wires.len() - 1
         })
     }
@@ -196,14 +199,23 @@ impl Origin {
 
     /// After one request for the path just named, answers like this.
     pub fn then(self, reply: Reply) -> Self {
-        self.shared.routes.lock().last_mut().expect("`then` follows `on`").replies.push(reply);
+        self.shared
+            .routes
+            .lock()
+            .last_mut()
+            .expect("`then` follows `on`")
+            .replies
+            .push(reply);
         self
     }
 
     /// Listens on a unix socket.
     pub fn unix(mut self) -> Self {
         self.listening = Listening::Unix;
-        self.addr = format!("unix:{}", self.directory.path().join("origin.sock").display());
+        self.addr = format!(
+            "unix:{}",
+            self.directory.path().join("origin.sock").display()
+        );
         self
     }
 
@@ -242,11 +254,16 @@ impl Origin {
                 let path = self.addr.trim_start_matches("unix:");
                 let listener = UnixListener::bind(path).expect("a fresh unix socket can be bound");
                 tasks.spawn(accept(shared, stopped, http2, async move || {
-                    listener.accept().await.map(|(stream, _)| Ok(Stream::Unix(stream)))
+                    listener
+                        .accept()
+                        .await
+                        .map(|(stream, _)| Ok(Stream::Unix(stream)))
                 }));
             }
             Listening::Tcp => {
-                let listener = TcpListener::bind(&self.addr).await.expect("the origin's port is free");
+                let listener = TcpListener::bind(&self.addr)
+                    .await
+                    .expect("the origin's port is free");
                 tasks.spawn(accept(shared, stopped, http2, async move || {
                     let (stream, _) = listener.accept().await?;
                     stream.set_nodelay(true)?;
@@ -254,7 +271,9 @@ impl Origin {
                 }));
             }
             Listening::Tls(acceptor) => {
-                let listener = TcpListener::bind(&self.addr).await.expect("the origin's port is free");
+                let listener = TcpListener::bind(&self.addr)
+                    .await
+                    .expect("the origin's port is free");
                 tasks.spawn(accept(shared, stopped, http2, async move || {
                     let (stream, _) = listener.accept().await?;
                     let tls = acceptor.accept(stream).await;
@@ -279,7 +298,12 @@ impl Origin {
     pub fn change(&self, path: &str, reply: Reply) {
         let mut routes = self.shared.routes.lock();
         routes.retain(|r| r.path != path);
-        routes.push(Route { path: path.to_owned(), reused_only: false, replies: vec![reply], used: 0 });
+        routes.push(Route {
+            path: path.to_owned(),
+            reused_only: false,
+            replies: vec![reply],
+            used: 0,
+        });
     }
 
     /// Its name, which is its placeholder in an edge's configuration.
@@ -319,30 +343,46 @@ impl Origin {
 
     /// Waits for the head of request `n` (counted from 0).
     pub async fn head(&self, n: usize) -> Received {
-        self.eventually(&format!("the head of request {n}"), |r| r.received.get(n).cloned()).await
+        self.eventually(&format!("the head of request {n}"), |r| {
+            r.received.get(n).cloned()
+        })
+        .await
     }
 
     /// Waits for the whole of request `n` (counted from 0), or for its failure.
     pub async fn request(&self, n: usize) -> Received {
         let over = |r: &Received| r.complete || r.failure.is_some();
-        self.eventually(&format!("all of request {n}"), |r| r.received.get(n).filter(|r| over(r)).cloned()).await
+        self.eventually(&format!("all of request {n}"), |r| {
+            r.received.get(n).filter(|r| over(r)).cloned()
+        })
+        .await
     }
 
     /// Waits until `length` bytes of request `n`'s body have arrived.
     pub async fn body_of(&self, n: usize, length: usize) {
-        let enough = |r: &Record| r.received.get(n).is_some_and(|r| r.body.content.len() >= length).then_some(());
-        self.eventually(&format!("{length} bytes of request {n}"), enough).await;
+        let enough = |r: &Record| {
+            r.received
+                .get(n)
+                .is_some_and(|r| r.body.content.len() >= length)
+                .then_some(())
+        };
+        self.eventually(&format!("{length} bytes of request {n}"), enough)
+            .await;
     }
 
     /// Waits for the nth connection (counted from 0).
     pub async fn connected(&self, n: usize) {
-        self.eventually(&format!("connection {n}"), |r| (r.wires.len() > n).then_some(())).await;
+        self.eventually(&format!("connection {n}"), |r| {
+            (r.wires.len() > n).then_some(())
+        })
+        .await;
     }
 
     /// Waits until connection `n` has ended.
     pub async fn disconnected(&self, n: usize) {
         let closed = |r: &Record| r.wires.get(n).is_some_and(|w| w.closed).then_some(());
-        self.eventually(&format!("the end of connection {n}"), closed).await;
+        self.eventually(&format!("the end of connection {n}"), closed)
+            .await;
     }
 
     async fn eventually<T>(&self, what: &str, mut seen: impl FnMut(&Record) -> Option<T>) -> T {
@@ -354,14 +394,22 @@ impl Origin {
                 if let Some(value) = seen(&self.shared.record.lock()) {
                     return value;
                 }
-                changed.changed().await.expect("the origin outlives its waiters");
+                changed
+                    .changed()
+                    .await
+                    .expect("the origin outlives its waiters");
             }
         })
         .await
     }
 
     fn route(self, path: &str, reused_only: bool, reply: Reply) -> Self {
-        let route = Route { path: path.to_owned(), reused_only, replies: vec![reply], used: 0 };
+        let route = Route {
+            path: path.to_owned(),
+            reused_only,
+            replies: vec![reply],
+            used: 0,
+        };
         self.shared.routes.lock().push(route);
         self
     }
@@ -371,7 +419,10 @@ impl Drop for Origin {
     fn drop(&mut self) {
         let faults = &self.shared.record.lock().faults;
         if !faults.is_empty() && !std::thread::panicking() {
-            panic!("what the edge sent to {} is not canonical HTTP: {faults:#?}", self.shared.name);
+            panic!(
+                "what the edge sent to {} is not canonical HTTP: {faults:#?}",
+                self.shared.name
+            );
         }
     }
 }

@@ -56,7 +56,9 @@ impl Run {
 /// Runs the program in `directory` to its end.
 pub async fn run_forebay(directory: &Path, args: &[&str]) -> Run {
     let run = forebay().args(args).current_dir(directory).output();
-    let output = within(&format!("`forebay {}` to end", args.join(" ")), run).await.expect("the program starts");
+    let output = within(&format!("`forebay {}` to end", args.join(" ")), run)
+        .await
+        .expect("the program starts");
     Run {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -77,9 +79,16 @@ pub fn free_port() -> u16 {
 
 /// The resident memory of a process.
 pub fn resident_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is alive");
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("the kernel tells RSS");
-    line.trim().trim_end_matches(" kB").parse().expect("a number of kB")
+    let status =
+        std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is alive");
+    let line = status
+        .lines()
+        .find_map(|l| l.strip_prefix("VmRSS:"))
+        .expect("the kernel tells RSS");
+    line.trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .expect("a number of kB")
 }
 
 /// Processes that inherited `marker` in their environment.

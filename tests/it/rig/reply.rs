@@ -58,7 +58,14 @@ pub fn status(status: u16) -> Reply {
         101..200 | 204 | 304 => Framing::None,
         _ => Framing::Length(0),
     };
-    Reply { status, fields: Vec::new(), trailers: Vec::new(), framing, reads_body: true, steps: Vec::new() }
+    Reply {
+        status,
+        fields: Vec::new(),
+        trailers: Vec::new(),
+        framing,
+        reads_body: true,
+        steps: Vec::new(),
+    }
 }
 
 /// These bytes, whatever they are, then a FIN.
@@ -122,7 +129,8 @@ impl Reply {
     /// A piece of the body.
     pub fn data(mut self, piece: impl AsRef<[u8]>) -> Self {
         self = self.head_now();
-        self.steps.push(Step::Data(Bytes::copy_from_slice(piece.as_ref())));
+        self.steps
+            .push(Step::Data(Bytes::copy_from_slice(piece.as_ref())));
         self
     }
 
@@ -150,7 +158,10 @@ impl Reply {
 
     /// A 1xx answer here.
     pub fn interim(mut self, status: u16, fields: &[(&str, &str)]) -> Self {
-        let fields = fields.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let fields = fields
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+            .collect();
         self.steps.push(Step::Interim(status, fields));
         self
     }
@@ -163,7 +174,8 @@ impl Reply {
 
     /// Bytes as they are, here.
     pub fn then_raw(mut self, bytes: impl AsRef<[u8]>) -> Self {
-        self.steps.push(Step::Raw(Bytes::copy_from_slice(bytes.as_ref())));
+        self.steps
+            .push(Step::Raw(Bytes::copy_from_slice(bytes.as_ref())));
         self
     }
 
@@ -195,9 +207,17 @@ impl Reply {
 
     /// The steps, with the head and the end where the script left them out.
     pub fn script(&self) -> Vec<Step> {
-        let unframed = |step: &Step| matches!(step, Step::Raw(_) | Step::Cut | Step::Reset | Step::EchoFrames);
+        let unframed = |step: &Step| {
+            matches!(
+                step,
+                Step::Raw(_) | Step::Cut | Step::Reset | Step::EchoFrames
+            )
+        };
         let mut steps = self.steps.clone();
-        if !steps.iter().any(|step| matches!(step, Step::Head) || unframed(step)) {
+        if !steps
+            .iter()
+            .any(|step| matches!(step, Step::Head) || unframed(step))
+        {
             steps.push(Step::Head);
         }
         if !steps.last().is_some_and(unframed) {
@@ -222,6 +242,8 @@ impl Reply {
             Framing::Chunked => head += "Transfer-Encoding: chunked\r\n",
         }
         head += "\r\n";
-        head.chars().map(|c| u8::try_from(c).expect("heads are Latin-1")).collect()
+        head.chars()
+            .map(|c| u8::try_from(c).expect("heads are Latin-1"))
+            .collect()
     }
 }

@@ -104,7 +104,11 @@ impl Request {
     /// The head as HTTP/1 bytes.
     pub fn head_bytes(&self, default_host: &str) -> Vec<u8> {
         let mut head = format!("{} {} {}\r\n", self.method, self.target, self.version);
-        let has = |name: &str| self.fields.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
+        let has = |name: &str| {
+            self.fields
+                .iter()
+                .any(|(n, _)| n.eq_ignore_ascii_case(name))
+        };
         if !has("host") {
             head += &format!("Host: {default_host}\r\n");
         }
@@ -114,11 +118,18 @@ impl Request {
         let framed = has("content-length") || has("transfer-encoding");
         if self.chunks.is_some() {
             head += "Transfer-Encoding: chunked\r\n";
-        } else if !framed && (!self.body.is_empty() || [Method::POST, Method::PUT].iter().any(|m| m.as_str() == self.method)) {
+        } else if !framed
+            && (!self.body.is_empty()
+                || [Method::POST, Method::PUT]
+                    .iter()
+                    .any(|m| m.as_str() == self.method))
+        {
             head += &format!("Content-Length: {}\r\n", self.body.len());
         }
         head += "\r\n";
-        head.chars().map(|c| u8::try_from(c).expect("heads are Latin-1")).collect()
+        head.chars()
+            .map(|c| u8::try_from(c).expect("heads are Latin-1"))
+            .collect()
     }
 
     /// The body as HTTP/1 bytes.

@@ -21,7 +21,11 @@ impl Response {
     /// It is whole and has this status.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
-        assert_eq!((self.status, self.cut.as_deref()), (status, None), "{self:#?}");
+        assert_eq!(
+            (self.status, self.cut.as_deref()),
+            (status, None),
+            "{self:#?}"
+        );
         self
     }
 
@@ -57,8 +61,11 @@ impl Response {
     /// The body is this.
     #[track_caller]
     pub fn body(self, body: impl AsRef<[u8]>) -> Self {
-        let (found, wanted) = (self.text(), String::from_utf8_lossy(body.as_ref()).into_owned());
-        assert_eq!(found, wanted, "{self:#?}");
+        assert!(
+            self.body.content == body.as_ref(),
+            "expected {:?} in {self:#?}",
+            Body::of(body.as_ref())
+        );
         self
     }
 
@@ -73,7 +80,13 @@ impl Response {
     #[track_caller]
     pub fn trailer(self, name: &str, value: &str) -> Self {
         let same = |(n, _): &&(String, String)| n.eq_ignore_ascii_case(name);
-        let found: Vec<_> = self.body.trailers.iter().filter(same).map(|(_, v)| v.as_str()).collect();
+        let found: Vec<_> = self
+            .body
+            .trailers
+            .iter()
+            .filter(same)
+            .map(|(_, v)| v.as_str())
+            .collect();
         assert_eq!(found, [value], "{name} in {self:#?}");
         self
     }
@@ -89,7 +102,9 @@ impl Response {
     /// The one value of a field; panics when it is missing.
     #[track_caller]
     pub fn value(&self, name: &str) -> &str {
-        self.head.get(name).unwrap_or_else(|| panic!("no {name} in {self:#?}"))
+        self.head
+            .get(name)
+            .unwrap_or_else(|| panic!("no {name} in {self:#?}"))
     }
 
     /// The body as text.

@@ -25,7 +25,9 @@ impl Stream {
     /// Connects to `127.0.0.1:80`-like addresses, or to `unix:/path`.
     pub async fn connect(addr: &str) -> io::Result<Self> {
         if let Some(path) = addr.strip_prefix("unix:") {
-            return UnixStream::connect(PathBuf::from(path)).await.map(Stream::Unix);
+            return UnixStream::connect(PathBuf::from(path))
+                .await
+                .map(Stream::Unix);
         }
         let tcp = TcpStream::connect(addr).await?;
         tcp.set_nodelay(true)?;
@@ -51,7 +53,9 @@ impl Stream {
             Stream::Tls(tls) => tls.get_ref().0,
             Stream::Unix(_) => return String::new(),
         };
-        tcp.local_addr().expect("a connected socket has an address").to_string()
+        tcp.local_addr()
+            .expect("a connected socket has an address")
+            .to_string()
     }
 
     /// The TLS session; panics on a plain stream.
@@ -64,7 +68,11 @@ impl Stream {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(s) => Pin::new(s).poll_read(cx, buf),
             Stream::Unix(s) => Pin::new(s).poll_read(cx, buf),
@@ -74,7 +82,11 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Tcp(s) => Pin::new(s).poll_write(cx, buf),
             Stream::Unix(s) => Pin::new(s).poll_write(cx, buf),

@@ -22,8 +22,13 @@ impl WebSocket {
     pub async fn open(mut connection: Connection, target: &str) -> Self {
         let response = connection.send(&Self::handshake(target)).await;
         let response = response.expect(101).header("upgrade", "websocket");
-        assert_eq!(response.value("sec-websocket-accept"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        Self { reader: Reader::new(connection.into_stream()) }
+        assert_eq!(
+            response.value("sec-websocket-accept"),
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        );
+        Self {
+            reader: Reader::new(connection.into_stream()),
+        }
     }
 
     /// The request that opens one, with RFC 6455's sample key.
@@ -38,12 +43,18 @@ impl WebSocket {
     /// Sends text.
     pub async fn send(&mut self, text: &str) {
         let frame = frame(TEXT, text.as_bytes(), Some([0x37, 0xfa, 0x21, 0x3d]));
-        self.reader.io().write_all(&frame).await.expect("the WebSocket is open");
+        self.reader
+            .io()
+            .write_all(&frame)
+            .await
+            .expect("the WebSocket is open");
     }
 
     /// Receives text.
     pub async fn receive(&mut self) -> String {
-        let (opcode, payload) = within("a frame", next(&mut self.reader)).await.expect("the WebSocket is open");
+        let (opcode, payload) = within("a frame", next(&mut self.reader))
+            .await
+            .expect("the WebSocket is open");
         assert_eq!(opcode, TEXT);
         String::from_utf8(payload).expect("text frames are UTF-8")
     }
@@ -62,8 +73,14 @@ impl WebSocket {
     /// Closes in good order.
     pub async fn close(mut self) {
         let frame = frame(CLOSE, &1000_u16.to_be_bytes(), Some([1, 2, 3, 4]));
-        self.reader.io().write_all(&frame).await.expect("the WebSocket is open");
-        let (opcode, _) = within("the close frame", next(&mut self.reader)).await.expect("a close is answered");
+        self.reader
+            .io()
+            .write_all(&frame)
+            .await
+            .expect("the WebSocket is open");
+        let (opcode, _) = within("the close frame", next(&mut self.reader))
+            .await
+            .expect("a close is answered");
         assert_eq!(opcode, CLOSE);
     }
 }
@@ -111,7 +128,11 @@ fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
         (*mask, rest)
     };
     let payload = rest.get(..length)?;
-    let payload = payload.iter().zip(mask.iter().cycle()).map(|(b, m)| b ^ m).collect();
+    let payload = payload
+        .iter()
+        .zip(mask.iter().cycle())
+        .map(|(b, m)| b ^ m)
+        .collect();
     Some(((first & 0x0f, payload), bytes.len() - rest.len() + length))
 }
 
@@ -122,10 +143,18 @@ fn frame(opcode: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
         Ok(short @ ..126) => bytes.push(masked | short),
         _ => {
             bytes.push(masked | 126);
-            bytes.extend(u16::try_from(payload.len()).expect("short frames").to_be_bytes());
+            bytes.extend(
+                u16::try_from(payload.len())
+                    .expect("short frames")
+                    .to_be_bytes(),
+            );
         }
     }
-    bytes.extend(mask.unwrap_or_default().iter().take(if mask.is_some() { 4 } else { 0 }));
+    bytes.extend(
+        mask.unwrap_or_default()
+            .iter()
+            .take(if mask.is_some() { 4 } else { 0 }),
+    );
     let key = mask.unwrap_or_default();
     bytes.extend(payload.iter().zip(key.iter().cycle()).map(|(b, m)| b ^ m));
     bytes

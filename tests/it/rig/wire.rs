@@ -31,7 +31,7 @@ impl fmt::Display for WireError {
 }
 
 /// A message head: its first line and its fields, in order and as spelled.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Head {
     /// The bytes, the empty line included.
     pub raw: Vec<u8>,
@@ -54,7 +54,11 @@ impl Head {
     /// The value of `name`; panics when it is there twice.
     pub fn get(&self, name: &str) -> Option<&str> {
         let all = self.all(name);
-        assert!(all.len() <= 1, "{name} is there {} times: {all:?}", all.len());
+        assert!(
+            all.len() <= 1,
+            "{name} is there {} times: {all:?}",
+            all.len()
+        );
         all.first().copied()
     }
 
@@ -64,10 +68,14 @@ impl Head {
     }
 
     fn parse(raw: Vec<u8>) -> Result<Self, WireError> {
-        let malformed = |what: &str| WireError::Malformed(format!("{what} in {:?}", String::from_utf8_lossy(&raw)));
+        let malformed = |what: &str| {
+            WireError::Malformed(format!("{what} in {:?}", String::from_utf8_lossy(&raw)))
+        };
         // Latin-1, so that every byte has a character and nothing is lost in a comparison.
         let text: String = raw.iter().map(|&b| char::from(b)).collect();
-        let text = text.strip_suffix("\r\n\r\n").ok_or_else(|| malformed("no empty line"))?;
+        let text = text
+            .strip_suffix("\r\n\r\n")
+            .ok_or_else(|| malformed("no empty line"))?;
         let mut lines = text.split("\r\n");
         let start = lines.next().unwrap_or_default().to_owned();
         if text.replace("\r\n", "").contains(['\r', '\n', '\0']) {
@@ -75,7 +83,9 @@ impl Head {
         }
         let mut fields = Vec::new();
         for line in lines {
-            let (name, value) = line.split_once(':').ok_or_else(|| malformed("a line without a colon"))?;
+            let (name, value) = line
+                .split_once(':')
+                .ok_or_else(|| malformed("a line without a colon"))?;
             let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
             if name.is_empty() || !name.chars().all(token) {
                 return Err(malformed(&format!("field name {name:?}")));
@@ -83,6 +93,16 @@ impl Head {
             fields.push((name.to_owned(), value.trim_matches([' ', '\t']).to_owned()));
         }
         Ok(Self { raw, start, fields })
+    }
+}
+
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = self
+            .fields
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}"));
+        f.debug_list().entry(&self.start).entries(lines).finish()
     }
 }
 
@@ -122,7 +142,7 @@ impl Framing {
 }
 
 /// A body as it was read.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Body {
     /// Its content, framing removed.
     pub content: Vec<u8>,
@@ -130,6 +150,29 @@ pub struct Body {
     pub trailers: Vec<(String, String)>,
     /// The sizes of its chunks, when chunked.
     pub chunks: Vec<usize>,
+}
+
+impl Body {
+    /// A body with this content.
+    pub fn of(content: &[u8]) -> Self {
+        Self {
+            content: content.to_vec(),
+            ..Self::default()
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 300;
+        let shown = String::from_utf8_lossy(&self.content[..self.content.len().min(SHOWN)]);
+        write!(
+            f,
+            "{} bytes, {shown:?}, trailers {:?}",
+            self.content.len(),
+            self.trailers
+        )
+    }
 }
 
 /// Everything that came in on one connection, shared with the test.
@@ -147,7 +190,11 @@ pub struct Reader<R> {
 impl<R: AsyncRead + Unpin> Reader<R> {
     /// A reader over `io`.
     pub fn new(io: R) -> Self {
-        Self { io, ahead: Vec::new(), transcript: Transcript::default() }
+        Self {
+            io,
+            ahead: Vec::new(),
+            transcript: Transcript::default(),
+        }
     }
 
     /// Every byte read so far.
@@ -167,10 +214,16 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
     /// Reads more; `false` at the end of the stream.
     pub async fn fill(&mut self) -> Result<bool, WireError> {
-        let mut chunk = [0; 16 * 1024];
-        let n = self.io.read(&mut chunk).await.map_err(WireError::Reset)?;
-        self.ahead.extend_from_slice(&chunk[..n]);
-        self.transcript.lock().extend_from_slice(&chunk[..n]);
+        let before = self.ahead.len();
+        self.ahead.reserve(16 * 1024);
+        let n = self
+            .io
+            .read_buf(&mut self.ahead)
+            .await
+            .map_err(WireError::Reset)?;
+        self.transcript
+            .lock()
+            .extend_from_slice(&self.ahead[before..]);
         Ok(n > 0)
     }
 
@@ -185,7 +238,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 if self.ahead.is_empty() {
                     return Ok(None);
                 }
-                return Err(WireError::Cut(format!("the head, after {:?}", String::from_utf8_lossy(&self.ahead))));
+                return Err(WireError::Cut(format!(
+                    "the head, after {:?}",
+                    String::from_utf8_lossy(&self.ahead)
+                )));
             }
         }
     }
@@ -203,25 +259,29 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             Framing::Length(n) => {
                 let mut left = usize::try_from(n).expect("a test body fits memory");
                 while left > 0 {
-                    left -= self.take(left, &mut body.content, "a body of known length").await?;
+                    left -= self
+                        .take(left, &mut body.content, "a body of known length")
+                        .await?;
                     show(body);
                 }
                 Ok(())
             }
-            Framing::Close => {
-                loop {
-                    body.content.append(&mut self.ahead);
-                    show(body);
-                    if !self.fill().await? {
-                        return Ok(());
-                    }
+            Framing::Close => loop {
+                body.content.append(&mut self.ahead);
+                show(body);
+                if !self.fill().await? {
+                    return Ok(());
                 }
-            }
+            },
             Framing::Chunked => self.chunked(body, show).await,
         }
     }
 
-    async fn chunked(&mut self, body: &mut Body, mut show: impl FnMut(&Body)) -> Result<(), WireError> {
+    async fn chunked(
+        &mut self,
+        body: &mut Body,
+        mut show: impl FnMut(&Body),
+    ) -> Result<(), WireError> {
         loop {
             let line = self.line("a chunk's size").await?;
             if line.is_empty() || !line.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -239,20 +299,32 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             }
             let end = self.line("a chunk's end").await?;
             if !end.is_empty() {
-                return Err(WireError::Malformed(format!("{end:?} after a chunk's data")));
+                return Err(WireError::Malformed(format!(
+                    "{end:?} after a chunk's data"
+                )));
             }
         }
         loop {
             let line = self.line("the trailers").await?;
             let Some((name, value)) = line.split_once(':') else {
-                return if line.is_empty() { Ok(()) } else { Err(WireError::Malformed(line)) };
+                return if line.is_empty() {
+                    Ok(())
+                } else {
+                    Err(WireError::Malformed(line))
+                };
             };
-            body.trailers.push((name.to_owned(), value.trim().to_owned()));
+            body.trailers
+                .push((name.to_owned(), value.trim().to_owned()));
         }
     }
 
     /// Moves up to `most` bytes to `to`.
-    async fn take(&mut self, most: usize, to: &mut Vec<u8>, during: &str) -> Result<usize, WireError> {
+    async fn take(
+        &mut self,
+        most: usize,
+        to: &mut Vec<u8>,
+        during: &str,
+    ) -> Result<usize, WireError> {
         if self.ahead.is_empty() && !self.fill().await? {
             return Err(WireError::Cut(during.to_owned()));
         }

@@ -215,11 +215,7 @@ impl UpstreamMetrics {
             look_ups,
         );
         r.register("upstream_addresses", "Addresses known", addresses);
-        r.register(
-            "upstream_up",
-            "1 where an address may be given requests",
-            up,
-        );
+        r.register("upstream_up", "0 where an address is down or unhealthy", up);
         r.register(
             "upstream_ejections",
             "Passive ejections of a server's addresses",

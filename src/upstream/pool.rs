@@ -400,7 +400,10 @@ mod tests {
         let is = |a: &Option<Arc<Address>>, b| a.as_ref().is_some_and(|a| Arc::ptr_eq(a, b));
 
         assert!(is(&choose(&[]), &primary));
-        assert!(is(&choose(&[primary.clone()]), &backup), "others first");
+        assert!(
+            is(&choose(std::slice::from_ref(&primary)), &backup),
+            "others first"
+        );
         assert!(
             is(&choose(&[primary.clone(), backup.clone()]), &primary),
             "then those that failed, again"

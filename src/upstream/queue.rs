@@ -53,7 +53,7 @@ impl Queue {
     }
 
     /// Requests that queue.
-    pub fn len(&self) -> usize {
+    pub fn queued(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
@@ -75,16 +75,14 @@ impl Queue {
         let deadline = crate::clock::now() + self.patience;
         let deadline = latest.map_or(deadline, |latest| latest.min(deadline));
         let turn = Arc::clone(places).acquire_owned();
-        match tokio::time::timeout_at(deadline, turn).await {
-            Ok(Ok(permit)) => Ok(Place {
-                _permit: Some(permit),
-            }),
-            // The semaphore is never closed, so an error of it counts as not getting a place either.
-            Ok(Err(_)) | Err(_) => {
-                self.metrics.refused(QueueRefusal::TimedOut);
-                Err(QueueRefusal::TimedOut)
-            }
-        }
+        // The semaphore is never closed; were it, that would be not getting a place either.
+        let Ok(Ok(permit)) = tokio::time::timeout_at(deadline, turn).await else {
+            self.metrics.refused(QueueRefusal::TimedOut);
+            return Err(QueueRefusal::TimedOut);
+        };
+        Ok(Place {
+            _permit: Some(permit),
+        })
     }
 
     fn line_up(&self) -> Result<Waiting<'_>, QueueRefusal> {
@@ -130,14 +128,14 @@ mod tests {
         let mut third = Box::pin(queue.place(None));
         assert!((&mut second).now_or_never().is_none());
         assert!((&mut third).now_or_never().is_none());
-        assert_eq!(queue.len(), 2);
+        assert_eq!(queue.queued(), 2);
         assert_eq!(queue.place(None).await.err(), Some(QueueRefusal::Full));
         drop(first);
         assert!((&mut third).now_or_never().is_none(), "not its turn");
         let second = second.await.expect("its turn");
         drop(second);
         third.await.expect("its turn");
-        assert_eq!(queue.len(), 0);
+        assert_eq!(queue.queued(), 0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -149,7 +147,7 @@ mod tests {
         drop(first);
         // The place was handed to the second, which leaves without having taken it.
         drop(second);
-        assert_eq!(queue.len(), 0);
+        assert_eq!(queue.queued(), 0);
         assert!(queue.place(None).now_or_never().is_some());
     }
 

@@ -68,7 +68,7 @@ impl Upstream {
             available,
             reason: (!available).then(|| self.pool.nobody(now).to_string()),
             held: self.hold.held(),
-            queued: self.queue.len(),
+            queued: self.queue.queued(),
             servers: servers
                 .zip(look_ups)
                 .map(|((index, server), look_up)| ServerView {

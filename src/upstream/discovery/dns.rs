@@ -4,16 +4,20 @@
 //! address at once while Docker's DNS calls the old one good for 600 s. How often to ask is the caller's business.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use hickory_resolver::config::{LookupIpStrategy, ResolveHosts};
 use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name, RecordType};
-use hickory_resolver::{Hosts, TokioResolver};
+use hickory_resolver::{Hosts, TokioResolver, system_conf};
 use parking_lot::Mutex;
+
+use crate::upstream::connect::plain;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const HOSTS: &str = "/etc/hosts";
@@ -47,7 +51,7 @@ pub enum ResolveError {
     #[error("not a valid host name")]
     Malformed,
     /// The system names no DNS server.
-    #[error("`{RESOLV_CONF}` names no usable DNS server: {0}")]
+    #[error("`/etc/resolv.conf` names no usable DNS server: {0}")]
     NoServer(String),
     /// The servers answered with something else.
     #[error("{0}")]
@@ -76,10 +80,24 @@ pub trait Resolve: Send + Sync {
 }
 
 /// Resolves as the system's `resolv.conf` and `hosts` files say, and reads them again when they change.
-#[derive(Default)]
 pub struct SystemResolver {
+    resolv_conf: PathBuf,
+    hosts: PathBuf,
+    /// The port of the DNS servers, which `resolv.conf` cannot say.
+    port: u16,
     /// Guards the parsed files; held while two files are looked at and perhaps read, never during a look-up.
     files: Mutex<Option<Files>>,
+}
+
+impl Default for SystemResolver {
+    fn default() -> Self {
+        Self {
+            resolv_conf: RESOLV_CONF.into(),
+            hosts: HOSTS.into(),
+            port: 53,
+            files: Mutex::default(),
+        }
+    }
 }
 
 impl std::fmt::Debug for SystemResolver {
@@ -97,33 +115,6 @@ struct Files {
 }
 
 impl Files {
-    fn stamps() -> [Option<SystemTime>; 2] {
-        [RESOLV_CONF, HOSTS].map(|path| std::fs::metadata(path).and_then(|m| m.modified()).ok())
-    }
-
-    fn read(stamps: [Option<SystemTime>; 2]) -> Self {
-        let no_server = |error: NetError| ResolveError::NoServer(error.to_string());
-        let dns = TokioResolver::builder_tokio()
-            .and_then(|mut builder| {
-                let options = builder.options_mut();
-                options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-                // We look there ourselves: hickory would ask DNS for the AAAA of a name whose A the file has,
-                // and wait for that answer.
-                options.use_hosts_file = ResolveHosts::Never;
-                options.timeout = options.timeout.min(TIMEOUT_MAX);
-                options.cache_size = 0;
-                options.negative_max_ttl = Some(Duration::ZERO);
-                builder.build()
-            })
-            .map_err(no_server);
-        Self {
-            stamps,
-            // No hosts file is an empty one.
-            hosts: Arc::new(Hosts::from_system().unwrap_or_default()),
-            dns,
-        }
-    }
-
     /// The addresses that the hosts file has for `name`.
     fn in_hosts(&self, name: &Name) -> Vec<IpAddr> {
         [RecordType::A, RecordType::AAAA]
@@ -141,13 +132,46 @@ impl Files {
 }
 
 impl SystemResolver {
+    /// The files as they are now.
     fn files(&self) -> Files {
-        let stamps = Files::stamps();
+        let stamp = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified()).ok();
+        let stamps = [stamp(&self.resolv_conf), stamp(&self.hosts)];
         let mut files = self.files.lock();
         match &*files {
             Some(known) if known.stamps == stamps => known.clone(),
-            _ => files.insert(Files::read(stamps)).clone(),
+            _ => files.insert(self.read(stamps)).clone(),
         }
+    }
+
+    fn read(&self, stamps: [Option<SystemTime>; 2]) -> Files {
+        let mut hosts = Hosts::default();
+        // No hosts file, or one that is not text, is an empty one.
+        let _ = std::fs::File::open(&self.hosts).and_then(|file| hosts.read_hosts_conf(file));
+        Files {
+            stamps,
+            hosts: Arc::new(hosts),
+            dns: self.dns().map_err(ResolveError::NoServer),
+        }
+    }
+
+    fn dns(&self) -> Result<TokioResolver, String> {
+        let text = std::fs::read(&self.resolv_conf).map_err(|error| plain(&error))?;
+        let parsed = system_conf::parse_resolv_conf(text);
+        let (mut config, mut options) = parsed.map_err(|error| error.to_string())?;
+        let servers = config.name_servers.iter_mut();
+        for connection in servers.flat_map(|server| &mut server.connections) {
+            connection.port = self.port;
+        }
+        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        // We look there ourselves: hickory would ask DNS for the AAAA of a name whose A the file has, and wait.
+        options.use_hosts_file = ResolveHosts::Never;
+        options.timeout = options.timeout.min(TIMEOUT_MAX);
+        options.cache_size = 0;
+        options.negative_max_ttl = Some(Duration::ZERO);
+        let mut builder =
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        *builder.options_mut() = options;
+        builder.build().map_err(|error| error.to_string())
     }
 }
 
@@ -207,24 +231,148 @@ fn explain(error: NetError) -> ResolveError {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+    use std::net::SocketAddr;
+
+    use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
+    use hickory_resolver::proto::rr::Record;
+    use tokio::net::UdpSocket;
+
     use super::*;
 
+    type Zone = Arc<Mutex<HashMap<&'static str, Vec<IpAddr>>>>;
+
+    /// A DNS server that knows a zone, and calls everything in it good for 600 s, as Docker's does.
+    async fn serve(zone: Zone) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+        let addr = socket.local_addr().expect("bound");
+        let serve = async move {
+            let mut packet = [0; 1500];
+            while let Ok((n, client)) = socket.recv_from(&mut packet).await {
+                let asked = Message::from_vec(&packet[..n]).expect("a question");
+                let query = asked.queries[0].clone();
+                let mut answer = Message::response(asked.metadata.id, OpCode::Query);
+                answer.add_query(query.clone());
+                match zone.lock().get(query.name().to_string().as_str()) {
+                    None => answer.metadata.response_code = ResponseCode::NXDomain,
+                    Some(ips) => {
+                        for ip in ips
+                            .iter()
+                            .filter(|ip| (query.query_type() == RecordType::A) == ip.is_ipv4())
+                        {
+                            let data = (*ip).into();
+                            answer.add_answer(Record::from_rdata(query.name().clone(), 600, data));
+                        }
+                    }
+                }
+                let bytes = answer.to_vec().expect("encodes");
+                socket.send_to(&bytes, client).await.expect("sent");
+            }
+        };
+        (addr, tokio::spawn(serve))
+    }
+
+    struct Rig {
+        zone: Zone,
+        files: tempfile::TempDir,
+        resolver: SystemResolver,
+    }
+
+    impl Rig {
+        async fn new(resolv_conf: &str, hosts: &str) -> Self {
+            let zone = Zone::default();
+            let (addr, _) = serve(Arc::clone(&zone)).await;
+            let files = tempfile::tempdir().expect("a directory");
+            let resolver = SystemResolver {
+                resolv_conf: files.path().join("resolv.conf"),
+                hosts: files.path().join("hosts"),
+                port: addr.port(),
+                ..SystemResolver::default()
+            };
+            std::fs::write(&resolver.resolv_conf, resolv_conf).expect("written");
+            std::fs::write(&resolver.hosts, hosts).expect("written");
+            Self {
+                zone,
+                files,
+                resolver,
+            }
+        }
+
+        fn knows(&self, name: &'static str, ips: &[&str]) {
+            let ips = ips.iter().map(|ip| ip.parse().expect("an address"));
+            self.zone.lock().insert(name, ips.collect());
+        }
+
+        async fn resolve(&self, host: &str) -> Result<Vec<String>, ResolveError> {
+            let found = self.resolver.resolve(host).await?;
+            Ok(found.addresses.iter().map(IpAddr::to_string).collect())
+        }
+    }
+
+    const DOCKER: &str = "nameserver 127.0.0.1\noptions ndots:0\n";
+
     #[tokio::test]
-    async fn localhost_needs_no_dns() {
-        let resolver = SystemResolver::default();
-        let found = resolver.resolve("localhost").await.expect("resolves");
-        assert!(found.addresses.iter().all(IpAddr::is_loopback));
-        assert!(!found.addresses.is_empty());
+    async fn every_address_of_both_kinds_and_no_cache() {
+        let rig = Rig::new(DOCKER, "").await;
+        assert_eq!(rig.resolve("app").await, Err(ResolveError::NoSuchName));
+        rig.knows("app.", &["10.0.0.2", "10.0.0.1", "fd00::1"]);
+        let found = rig.resolver.resolve("app").await.expect("resolves");
+        assert_eq!(found.ttl, Duration::from_secs(600));
+        assert_eq!(
+            rig.resolve("app").await,
+            Ok(vec![
+                "10.0.0.1".to_owned(),
+                "10.0.0.2".to_owned(),
+                "fd00::1".to_owned()
+            ])
+        );
+        rig.knows("app.", &["10.0.0.9"]);
+        assert_eq!(rig.resolve("app").await, Ok(vec!["10.0.0.9".to_owned()]));
+        rig.knows("app.", &[]);
+        assert_eq!(rig.resolve("app").await, Err(ResolveError::NoAddress));
+    }
+
+    #[tokio::test]
+    async fn search_domains_as_in_kubernetes() {
+        let conf = "nameserver 127.0.0.1\nsearch ns.svc.local svc.local\noptions ndots:5\n";
+        let rig = Rig::new(conf, "").await;
+        rig.knows("app.svc.local.", &["10.0.0.1"]);
+        rig.knows("app.", &["10.0.0.2"]);
+        assert_eq!(rig.resolve("app").await, Ok(vec!["10.0.0.1".to_owned()]));
+        assert_eq!(rig.resolve("app.").await, Ok(vec!["10.0.0.2".to_owned()]));
+    }
+
+    #[tokio::test]
+    async fn the_hosts_file_comes_first_and_is_read_again() {
+        let rig = Rig::new(DOCKER, "10.1.1.1 app\n").await;
+        rig.knows("app.", &["10.0.0.1"]);
+        assert_eq!(rig.resolve("app").await, Ok(vec!["10.1.1.1".to_owned()]));
+        std::fs::remove_file(rig.files.path().join("hosts")).expect("removed");
+        assert_eq!(rig.resolve("app").await, Ok(vec!["10.0.0.1".to_owned()]));
+    }
+
+    #[tokio::test]
+    async fn without_resolv_conf_the_hosts_file_still_serves() {
+        let rig = Rig::new("", "10.1.1.1 app\n").await;
+        assert_eq!(rig.resolve("app").await, Ok(vec!["10.1.1.1".to_owned()]));
+        let no_server = |answer| matches!(answer, Err(ResolveError::NoServer(_)));
+        assert!(no_server(rig.resolve("api").await), "it names none");
+        std::fs::remove_file(rig.files.path().join("resolv.conf")).expect("removed");
+        assert!(no_server(rig.resolve("api").await), "it is not there");
+        assert_eq!(
+            rig.resolve("localhost").await,
+            Ok(vec!["127.0.0.1".to_owned(), "::1".to_owned()])
+        );
+        let conf = rig.files.path().join("resolv.conf");
+        std::fs::write(conf, DOCKER).expect("written");
+        rig.knows("api.", &["10.0.0.3"]);
+        assert_eq!(rig.resolve("api").await, Ok(vec!["10.0.0.3".to_owned()]));
     }
 
     #[tokio::test]
     async fn what_cannot_be_a_name_is_refused_without_asking() {
-        let resolver = SystemResolver::default();
+        let rig = Rig::new(DOCKER, "").await;
         let long = "a".repeat(64);
-        assert_eq!(
-            resolver.resolve(&long).await,
-            Err(ResolveError::Malformed),
-            "a label of 64"
-        );
+        assert_eq!(rig.resolve(&long).await, Err(ResolveError::Malformed));
     }
 }

@@ -92,7 +92,6 @@ impl Incident {
         self.open == 0
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "an incident ends but once")]
     pub(super) fn over(self) -> Note {
         if !self.logged {
             return Note::Nothing;
@@ -108,10 +107,20 @@ impl Incident {
 }
 
 impl Note {
-    pub(super) fn log(self, upstream: &str, patience: Duration) {
+    pub(super) fn log(&self, upstream: &str, patience: Duration) {
         match self {
-            Self::Began(nobody) => tracing::warn!(
-                reason = nobody.word(),
+            Self::Began(nobody) => {
+                let reason = nobody.word();
+                tracing::warn!(reason, "{}", self.line(upstream, patience));
+            }
+            Self::Over { .. } => tracing::info!("{}", self.line(upstream, patience)),
+            Self::Nothing => {}
+        }
+    }
+
+    fn line(&self, upstream: &str, patience: Duration) -> String {
+        match self {
+            Self::Began(nobody) => format!(
                 "upstream `{upstream}`: nobody answers ({nobody}); requests wait up to {}",
                 format_duration(patience)
             ),
@@ -122,19 +131,87 @@ impl Note {
                 expired,
                 failed,
             } => {
-                let mut rest = String::new();
-                for (n, what) in [(expired, "waited in vain"), (failed, "failed")] {
-                    if n > 0 {
-                        rest += &format!(", {n} {what}");
-                    }
-                }
-                let s = if held == 1 { " was" } else { "s were" };
-                tracing::info!(
-                    "upstream `{upstream}` answers again after {:.1}s; {held} request{s} held, {served} served{rest}",
-                    lasted.as_secs_f64()
-                );
+                let some = |n: &usize, what| match n {
+                    0 => String::new(),
+                    n => format!(", {n} {what}"),
+                };
+                let were = if *held == 1 { " was" } else { "s were" };
+                format!(
+                    "upstream `{upstream}` answers again after {:.1}s; {held} request{were} held, {served} served{}{}",
+                    lasted.as_secs_f64(),
+                    some(expired, "waited in vain"),
+                    some(failed, "failed")
+                )
             }
-            Self::Nothing => {}
+            Self::Nothing => String::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn refused() -> Nobody {
+        Nobody::Unreachable {
+            server: "app:5000".into(),
+            why: "connection refused".to_owned(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_two_lines_of_an_incident() {
+        let mut incident = Incident::new();
+        (0..20).for_each(|_| incident.ticket_drawn());
+        let began = incident.seen(refused).expect("a line");
+        assert_eq!(
+            began.line("app", PATIENCE),
+            "upstream `app`: nobody answers (app:5000: connection refused); requests wait up to 10s"
+        );
+        assert_eq!(incident.seen(refused), None, "one is enough");
+        tokio::time::advance(Duration::from_millis(4_100)).await;
+        incident.opened();
+        tokio::time::advance(Duration::from_secs(2)).await;
+        (0..20).for_each(|_| incident.ticket_ended(HoldOutcome::Served));
+        assert!(incident.is_settled());
+        assert_eq!(
+            incident.over().line("app", PATIENCE),
+            "upstream `app` answers again after 4.1s; 20 requests were held, 20 served"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_waited_in_vain_are_not_passed_over() {
+        let mut incident = Incident::new();
+        incident.seen(refused);
+        for outcome in [
+            HoldOutcome::Served,
+            HoldOutcome::Expired,
+            HoldOutcome::Expired,
+            HoldOutcome::Failed,
+            HoldOutcome::Left,
+        ] {
+            incident.ticket_drawn();
+            incident.ticket_ended(outcome);
+        }
+        assert_eq!(
+            incident.over().line("app", PATIENCE),
+            "upstream `app` answers again after 0.0s; 5 requests were held, 1 served, 2 waited in vain, 1 failed"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quick_first_look_up_is_no_incident() {
+        let pending = || Nobody::NotResolvedYet {
+            name: "app".to_owned(),
+        };
+        let mut incident = Incident::new();
+        assert_eq!(incident.seen(pending), None);
+        assert_eq!(incident.over(), Note::Nothing);
+        let mut incident = Incident::new();
+        tokio::time::advance(LOOK_UP_GRACE).await;
+        assert!(incident.seen(pending).is_some(), "a slow one is");
     }
 }

@@ -18,7 +18,6 @@
 //! A request that leaves, at any moment, gives back what it has: its place in line is removed by a guard in the
 //! waiting future; its place in the window is a [`Pass`], sent through a channel and therefore dropped with it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -27,22 +26,16 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 mod incident;
+mod line;
 #[cfg(test)]
 mod tests;
 
 use self::incident::{Incident, Note};
+pub use self::line::STEP;
+use self::line::{Era, Phase, State, Waiter};
 use super::metrics::{HoldMetrics, HoldOutcome};
 use super::pool::Nobody;
 use crate::clock::{self, Instant};
-
-/// Requests that may be without an answer when the ramp begins.
-const WINDOW_FIRST: usize = 2;
-
-/// A window this wide holds nobody back; the ramp is over.
-const WINDOW_WIDE: usize = 1_024;
-
-/// The window doubles this often, answers or not.
-pub const STEP: Duration = Duration::from_millis(50);
 
 /// The holding of one upstream's requests.
 #[derive(Debug)]
@@ -57,39 +50,6 @@ pub struct Hold {
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
-struct State {
-    phase: Phase,
-    /// Counts ramps, so that a pass of an earlier one is not taken for one of this.
-    era: u64,
-    line: BTreeMap<u64, Waiter>,
-    next_number: u64,
-    draining: bool,
-    incident: Option<Incident>,
-}
-
-#[derive(Debug)]
-enum Phase {
-    Clear,
-    Shut,
-    Ramp(Ramp),
-}
-
-#[derive(Debug)]
-struct Ramp {
-    window: usize,
-    /// Let go, and not answered yet.
-    out: usize,
-    stepped: Instant,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    go: oneshot::Sender<Result<Pass, Draining>>,
-    /// False while it wants to wait for a while, whoever is available.
-    ready: bool,
-}
-
 /// The process is ending.
 #[derive(Debug)]
 struct Draining;
@@ -99,7 +59,7 @@ struct Draining;
 pub struct Pass {
     hold: Arc<Hold>,
     /// The ramp it belongs to, until it is given back.
-    era: Option<u64>,
+    era: Option<Era>,
 }
 
 impl Pass {
@@ -189,14 +149,7 @@ impl Hold {
             line_max,
             metrics,
             clear: AtomicBool::new(true),
-            state: Mutex::new(State {
-                phase: Phase::Clear,
-                era: 0,
-                line: BTreeMap::new(),
-                next_number: 0,
-                draining: false,
-                incident: None,
-            }),
+            state: Mutex::default(),
         })
     }
 
@@ -235,10 +188,7 @@ impl Hold {
             self.metrics.shed();
             return Err(HoldRefusal::Full);
         }
-        let number = state.next_number;
-        state.next_number += 1;
-        let incident = state.incident.get_or_insert_with(Incident::new);
-        incident.ticket_drawn();
+        let number = state.draw_number();
         drop(state);
         let deadline = clock::now() + self.patience;
         Ok(Ticket {
@@ -253,21 +203,8 @@ impl Hold {
 
     /// A pass without waiting: where nothing is wrong, or a ramp has room and nobody is in line.
     pub fn pass(self: &Arc<Self>) -> Option<Pass> {
-        let mut state = self.state.lock();
-        let state = &mut *state;
-        match &mut state.phase {
-            Phase::Clear => {}
-            Phase::Ramp(ramp)
-                if ramp.out < ramp.window && !state.line.values().any(|waiter| waiter.ready) =>
-            {
-                ramp.out += 1;
-            }
-            Phase::Ramp(_) | Phase::Shut => return None,
-        }
-        Some(Pass {
-            hold: Arc::clone(self),
-            era: Some(state.era),
-        })
+        let era = self.state.lock().pass()?;
+        Some(self.issue(era))
     }
 
     /// Waits until it is this ticket's turn.
@@ -313,44 +250,20 @@ impl Hold {
 
     /// Takes note of whether anybody is available.
     pub fn survey(self: &Arc<Self>, somebody: bool) {
-        self.change(|state| match (&state.phase, somebody) {
-            (Phase::Shut, true) => {
-                state.era += 1;
-                state.phase = Phase::Ramp(Ramp {
-                    window: WINDOW_FIRST,
-                    out: 0,
-                    stepped: clock::now(),
-                });
-                if let Some(incident) = &mut state.incident {
-                    incident.opened();
-                }
+        self.change(|state| {
+            if somebody {
+                state.open();
+            } else {
+                state.close();
             }
-            (Phase::Ramp(_), false) => state.phase = Phase::Shut,
-            // A clear upstream with nobody is shut by the next request: an incident begins with one.
-            (Phase::Clear, _) | (Phase::Shut, false) | (Phase::Ramp(_), true) => {}
         });
     }
 
     /// Widens the window by the time that has passed. To be called about every [`STEP`] while [`Hold::is_busy`];
     /// `nobody` is asked why, where an incident has not been logged yet.
     pub fn step(self: &Arc<Self>, nobody: impl FnOnce() -> Nobody) {
-        self.change(|state| {
-            if let Phase::Ramp(ramp) = &mut state.phase {
-                let now = clock::now();
-                while now.duration_since(ramp.stepped) >= STEP && ramp.window < WINDOW_WIDE {
-                    ramp.window *= 2;
-                    ramp.stepped += STEP;
-                }
-            }
-        });
-        let note = {
-            let mut state = self.state.lock();
-            let state = &mut *state;
-            match (&state.phase, &mut state.incident) {
-                (Phase::Shut, Some(incident)) => incident.seen(nobody),
-                _ => None,
-            }
-        };
+        self.change(State::widen);
+        let note = self.state.lock().seen(nobody);
         self.say(note);
     }
 
@@ -380,13 +293,12 @@ impl Hold {
             if state.draining {
                 return Err(Draining);
             }
-            if nobody.is_some() {
-                state.phase = Phase::Shut;
-                self.clear.store(false, Ordering::Release);
-            }
             state.line.insert(number, Waiter { go, ready });
-            let incident = state.incident.as_mut();
-            nobody.and_then(|nobody| incident?.seen(|| nobody.clone()))
+            nobody.and_then(|nobody| {
+                state.shut();
+                self.clear.store(false, Ordering::Release);
+                state.seen(|| nobody.clone())
+            })
         };
         self.metrics.waiting(1);
         self.say(note);
@@ -397,18 +309,18 @@ impl Hold {
         })
     }
 
-    fn pass_returned(self: &Arc<Self>, era: u64, growth: usize) {
-        if self.is_clear() {
-            return;
+    fn issue(self: &Arc<Self>, era: Era) -> Pass {
+        Pass {
+            hold: Arc::clone(self),
+            era: Some(era),
         }
-        self.change(|state| {
-            if let Phase::Ramp(ramp) = &mut state.phase
-                && era == state.era
-            {
-                ramp.out = ramp.out.saturating_sub(1);
-                ramp.window += growth;
-            }
-        });
+    }
+
+    fn pass_returned(self: &Arc<Self>, era: Era, growth: usize) {
+        // Once the ramp is over, which is nearly always, there is nothing to give back to.
+        if !self.is_clear() {
+            self.change(|state| state.pass_returned(era, growth));
+        }
     }
 
     /// Changes the state, lets go whoever may go now, and sees whether all is over.
@@ -416,20 +328,13 @@ impl Hold {
         let mut let_go = Vec::new();
         let note = {
             let mut state = self.state.lock();
-            let state = &mut *state;
-            change(state);
-            while let Some(waiter) = state.next() {
-                let pass = Pass {
-                    hold: Arc::clone(self),
-                    era: Some(state.era),
-                };
-                let_go.push((waiter, pass));
+            change(&mut state);
+            while let Some((waiter, era)) = state.next() {
+                let_go.push((waiter, self.issue(era)));
             }
             let over = state.settle();
-            self.clear
-                .store(matches!(state.phase, Phase::Clear), Ordering::Release);
-            over.then(|| state.incident.take().map(Incident::over))
-                .flatten()
+            self.clear.store(state.is_clear(), Ordering::Release);
+            over.map(Incident::over)
         };
         self.metrics.waiting(-signed(let_go.len()));
         for (waiter, pass) in let_go {
@@ -443,37 +348,6 @@ impl Hold {
         if let Some(note) = note {
             note.log(&self.name, self.patience);
         }
-    }
-}
-
-impl State {
-    /// Takes the next one who may go out of the line.
-    fn next(&mut self) -> Option<Waiter> {
-        let room = match &self.phase {
-            Phase::Clear => true,
-            Phase::Shut => false,
-            Phase::Ramp(ramp) => ramp.out < ramp.window,
-        };
-        if !room {
-            return None;
-        }
-        let number = *self.line.iter().find(|(_, waiter)| waiter.ready)?.0;
-        if let Phase::Ramp(ramp) = &mut self.phase {
-            ramp.out += 1;
-        }
-        self.line.remove(&number)
-    }
-
-    /// Ends the ramp where it holds nobody back any more. True when the incident is over too.
-    fn settle(&mut self) -> bool {
-        if let Phase::Ramp(ramp) = &self.phase
-            && (ramp.out == 0 || ramp.window >= WINDOW_WIDE)
-            && !self.line.values().any(|waiter| waiter.ready)
-        {
-            self.phase = Phase::Clear;
-        }
-        let settled = self.incident.as_ref().is_some_and(Incident::is_settled);
-        matches!(self.phase, Phase::Clear) && settled
     }
 }
 

@@ -1,1 +1,0 @@
-//! Whole upstreams, with a fake network and paused time.

@@ -1,0 +1,108 @@
+//! Requests that find somebody: who is asked, and asked again.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn failures_eject_but_never_the_last_one() {
+    let rig = Rig::new(|settings| {
+        settings.balance = Balance::LeastConn;
+        settings.eject = EjectSettings {
+            failures: 2,
+            duration: Duration::from_secs(5),
+        };
+    });
+    rig.network.name("app", &[1, 2]);
+    settle().await;
+    for _ in 0..12 {
+        let mut claim = rig.claim();
+        claim.next().await.expect("somebody");
+        claim.connected(false);
+        claim.answered(StatusCode::BAD_GATEWAY);
+    }
+    let states = |rig: &Rig| {
+        let view = rig.upstream().view();
+        let mut states: Vec<_> = view.servers[0].addresses.iter().map(|a| a.state).collect();
+        states.sort_unstable();
+        states
+    };
+    assert_eq!(states(&rig), ["ejected", "up"]);
+    after(&rig, 5.1, |_| {}).await;
+    assert_eq!(states(&rig), ["up", "up"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_go_elsewhere_and_end() {
+    let rig = Rig::new(|_| {});
+    rig.network.name("app", &[1, 2]);
+    settle().await;
+    let mut claim = rig.claim();
+    let mut seen = Vec::new();
+    let refusal = loop {
+        let target = claim.next().await.expect("somebody");
+        seen.push(target.socket().clone());
+        claim.connected(false);
+        claim.failed(FailureKind::Reset);
+        if let Err(refusal) = claim.may_retry(FREELY) {
+            break refusal;
+        }
+    };
+    assert_eq!(refusal, RetryRefusal::TriesExhausted);
+    assert_eq!(seen.len(), 3);
+    assert_ne!(seen[0], seen[1], "the other one first");
+    assert_eq!(claim.may_retry(ONCE), Err(RetryRefusal::NotIdempotent));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_kept_connection_is_nobodys_fault() {
+    let rig = Rig::new(|settings| settings.retry.tries = 1);
+    rig.network.name("app", &[1]);
+    settle().await;
+    let mut claim = rig.claim();
+    claim.next().await.expect("somebody");
+    claim.connected(true);
+    claim.failed(FailureKind::StaleConnection);
+    assert_eq!(claim.may_retry(FREELY), Ok(RetryReason::StaleConnection));
+    claim.next().await.expect("the same one");
+    claim.connected(false);
+    claim.answered(StatusCode::OK);
+    assert_eq!(rig.upstream().view().servers[0].addresses[0].failures, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn release_gives_the_place_back_before_the_claim_ends() {
+    let rig = Rig::new(|settings| {
+        settings.max_in_flight = Some(1);
+        settings.queue_max = 0;
+    });
+    rig.network.name("app", &[1]);
+    rig.network.start(1);
+    settle().await;
+    let (mut claim, _) = rig.request(Duration::ZERO).await.expect("answered");
+    let refusal = rig.request(Duration::ZERO).await.expect_err("no place");
+    assert_eq!(refusal, Refusal::QueueFull);
+    assert_eq!(refusal.retry_after(), Some(Duration::from_secs(1)));
+    claim.release();
+    rig.request(Duration::ZERO).await.expect("a place");
+    assert_eq!(rig.upstream().view().servers[0].addresses[0].in_flight, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn weights_and_backups() {
+    let rig = Rig::with(&["10.0.0.1", "10.0.0.2", "10.0.0.3"], |settings| {
+        settings.servers[0].weight = 3;
+        settings.servers[2].backup = true;
+    });
+    (1..=3).for_each(|last| rig.network.start(last));
+    let mut counts: HashMap<Option<Socket>, usize> = HashMap::new();
+    for _ in 0..40 {
+        let (claim, _) = rig.request(Duration::ZERO).await.expect("answered");
+        *counts.entry(claim.report().addr).or_default() += 1;
+    }
+    let count = |last| counts.get(&Some(Socket::Tcp(addr(last)))).copied();
+    assert_eq!([count(1), count(2), count(3)], [Some(30), Some(10), None]);
+    rig.network.stop(1);
+    rig.network.stop(2);
+    let (claim, _) = rig.request(Duration::ZERO).await.expect("answered");
+    assert_eq!(claim.report().addr, Some(Socket::Tcp(addr(3))));
+    assert_eq!(claim.report().hold, Duration::ZERO);
+}

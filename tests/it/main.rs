@@ -1,1 +1,54 @@
 //! Scenarios against the real program: an origin, an edge, a client, read top to bottom.
+//!
+//! One file is one concern; this list is the index. `rig` has the actors. Nothing sleeps: a scenario waits for what
+//! it is about (a line, a connect, a byte), and every wait is bounded and named.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a rig or a scenario that is wrong fails where it stands"
+)]
+
+mod rig;
+mod rig_itself; // a rig that lies proves nothing
+
+// Which route, and what becomes of a request there.
+mod actions; // redirect, respond, rewrite, header edits, weights, error pages
+mod files; // a directory: types, validators, ranges, no traversal
+mod routing; // host, path, method, header, query, and which of several wins
+
+// What is on the wire.
+mod early; // 1xx, Expect: 100-continue, answers before the request has ended
+mod framing; // bodies both ways: chunked, length, close, HEAD, 204, cut, broken
+mod gate; // hostile heads: table 3.1, refused; nothing of them reaches an origin
+mod hygiene; // hop-by-hop, Via, loops, X-Forwarded-*, Forwarded, X-Request-Id, Date
+mod normalise; // table 3.2: what is repaired before it goes on, split points, pipelining
+mod streams; // WebSocket and event streams, unbuffered both ways
+
+// Backends that are not there, slow, broken or many.
+mod balance; // round robin, least_conn, hash, backup
+mod health; // active checks, passive ejection that never ejects the last one
+mod hold; // requests wait for a backend that is not there yet
+mod queue; // max_in_flight and its queue
+mod retry; // what is tried again, and what is not
+mod upstreams; // https, unix, h2c, client certificates, Host policies
+
+// Limits of a client.
+mod limits; // sizes and numbers
+mod proxy_protocol; // v1 and v2
+mod timeouts; // total deadlines, both sides
+
+// Other protocols towards the client.
+mod http2; // streams, trailers, gRPC's shape
+mod http2_hostile; // malformed streams and floods
+mod tls; // SNI, renewal, ALPN
+
+// The process.
+mod admin; // health, readiness, metrics, upstreams
+mod cli; // commands and exit codes
+mod drain; // SIGTERM
+mod log; // the access log
+mod reload; // SIGHUP, watch, admin
+mod upgrade; // SIGQUIT
+
+// Real applications.
+mod apps; // Flask under gunicorn, a Rust service, gRPC, WebSocket, curl, a gibibyte

@@ -1,7 +1,7 @@
 //! A try failed: once more, or what is the client told?
 
 use super::deliver;
-use super::forward::is_clients_fault;
+use super::forward::{STALE, is_clients_fault};
 use super::walk::{Verdict, Walk};
 use crate::listen::exchange::{
     BODY_MALFORMED, BODY_TOO_LARGE, CLIENT_GONE, CLIENT_SILENT, UPSTREAM_SILENT,
@@ -109,7 +109,9 @@ pub fn try_failed(
         error.set_retry(true);
         return error;
     }
+    let unsent = *error.etype() == STALE;
     let kind = match error.etype() {
+        _ if unsent => FailureKind::StaleConnection,
         _ if reused && !begun && forwarding.status.is_none() && is_dead_connection(&error) => {
             FailureKind::StaleConnection
         }
@@ -124,7 +126,8 @@ pub fn try_failed(
         .as_ref()
         .and_then(|entered| entered.ticket.terms().total)
         .is_some_and(|total| crate::clock::now() >= total);
-    let question = question(session);
+    let mut question = question(session);
+    question.idempotent |= unsent;
     error.set_retry(!begun && !total_is_over && forwarding.claim.may_retry(question).is_ok());
     error
 }

@@ -11,10 +11,13 @@ use crate::upstream::settings::{HostPolicy, UpstreamHttp};
 use crate::upstream::{self, ClaimRequest, Refusal, Target};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TE};
 use http::{HeaderMap, Method, Version};
+use nix::sys::socket::MsgFlags;
 use pingora::http::RequestHeader;
+use pingora::protocols::ALPN;
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
+use std::os::fd::RawFd;
 
 /// Room for the piece that the last read brought, behind what is received ahead of a try.
 const LAST_PIECE: usize = 64 * 1024;
@@ -145,11 +148,28 @@ async fn receive_ahead(session: &mut Session, walk: &mut Walk) -> Result<()> {
     Ok(())
 }
 
-/// A connection is there.
-pub fn connected(walk: &mut Walk, reused: bool) {
+/// A kept connection was closed, or holds bytes that nobody asked for.
+pub const STALE: ErrorType = ErrorType::new("StaleConnection");
+
+/// A connection is there; `fd` is its descriptor.
+///
+/// # Errors
+/// [`STALE`] for a kept connection that must not be used; nothing was sent on it.
+pub fn connected(walk: &mut Walk, reused: bool, peer: &HttpPeer, fd: RawFd) -> Result<()> {
+    if reused && !peer.is_tls() && peer.options.alpn == ALPN::H1 && !is_quiet(fd) {
+        return Err(Error::new_up(STALE));
+    }
     if let Some(forwarding) = &mut walk.forwarding {
         forwarding.claim.connected(reused);
     }
+    Ok(())
+}
+
+/// Whether nothing is there to be read on a connection. Pingora looks too, but through the reactor, which may not have
+/// heard yet of bytes or an end that the kernel holds: they would be read as the answer to what is sent next.
+fn is_quiet(fd: RawFd) -> bool {
+    let look = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    nix::sys::socket::recv(fd, &mut [0], look) == Err(nix::errno::Errno::EAGAIN)
 }
 
 /// The upstream's part is over: its place is free, though the client may still be reading.

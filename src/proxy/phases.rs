@@ -120,13 +120,12 @@ impl ProxyHttp for FrontDoor {
         &self,
         _session: &mut Session,
         reused: bool,
-        _peer: &HttpPeer,
-        _fd: std::os::unix::io::RawFd,
+        peer: &HttpPeer,
+        fd: std::os::fd::RawFd,
         _digest: Option<&Digest>,
         walk: &mut Walk,
     ) -> Result<()> {
-        forward::connected(walk, reused);
-        Ok(())
+        forward::connected(walk, reused, peer, fd)
     }
 
     async fn upstream_request_filter(

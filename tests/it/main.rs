@@ -3,6 +3,11 @@
 //! One file is one concern; this list is the index. `rig` has the actors. Nothing sleeps: a scenario waits for what
 //! it is about (a line, a connect, a byte), and every wait is bounded and named.
 
+#![expect(clippy::format_push_string, reason = "heads are written line by line")]
+#![expect(
+    clippy::many_single_char_names,
+    reason = "o, e, c and k are the origin, the edge, the client and its kept connection in every scenario"
+)]
 #![expect(
     clippy::unwrap_used,
     reason = "a rig or a scenario that is wrong fails where it stands"

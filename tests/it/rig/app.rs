@@ -13,7 +13,6 @@ use super::within;
 pub struct App {
     child: Child,
     out: Lines,
-    err: Lines,
 }
 
 impl App {
@@ -22,22 +21,15 @@ impl App {
         command
             .kill_on_drop(true)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stdout(Stdio::piped());
         let mut child = command.spawn().expect("the application starts");
         let out = Lines::of(child.stdout.take().expect("piped"));
-        let err = Lines::of(child.stderr.take().expect("piped"));
-        Self { child, out, err }
+        Self { child, out }
     }
 
     /// Waits for a line of its standard output.
     pub async fn says(&self, part: &str) -> String {
         self.out.expect(part).await
-    }
-
-    /// Waits for a line of its standard error.
-    pub async fn logs(&self, part: &str) -> String {
-        self.err.expect(part).await
     }
 
     /// Asks it to end, as `docker stop` does, and waits until it has.

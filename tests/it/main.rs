@@ -25,6 +25,7 @@ mod routing; // host, path, method, header, query, and which of several wins
 mod early; // 1xx, Expect: 100-continue, answers before the request has ended
 mod framing; // bodies both ways: chunked, length, close, HEAD, 204, cut, broken
 mod gate; // hostile heads: table 3.1, refused; nothing of them reaches an origin
+mod gate_bodies; // and the bodies of table 3.1
 mod hygiene; // hop-by-hop, Via, loops, X-Forwarded-*, Forwarded, X-Request-Id, Date
 mod normalise; // table 3.2: what is repaired before it goes on, split points, pipelining
 mod streams; // WebSocket and event streams, unbuffered both ways

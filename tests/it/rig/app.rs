@@ -93,3 +93,19 @@ async fn pulse_program() -> PathBuf {
     assert!(built.expect("cargo runs").success(), "pulse does not build");
     target.join("release/pulse")
 }
+
+impl Drop for App {
+    /// Its workers too: gunicorn's would outlive their master for a second, and the test with them.
+    fn drop(&mut self) {
+        let Some(id) = self.child.id() else { return };
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        let children = children.unwrap_or_default();
+        let workers = children
+            .split(' ')
+            .filter_map(|pid| pid.trim().parse().ok());
+        let _ = self.child.start_kill();
+        for worker in workers.filter_map(Pid::from_raw) {
+            let _ = kill_process(worker, Signal::KILL);
+        }
+    }
+}

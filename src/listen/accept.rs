@@ -233,7 +233,7 @@ async fn plain<H: Handler>(
                 }
             }
             () = tokio::time::sleep(patience) => return,
-            () = shared.lifecycle.draining() => return,
+            () = shared.lifecycle.silence_is_over() => return,
         }
         let mut first = [0; FIRST_READ];
         match tcp.try_read(&mut first) {

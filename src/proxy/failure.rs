@@ -7,6 +7,7 @@ use crate::listen::exchange::{
     BODY_MALFORMED, BODY_TOO_LARGE, CLIENT_GONE, CLIENT_SILENT, UPSTREAM_SILENT,
 };
 use crate::upstream::{self, FailureKind, RetryQuestion};
+use http::header::TRANSFER_ENCODING;
 use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::proxy::{FailToProxy, Session};
@@ -27,6 +28,9 @@ pub fn judge_answer(session: &Session, response: &ResponseHeader, walk: &mut Wal
     if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(());
     }
+    if let Some(fault) = malformed(session, response) {
+        return Err(Error::explain(ErrorType::InvalidHTTPHeader, fault));
+    }
     forwarding.status = Some(status);
     if route.hold_on.contains(&status)
         && question(session).idempotent
@@ -41,6 +45,19 @@ pub fn judge_answer(session: &Session, response: &ResponseHeader, walk: &mut Wal
         return Err(Error::explain(REPLACED, format!("answered {status}")));
     }
     Ok(())
+}
+
+/// What an answer's head holds that Pingora lets through and a client must not have to make sense of.
+fn malformed(session: &Session, response: &ResponseHeader) -> Option<&'static str> {
+    if response.status == StatusCode::SWITCHING_PROTOCOLS && !session.is_upgrade_req() {
+        return Some("a switch of protocols that nobody asked for");
+    }
+    let mut codings = response.headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => None,
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => None,
+        (Some(_), _) => Some("a transfer coding other than `chunked`"),
+    }
 }
 
 fn question(session: &Session) -> RetryQuestion {

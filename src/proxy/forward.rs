@@ -9,8 +9,8 @@ use crate::routing::rewrite;
 use crate::routing::settings::Action;
 use crate::upstream::settings::{HostPolicy, UpstreamHttp};
 use crate::upstream::{self, ClaimRequest, Refusal, Target};
-use http::header::{CONTENT_TYPE, HOST, TE};
-use http::{HeaderMap, Version};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TE};
+use http::{HeaderMap, Method, Version};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
@@ -115,6 +115,11 @@ fn is_streamed(request: &RequestHeader) -> bool {
     is_grpc(&request.headers) || request.headers.contains_key(http::header::UPGRADE)
 }
 
+/// Whether a request of this method has a body even if that is empty (RFC 9110 §8.6).
+fn takes_a_body(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+}
+
 fn is_grpc(headers: &HeaderMap) -> bool {
     headers
         .get(CONTENT_TYPE)
@@ -156,10 +161,11 @@ pub fn release(walk: &mut Walk) {
 
 /// Writes the request as the upstream is to see it.
 pub fn write_request(
-    asked_by: Version,
+    session: &mut Session,
     request: &mut RequestHeader,
     walk: &mut Walk,
 ) -> Result<()> {
+    let asked_by = session.req_header().version;
     let (Some(entered), Some(route), Some(forwarding)) =
         (&walk.entered, &walk.route, &walk.forwarding)
     else {
@@ -174,7 +180,7 @@ pub fn write_request(
         };
         request.set_raw_path(rewritten.as_bytes())?;
     }
-    write_forwarding_fields(request, entered)?;
+    write_forwarding_fields(asked_by, request, entered)?;
     let settings = forwarding.upstream.settings();
     let server = forwarding.target.as_ref().map(Target::authority);
     let host = match (&settings.host, request.headers.get(HOST), server) {
@@ -185,6 +191,15 @@ pub fn write_request(
     };
     if let Some(host) = host {
         request.insert_header(HOST, host.to_owned())?;
+    }
+    // Received whole, a chunked upload has a length: many applications read no body without one.
+    if session.as_mut().is_body_done()
+        && !request.headers.contains_key(CONTENT_LENGTH)
+        && !session.is_upgrade_req()
+        && (entered.ticket.bytes_in() > 0 || takes_a_body(&request.method))
+        && !session.as_ref().retry_buffer_truncated()
+    {
+        request.insert_header(CONTENT_LENGTH, entered.ticket.bytes_in())?;
     }
     // RFC 9113 §8.2.2 allows it, and gRPC wants to know that trailers arrive; they do, where both sides speak HTTP/2.
     if asked_by == Version::HTTP_2

@@ -135,7 +135,7 @@ impl ProxyHttp for FrontDoor {
         request: &mut RequestHeader,
         walk: &mut Walk,
     ) -> Result<()> {
-        forward::write_request(session.req_header().version, request, walk)
+        forward::write_request(session, request, walk)
     }
 
     async fn upstream_response_filter(

@@ -74,7 +74,15 @@ pub async fn run<H: Handler>(
     let socket = TcpListener::from_std(socket)?;
     let serve = |tcp: TcpStream, peer: SocketAddr| {
         let counted = shared.lifecycle.connected();
-        tokio::spawn(welcome(tcp, peer, local, listener.clone(), shared.clone(), handler.clone(), counted));
+        tokio::spawn(welcome(
+            tcp,
+            peer,
+            local,
+            listener.clone(),
+            shared.clone(),
+            handler.clone(),
+            counted,
+        ));
     };
     let how = loop {
         let most = shared.limits.load().connections;
@@ -98,7 +106,10 @@ pub async fn run<H: Handler>(
     if how == Stop::Close {
         let socket = socket.into_std()?;
         if let Err(error) = socket::quiesce(&socket) {
-            tracing::warn!("cannot quiet the socket of {}: {error}; a connection may be reset", listener.name);
+            tracing::warn!(
+                "cannot quiet the socket of {}: {error}; a connection may be reset",
+                listener.name
+            );
         }
         // The socket is non-blocking: this ends when the queue is empty.
         while let Ok((tcp, peer)) = socket.accept() {
@@ -111,7 +122,9 @@ pub async fn run<H: Handler>(
 
 /// Resolves with how to stop; the listener being gone is to close.
 async fn told_to_stop(stop: &mut watch::Receiver<Stop>) -> Stop {
-    stop.wait_for(|stop| *stop != Stop::Run).await.map_or(Stop::Close, |how| *how)
+    stop.wait_for(|stop| *stop != Stop::Run)
+        .await
+        .map_or(Stop::Close, |how| *how)
 }
 
 /// Shows a connection in the metrics while it lives.
@@ -159,7 +172,11 @@ async fn welcome<H: Handler>(
     } else {
         (peer, local)
     };
-    let client = Arc::new(Client { addr: peer, local, tls: speech.tls.is_some() });
+    let client = Arc::new(Client {
+        addr: peer,
+        local,
+        tls: speech.tls.is_some(),
+    });
     let Some(acceptor) = &speech.tls else {
         return plain(tcp, speech.http2, client, shared, handler).await;
     };
@@ -177,19 +194,36 @@ async fn welcome<H: Handler>(
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let stream = ClientStream::Tls(stream);
     if http2 {
-        Box::pin(http2::serve(stream, BytesMut::new(), client, shared, handler)).await;
+        Box::pin(http2::serve(
+            stream,
+            BytesMut::new(),
+            client,
+            shared,
+            handler,
+        ))
+        .await;
     } else {
         http1::serve(stream, BytesMut::new(), client, shared, handler).await;
     }
 }
 
 /// Finds out by its first bytes whether a plain connection speaks HTTP/2, and serves it.
-async fn plain<H: Handler>(tcp: TcpStream, http2: bool, client: Arc<Client>, shared: Arc<Shared>, handler: H) {
+async fn plain<H: Handler>(
+    tcp: TcpStream,
+    http2: bool,
+    client: Arc<Client>,
+    shared: Arc<Shared>,
+    handler: H,
+) {
     let mut inbox = BytesMut::new();
     // No method starts with this; the gate would refuse it by its version, so it is never a head cut short.
     while http2 && inbox.len() < PREFACE.len() && PREFACE.starts_with(&inbox) {
         let limits = shared.limits.load();
-        let patience = if inbox.is_empty() { limits.idle_timeout } else { limits.head_timeout };
+        let patience = if inbox.is_empty() {
+            limits.idle_timeout
+        } else {
+            limits.head_timeout
+        };
         drop(limits);
         tokio::select! {
             biased;
@@ -209,7 +243,14 @@ async fn plain<H: Handler>(tcp: TcpStream, http2: bool, client: Arc<Client>, sha
         }
     }
     if inbox.starts_with(PREFACE) {
-        Box::pin(http2::serve(ClientStream::Tcp(tcp), inbox, client, shared, handler)).await;
+        Box::pin(http2::serve(
+            ClientStream::Tcp(tcp),
+            inbox,
+            client,
+            shared,
+            handler,
+        ))
+        .await;
     } else {
         http1::serve(ClientStream::Tcp(tcp), inbox, client, shared, handler).await;
     }
@@ -223,13 +264,22 @@ async fn read_proxy_header(
 ) -> Result<(SocketAddr, SocketAddr), String> {
     let mut header = vec![0; V2_BYTES_MAX];
     loop {
-        let n = tcp.peek(&mut header).await.map_err(|error| error.to_string())?;
+        let n = tcp
+            .peek(&mut header)
+            .await
+            .map_err(|error| error.to_string())?;
         match proxy_protocol::parse(&header[..n]) {
             Parsed::Header(Header { len, addresses }) => {
-                tcp.read_exact(&mut header[..len]).await.map_err(|error| error.to_string())?;
-                return Ok(addresses.map_or((peer, local), |given| (given.source, given.destination)));
+                tcp.read_exact(&mut header[..len])
+                    .await
+                    .map_err(|error| error.to_string())?;
+                return Ok(
+                    addresses.map_or((peer, local), |given| (given.source, given.destination))
+                );
             }
-            Parsed::Need if n == 0 => return Err("the connection ended within its PROXY protocol header".to_owned()),
+            Parsed::Need if n == 0 => {
+                return Err("the connection ended within its PROXY protocol header".to_owned());
+            }
             Parsed::Need => tokio::time::sleep(PROXY_HEADER_PAUSE).await,
             Parsed::Invalid(why) => return Err(why.to_string()),
         }

@@ -41,9 +41,11 @@ pub async fn serve<H: Handler>(
     let write_timeout = shared.limits.load().write_timeout;
     let mut wire = Box::new(Wire::Http1(Http1::new(stream, inbox, write_timeout)));
     loop {
-        let Wire::Http1(connection) = wire.as_mut() else { return };
+        let Wire::Http1(connection) = wire.as_mut() else {
+            return;
+        };
         let request = match next_request(connection, &shared).await {
-            Next::Request(request) => request,
+            Next::Request(request) => *request,
             Next::Over => return,
             Next::Refused(refusal) => {
                 connection.refuse(refusal);
@@ -59,16 +61,31 @@ pub async fn serve<H: Handler>(
         let limits = shared.limits.load();
         let (body_limit, body_timeout) = (limits.body.bytes(), limits.body_timeout);
         drop(limits);
-        let ticket = Arc::new(Ticket::new(client.clone(), request.host.clone(), body_limit));
+        let ticket = Arc::new(Ticket::new(
+            client.clone(),
+            request.host.clone(),
+            body_limit,
+        ));
         let exchange = Exchange::new(request, wire, slot.clone(), ticket.clone(), body_timeout);
-        handler.handle(ServerSession::new_custom(Box::new(exchange))).await;
+        handler
+            .handle(ServerSession::new_custom(Box::new(exchange)))
+            .await;
 
         // The exchange is dropped by now, whatever became of it, and its loan is back.
-        let Some(returned) = slot.lock().take() else { return };
+        let Some(returned) = slot.lock().take() else {
+            return;
+        };
         wire = returned;
-        let Wire::Http1(connection) = wire.as_mut() else { return };
+        let Wire::Http1(connection) = wire.as_mut() else {
+            return;
+        };
         let flushed = poll_fn(|cx| connection.poll_flush(cx)).await;
-        record::finished(&shared, &ticket, connection.response_is_complete() || connection.is_tunnel(), flushed.as_ref().err());
+        record::finished(
+            &shared,
+            &ticket,
+            connection.response_is_complete() || connection.is_tunnel(),
+            flushed.as_ref().err(),
+        );
         if flushed.is_err() {
             return connection.io.reset_on_close();
         }
@@ -88,7 +105,7 @@ pub async fn serve<H: Handler>(
 
 /// What came of waiting for a request.
 enum Next {
-    Request(Request),
+    Request(Box<Request>),
     Refused(Refusal),
     /// The client left, was idle for too long, or a drain began.
     Over,
@@ -124,7 +141,12 @@ async fn next_request(connection: &mut Http1, shared: &Shared) -> Next {
             Ok(Scan::NeedMore) => {}
             Err(refusal) => return Next::Refused(refusal),
         }
-        match tokio::time::timeout_at(deadline, poll_fn(|cx| connection.poll_fill(READ_AT_MOST, cx))).await {
+        match tokio::time::timeout_at(
+            deadline,
+            poll_fn(|cx| connection.poll_fill(READ_AT_MOST, cx)),
+        )
+        .await
+        {
             Ok(Ok(1..)) => {}
             Ok(Ok(0) | Err(_)) => return Next::Over,
             Err(_) if scanner.is_idle() => return Next::Over,
@@ -133,7 +155,7 @@ async fn next_request(connection: &mut Http1, shared: &Shared) -> Next {
     };
     let head = connection.inbox.split_to(end);
     match head::read(&head[start..], &limits) {
-        Ok(request) => Next::Request(request),
+        Ok(request) => Next::Request(Box::new(request)),
         Err(refusal) => Next::Refused(refusal),
     }
 }

@@ -39,7 +39,10 @@ struct Budget {
 
 impl Budget {
     fn new(most: u32) -> Self {
-        Self { left: AtomicI64::new(i64::from(most)), most: i64::from(most) }
+        Self {
+            left: AtomicI64::new(i64::from(most)),
+            most: i64::from(most),
+        }
     }
 
     fn charge(&self) {
@@ -78,7 +81,9 @@ pub async fn serve<H: Handler>(
         .max_local_error_reset_streams(Some(faults))
         .max_pending_accept_reset_streams(faults.min(20))
         .handshake(Prefixed::new(inbox, stream));
-    let Ok(Ok(mut connection)) = timeout(limits.handshake_timeout, handshake).await else { return };
+    let Ok(Ok(mut connection)) = timeout(limits.handshake_timeout, handshake).await else {
+        return;
+    };
     let budget = Arc::new(Budget::new(limits.http2_faults));
 
     let mut ending = false;
@@ -143,15 +148,36 @@ fn accept<H: Handler>(
         }
     };
     let head = parts.method == Method::HEAD;
-    let wire = Box::new(Wire::Http2(Http2::new(body, respond, head, limits.write_timeout)));
-    let ticket = Arc::new(Ticket::new(client.clone(), request.host.clone(), limits.body.bytes()));
+    let wire = Box::new(Wire::Http2(Http2::new(
+        body,
+        respond,
+        head,
+        limits.write_timeout,
+    )));
+    let ticket = Arc::new(Ticket::new(
+        client.clone(),
+        request.host.clone(),
+        limits.body.bytes(),
+    ));
     let slot = Slot::default();
-    let exchange = Exchange::new(request, wire, slot.clone(), ticket.clone(), limits.body_timeout);
+    let exchange = Exchange::new(
+        request,
+        wire,
+        slot.clone(),
+        ticket.clone(),
+        limits.body_timeout,
+    );
     let (shared, handler, budget) = (shared.clone(), handler.clone(), budget.clone());
     tokio::spawn(async move {
-        handler.handle(ServerSession::new_custom(Box::new(exchange))).await;
-        let Some(mut wire) = slot.lock().take() else { return };
-        let Wire::Http2(stream) = wire.as_mut() else { return };
+        handler
+            .handle(ServerSession::new_custom(Box::new(exchange)))
+            .await;
+        let Some(mut wire) = slot.lock().take() else {
+            return;
+        };
+        let Wire::Http2(stream) = wire.as_mut() else {
+            return;
+        };
         let flushed = poll_fn(|cx| stream.poll_flush(cx)).await;
         let complete = stream.response_is_complete();
         record::finished(&shared, &ticket, complete, flushed.as_ref().err());
@@ -177,8 +203,15 @@ fn refuse(mut respond: SendResponse<Bytes>, refusal: Refusal) {
     let mut response = Response::new(());
     *response.status_mut() = refusal.status;
     let text = http::HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(http::header::CONTENT_TYPE, text);
-    let body = format!("{} {}: {}\n", refusal.status.as_u16(), refusal.reason, refusal.message);
+    response
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, text);
+    let body = format!(
+        "{} {}: {}\n",
+        refusal.status.as_u16(),
+        refusal.reason,
+        refusal.message
+    );
     // A stream that is gone by now needs no answer.
     if let Ok(mut send) = respond.send_response(response, false) {
         let _ = send.send_data(body.into(), true);
@@ -203,6 +236,9 @@ mod tests {
         (0..10).for_each(|_| saint.earn());
         saint.charge();
         saint.charge();
-        assert!(saint.is_spent(), "good conduct is not saved up without limit");
+        assert!(
+            saint.is_spent(),
+            "good conduct is not saved up without limit"
+        );
     }
 }

@@ -18,9 +18,12 @@ pub struct Connected(Arc<Lifecycle>);
 
 impl Lifecycle {
     /// A program that is taking requests.
-    #[expect(clippy::new_ret_no_self, reason = "there is no use for one that is not shared")]
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { draining: watch::Sender::new(false), connections: AtomicUsize::new(0), left: Notify::new() })
+        Arc::new(Self {
+            draining: watch::Sender::new(false),
+            connections: AtomicUsize::new(0),
+            left: Notify::new(),
+        })
     }
 
     /// From now on, connections end with the answer they are giving, and idle ones at once.
@@ -36,7 +39,11 @@ impl Lifecycle {
     /// Resolves when a drain begins.
     pub async fn draining(&self) {
         // The sender lives as long as `self`, so waiting cannot fail.
-        let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
+        let _ = self
+            .draining
+            .subscribe()
+            .wait_for(|draining| *draining)
+            .await;
     }
 
     /// Connections now open.

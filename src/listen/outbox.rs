@@ -63,7 +63,10 @@ impl Outbox {
 
     /// Gives an idle connection's buffers back.
     pub fn release(&mut self) {
-        debug_assert!(self.is_empty(), "only an idle connection's outbox is released");
+        debug_assert!(
+            self.is_empty(),
+            "only an idle connection's outbox is released"
+        );
         *self = Self::default();
     }
 
@@ -83,7 +86,9 @@ impl Outbox {
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
-                    let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+                    let stalled = self
+                        .stalled
+                        .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
                     ready!(stalled.as_mut().poll(cx));
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
@@ -93,14 +98,21 @@ impl Outbox {
         Pin::new(io).poll_flush(cx)
     }
 
-    fn poll_write_some(&self, io: &mut (impl AsyncWrite + Unpin), cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_write_some(
+        &self,
+        io: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         if self.queue.is_empty() {
             return Pin::new(io).poll_write(cx, &self.tail);
         }
         let mut slices = [IoSlice::new(&[]); SLICES];
         let mut used = 0;
         let tail = Some(&self.tail[..]).filter(|tail| !tail.is_empty());
-        for (slice, bytes) in slices.iter_mut().zip(self.queue.iter().map(|bytes| &bytes[..]).chain(tail)) {
+        for (slice, bytes) in slices
+            .iter_mut()
+            .zip(self.queue.iter().map(|bytes| &bytes[..]).chain(tail))
+        {
             *slice = IoSlice::new(bytes);
             used += 1;
         }
@@ -159,7 +171,12 @@ mod tests {
         let (mut near, _far) = tokio::io::duplex(1);
         let mut outbox = Outbox::default();
         outbox.copy(b"more than one byte");
-        let error = std::future::poll_fn(|cx| outbox.poll_write(&mut near, Duration::from_secs(30), cx)).await;
-        assert_eq!(error.expect_err("nobody reads").kind(), io::ErrorKind::TimedOut);
+        let error =
+            std::future::poll_fn(|cx| outbox.poll_write(&mut near, Duration::from_secs(30), cx))
+                .await;
+        assert_eq!(
+            error.expect_err("nobody reads").kind(),
+            io::ErrorKind::TimedOut
+        );
     }
 }

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 /// A request that was handed to the proxy is over.
 pub fn finished(shared: &Shared, ticket: &Ticket, complete: bool, failed: Option<&io::Error>) {
-    let Some(mut entry) = ticket.take_entry() else { return };
+    let Some(mut entry) = ticket.take_entry() else {
+        return;
+    };
     entry.bytes_in = ticket.bytes_in();
     entry.bytes_out = ticket.bytes_out();
     entry.duration = clock::now() - ticket.arrived;

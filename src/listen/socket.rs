@@ -63,7 +63,10 @@ pub fn quiesce(listener: &TcpListener) -> io::Result<()> {
 pub fn raise_open_files() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum.unwrap_or(u64::MAX),
         Err(_) => limit.current.unwrap_or(u64::MAX),
@@ -73,7 +76,9 @@ pub fn raise_open_files() -> u64 {
 /// Whether an accept failed because this process or the system is out of something, and will again at once.
 pub fn is_exhaustion(error: &io::Error) -> bool {
     const EXHAUSTED: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    error.raw_os_error().is_some_and(|code| EXHAUSTED.iter().any(|errno| errno.raw_os_error() == code))
+    error
+        .raw_os_error()
+        .is_some_and(|code| EXHAUSTED.iter().any(|errno| errno.raw_os_error() == code))
 }
 
 #[cfg(test)]
@@ -86,18 +91,30 @@ mod tests {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let sockets = bind(any, 3).expect("a free port");
         let addr = sockets[0].local_addr().expect("bound");
-        assert!(sockets.iter().all(|socket| socket.local_addr().is_ok_and(|a| a == addr)));
-        assert_eq!(bind(addr, 1).expect_err("taken").kind(), io::ErrorKind::AddrInUse);
+        assert!(
+            sockets
+                .iter()
+                .all(|socket| socket.local_addr().is_ok_and(|a| a == addr))
+        );
+        assert_eq!(
+            bind(addr, 1).expect_err("taken").kind(),
+            io::ErrorKind::AddrInUse
+        );
     }
 
     #[test]
     fn a_quiet_socket_gives_up_its_queue_and_takes_nothing_new() {
-        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1).expect("a free port").remove(0);
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1)
+            .expect("a free port")
+            .remove(0);
         let addr = listener.local_addr().expect("bound");
         let queued = TcpStream::connect(addr).expect("queued");
         quiesce(&listener).expect("a filter is attached");
         let late = TcpStream::connect_timeout(&addr, std::time::Duration::from_millis(50));
-        assert_eq!(late.expect_err("its SYN is dropped").kind(), io::ErrorKind::TimedOut);
+        assert_eq!(
+            late.expect_err("its SYN is dropped").kind(),
+            io::ErrorKind::TimedOut
+        );
         let (_, peer) = listener.accept().expect("still in the queue");
         assert_eq!(Some(peer), queued.local_addr().ok());
     }

@@ -49,8 +49,19 @@ impl Entered {
     /// A request about which nothing is known but its connection.
     pub fn new(site: Arc<Site>, ticket: Arc<Ticket>) -> Self {
         let peer = ticket.client.addr.ip().to_canonical();
-        let trusted = site.settings.trusted_proxies.iter().any(|net| net.contains(&peer));
-        Self { site, ticket, client: peer, trusted, path: String::new(), id: String::new() }
+        let trusted = site
+            .settings
+            .trusted_proxies
+            .iter()
+            .any(|net| net.contains(&peer));
+        Self {
+            site,
+            ticket,
+            client: peer,
+            trusted,
+            path: String::new(),
+            id: String::new(),
+        }
     }
 }
 
@@ -79,7 +90,9 @@ pub fn accept(header: &mut RequestHeader, walk: &mut Walk) -> Result<(), Verdict
     }
     count_forwards(header)?;
 
-    let query = uri::split_path_query(target(header)).query.map(str::to_owned);
+    let query = uri::split_path_query(target(header))
+        .query
+        .map(str::to_owned);
     let host = host::parse(entered.ticket.host.as_bytes()).map_or("", |authority| authority.host);
     let view = RequestView {
         host,
@@ -93,11 +106,19 @@ pub fn accept(header: &mut RequestHeader, walk: &mut Walk) -> Result<(), Verdict
         return Err(Verdict::new(StatusCode::NOT_FOUND, "no-route"));
     };
     if let Some(limit) = route.body_limit {
-        entered.ticket.set_terms(|terms| terms.body_limit = limit.bytes());
+        entered
+            .ticket
+            .set_terms(|terms| terms.body_limit = limit.bytes());
     }
-    let declared = header.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let declared = header
+        .headers
+        .get(http::header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     if declared.is_some_and(|length: u64| length > entered.ticket.terms().body_limit) {
-        return Err(Verdict::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"));
+        return Err(Verdict::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body-too-large",
+        ));
     }
     Ok(())
 }
@@ -116,9 +137,19 @@ fn path_of(header: &RequestHeader) -> Result<String, Verdict> {
 
 /// The rightmost address that is not a proxy of ours: what stands left of it, the client itself may have written.
 fn client_behind(headers: &HeaderMap, entered: &Entered) -> IpAddr {
-    let trusted = |ip: IpAddr| entered.site.settings.trusted_proxies.iter().any(|net| net.contains(&ip));
+    let trusted = |ip: IpAddr| {
+        entered
+            .site
+            .settings
+            .trusted_proxies
+            .iter()
+            .any(|net| net.contains(&ip))
+    };
     let mut client = entered.client;
-    for hop in forwarded::parse_x_forwarded_for(headers.get_all(&X_FORWARDED_FOR)).into_iter().rev() {
+    for hop in forwarded::parse_x_forwarded_for(headers.get_all(&X_FORWARDED_FOR))
+        .into_iter()
+        .rev()
+    {
         let Some(hop) = hop else { break };
         client = hop.to_canonical();
         if !trusted(client) {
@@ -130,11 +161,18 @@ fn client_behind(headers: &HeaderMap, entered: &Entered) -> IpAddr {
 
 /// The id that a trusted proxy gave, where it is a plain word of reasonable length, else one of ours.
 fn request_id(headers: &HeaderMap) -> String {
-    let given = headers.get(&X_REQUEST_ID).and_then(|value| value.to_str().ok());
+    let given = headers
+        .get(&X_REQUEST_ID)
+        .and_then(|value| value.to_str().ok());
     let is_plain = |id: &&str| {
-        (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:+/=".contains(&b))
+        (1..=128).contains(&id.len())
+            && id
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.:+/=".contains(&b))
     };
-    given.filter(is_plain).map_or_else(|| format!("{:032x}", fastrand::u128(..)), str::to_owned)
+    given
+        .filter(is_plain)
+        .map_or_else(|| format!("{:032x}", fastrand::u128(..)), str::to_owned)
 }
 
 /// RFC 9110 §7.6.2: an OPTIONS request that may go no further is answered here; else it has one step less to go.
@@ -143,7 +181,11 @@ fn count_forwards(header: &mut RequestHeader) -> Result<(), Verdict> {
         return Ok(());
     }
     let Some(left) = header.headers.get(MAX_FORWARDS) else {
-        return if header.raw_path() == b"*" { Err(OPTIONS_HERE) } else { Ok(()) };
+        return if header.raw_path() == b"*" {
+            Err(OPTIONS_HERE)
+        } else {
+            Ok(())
+        };
     };
     let left: u32 = left
         .to_str()
@@ -165,9 +207,16 @@ pub const OPTIONS_HERE: Verdict = Verdict::new(StatusCode::NO_CONTENT, "options"
 ///
 /// # Errors
 /// Never for values made here; Pingora's header type says so in its signature.
-pub fn write_forwarding_fields(request: &mut RequestHeader, entered: &Entered) -> pingora::Result<()> {
+pub fn write_forwarding_fields(
+    request: &mut RequestHeader,
+    entered: &Entered,
+) -> pingora::Result<()> {
     let peer = entered.ticket.client.addr.ip().to_canonical();
-    let scheme = if entered.ticket.client.tls { "https" } else { "http" };
+    let scheme = if entered.ticket.client.tls {
+        "https"
+    } else {
+        "http"
+    };
     let host = entered.ticket.host.as_str();
     let chain = forwarded::append_x_forwarded_for(request.headers.get_all(&X_FORWARDED_FOR), peer);
     request.insert_header(X_FORWARDED_FOR, chain)?;
@@ -181,10 +230,16 @@ pub fn write_forwarding_fields(request: &mut RequestHeader, entered: &Entered) -
     request.insert_header(X_REQUEST_ID, entered.id.as_str())?;
     if entered.site.settings.forwarded {
         let host = Some(host).filter(|host| !host.is_empty());
-        request.append_header(http::header::FORWARDED, forwarded::element(peer, host, scheme))?;
+        request.append_header(
+            http::header::FORWARDED,
+            forwarded::element(peer, host, scheme),
+        )?;
     }
     request.append_header(http::header::VIA, entered.site.via.clone())?;
     request.append_header(CDN_LOOP, entered.site.settings.name.as_str())?;
-    debug_assert!(!request.headers.contains_key(hop_by_hop::KEEP_ALIVE), "the gate takes hop-by-hop fields away");
+    debug_assert!(
+        !request.headers.contains_key(hop_by_hop::KEEP_ALIVE),
+        "the gate takes hop-by-hop fields away"
+    );
     Ok(())
 }

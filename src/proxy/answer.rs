@@ -18,26 +18,53 @@ use std::sync::Arc;
 
 /// Answers where the route says what without an upstream. True when it did.
 pub async fn without_asking(session: &mut Session, walk: &mut Walk) -> Result<bool> {
-    let Some(route) = walk.route.clone() else { return Ok(false) };
+    let Some(route) = walk.route.clone() else {
+        return Ok(false);
+    };
     match &route.action {
         Action::Forward(_) => return Ok(false),
         Action::Redirect { to, status } => redirect(session, walk, to, *status).await?,
-        Action::Respond { status, body, content_type } => {
-            respond(session, walk, *status, content_type.clone(), Bytes::copy_from_slice(body.as_bytes())).await?;
+        Action::Respond {
+            status,
+            body,
+            content_type,
+        } => {
+            respond(
+                session,
+                walk,
+                *status,
+                content_type.clone(),
+                Bytes::copy_from_slice(body.as_bytes()),
+            )
+            .await?;
         }
-        Action::Files { root, index, fallback } => {
-            let place = Place { root: root.clone(), index: index.clone(), fallback: fallback.clone() };
+        Action::Files {
+            root,
+            index,
+            fallback,
+        } => {
+            let place = Place {
+                root: root.clone(),
+                index: index.clone(),
+                fallback: fallback.clone(),
+            };
             serve_file(session, walk, &route, place).await?;
         }
     }
     Ok(true)
 }
 
-async fn redirect(session: &mut Session, walk: &mut Walk, to: &str, status: StatusCode) -> Result<()> {
+async fn redirect(
+    session: &mut Session,
+    walk: &mut Walk,
+    to: &str,
+    status: StatusCode,
+) -> Result<()> {
     let mut response = ResponseHeader::build(status, Some(4))?;
     if let Some(entered) = &walk.entered {
         let values = template::Placeholders {
-            host: host::parse(entered.ticket.host.as_bytes()).map_or("", |authority| authority.host),
+            host: host::parse(entered.ticket.host.as_bytes())
+                .map_or("", |authority| authority.host),
             path: &entered.path,
             query: uri::split_path_query(target(session.req_header())).query,
         };
@@ -69,16 +96,31 @@ struct Place {
     fallback: Option<String>,
 }
 
-async fn serve_file(session: &mut Session, walk: &mut Walk, route: &Arc<RouteSettings>, place: Place) -> Result<()> {
-    let Some(entered) = &walk.entered else { return Ok(()) };
+async fn serve_file(
+    session: &mut Session,
+    walk: &mut Walk,
+    route: &Arc<RouteSettings>,
+    place: Place,
+) -> Result<()> {
+    let Some(entered) = &walk.entered else {
+        return Ok(());
+    };
     let asked = entered.path.clone();
     let path = rewrite::path(&route.rewrite, &asked).into_owned();
-    let query = uri::split_path_query(target(session.req_header())).query.map(str::to_owned);
-    let (method, headers) = (session.req_header().method.clone(), session.req_header().headers.clone());
+    let query = uri::split_path_query(target(session.req_header()))
+        .query
+        .map(str::to_owned);
+    let (method, headers) = (
+        session.req_header().method.clone(),
+        session.req_header().headers.clone(),
+    );
     // The file system may block; a data thread may not.
     let found = tokio::task::spawn_blocking(move || {
-        let directory =
-            Directory { root: &place.root, index: &place.index, fallback: place.fallback.as_deref() };
+        let directory = Directory {
+            root: &place.root,
+            index: &place.index,
+            fallback: place.fallback.as_deref(),
+        };
         let request = FileRequest {
             method: &method,
             path: &path,
@@ -94,14 +136,22 @@ async fn serve_file(session: &mut Session, walk: &mut Walk, route: &Arc<RouteSet
         return deliver::own_answer(session, walk, verdict).await;
     };
     if found.status.is_client_error() || found.status.is_server_error() {
-        return deliver::own_answer_with(session, walk, Verdict::new(found.status, "file"), found.headers).await;
+        return deliver::own_answer_with(
+            session,
+            walk,
+            Verdict::new(found.status, "file"),
+            found.headers,
+        )
+        .await;
     }
     let mut response = ResponseHeader::build(found.status, Some(found.headers.len() + 2))?;
     for (name, value) in &found.headers {
         response.append_header(name.clone(), value.clone())?;
     }
     deliver::write_response(session.req_header(), &mut response, walk)?;
-    session.write_response_header(Box::new(response), false).await?;
+    session
+        .write_response_header(Box::new(response), false)
+        .await?;
     let mut reader = found.body.into_reader();
     loop {
         let (back, chunk) = tokio::task::spawn_blocking(move || {
@@ -109,13 +159,21 @@ async fn serve_file(session: &mut Session, walk: &mut Walk, route: &Arc<RouteSet
             (reader, chunk)
         })
         .await
-        .map_err(|cause| pingora::Error::because(pingora::InternalError, "reading a file", cause))?;
+        .map_err(|cause| {
+            pingora::Error::because(pingora::InternalError, "reading a file", cause)
+        })?;
         reader = back;
         match chunk {
             Ok(Some(bytes)) => session.write_response_body(Some(bytes), false).await?,
             Ok(None) => return session.write_response_body(None, true).await,
             // The head is out: what is short of its length is cut, visibly.
-            Err(cause) => return Err(pingora::Error::because(pingora::FileReadError, "reading a file", cause)),
+            Err(cause) => {
+                return Err(pingora::Error::because(
+                    pingora::FileReadError,
+                    "reading a file",
+                    cause,
+                ));
+            }
         }
     }
 }

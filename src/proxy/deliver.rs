@@ -44,16 +44,25 @@ pub fn edit(fields: &mut impl Fields, edits: &HeaderEdits) -> Result<()> {
     for name in &edits.remove {
         fields.take_away(name);
     }
-    edits.set.iter().try_for_each(|(name, value)| fields.put(name, value))
+    edits
+        .set
+        .iter()
+        .try_for_each(|(name, value)| fields.put(name, value))
 }
 
 /// The changes to every final answer, the origin's and ours.
-pub fn write_response(request: &RequestHeader, response: &mut ResponseHeader, walk: &mut Walk) -> Result<()> {
+pub fn write_response(
+    request: &RequestHeader,
+    response: &mut ResponseHeader,
+    walk: &mut Walk,
+) -> Result<()> {
     if response.status.is_informational() {
         return Ok(());
     }
     walk.first_byte.get_or_insert_with(crate::clock::now);
-    let Some(entered) = &walk.entered else { return Ok(()) };
+    let Some(entered) = &walk.entered else {
+        return Ok(());
+    };
     if entered.site.settings.via {
         response.append_header(VIA, entered.site.via.clone())?;
     }
@@ -71,9 +80,16 @@ pub fn write_response(request: &RequestHeader, response: &mut ResponseHeader, wa
 }
 
 /// Sends an answer whose body is at hand.
-pub async fn send(session: &mut Session, walk: &mut Walk, mut response: ResponseHeader, body: Bytes) -> Result<()> {
+pub async fn send(
+    session: &mut Session,
+    walk: &mut Walk,
+    mut response: ResponseHeader,
+    body: Bytes,
+) -> Result<()> {
     write_response(session.req_header(), &mut response, walk)?;
-    session.write_response_header(Box::new(response), false).await?;
+    session
+        .write_response_header(Box::new(response), false)
+        .await?;
     session.write_response_body(Some(body), true).await
 }
 
@@ -98,7 +114,10 @@ pub async fn own_answer_with(
         response.insert_header(ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")?;
         return send(session, walk, response, Bytes::new()).await;
     }
-    let operators = walk.route.as_ref().and_then(|route| route.error_pages.get(&verdict.status.as_u16()));
+    let operators = walk
+        .route
+        .as_ref()
+        .and_then(|route| route.error_pages.get(&verdict.status.as_u16()));
     let site = walk.entered.as_ref().map(|entered| entered.site.clone());
     let page = match (operators, site) {
         (Some(path), Some(site)) => site.error_pages.load(path),
@@ -106,7 +125,10 @@ pub async fn own_answer_with(
     };
     let page = page.map_or_else(
         || {
-            let id = walk.entered.as_ref().map_or("", |entered| entered.id.as_str());
+            let id = walk
+                .entered
+                .as_ref()
+                .map_or("", |entered| entered.id.as_str());
             let sentence = error_page::sentence(verdict.status);
             error_page::page(verdict.status, sentence, id, &session.req_header().headers)
         },

@@ -3,7 +3,9 @@
 use super::deliver;
 use super::forward::is_clients_fault;
 use super::walk::{Verdict, Walk};
-use crate::listen::exchange::{BODY_MALFORMED, BODY_TOO_LARGE, CLIENT_GONE, CLIENT_SILENT, UPSTREAM_SILENT};
+use crate::listen::exchange::{
+    BODY_MALFORMED, BODY_TOO_LARGE, CLIENT_GONE, CLIENT_SILENT, UPSTREAM_SILENT,
+};
 use crate::upstream::{self, FailureKind, RetryQuestion};
 use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
@@ -15,13 +17,19 @@ const STARTING: ErrorType = ErrorType::new("Starting");
 
 /// Looks at an answer's head before anything of it reaches the client.
 pub fn judge_answer(session: &Session, response: &ResponseHeader, walk: &mut Walk) -> Result<()> {
-    let (Some(forwarding), Some(route)) = (&mut walk.forwarding, &walk.route) else { return Ok(()) };
+    let (Some(forwarding), Some(route)) = (&mut walk.forwarding, &walk.route) else {
+        return Ok(());
+    };
     let status = response.status;
     if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(());
     }
     forwarding.status = Some(status);
-    if route.hold_on.contains(&status) && question(session).idempotent && question(session).replayable {
+    if route.hold_on.contains(&status)
+        && question(session).idempotent
+        && question(session).replayable
+        && forwarding.claim.hold_again(status).is_ok()
+    {
         return Err(Error::explain(STARTING, format!("answered {status}")));
     }
     forwarding.claim.answered(status);
@@ -44,23 +52,34 @@ pub fn connect_failed(walk: &mut Walk, mut error: Box<Error>) -> Box<Error> {
     if let Some(forwarding) = &mut walk.forwarding {
         let (failure, complaint) = upstream::pingora::connect_failure(&error);
         forwarding.claim.connect_failed(failure, &complaint);
-        let question = RetryQuestion { idempotent: true, replayable: true };
+        let question = RetryQuestion {
+            idempotent: true,
+            replayable: true,
+        };
         error.set_retry(forwarding.claim.may_retry(question).is_ok());
     }
     error
 }
 
 /// The try failed behind the connect.
-pub fn try_failed(session: &Session, walk: &mut Walk, mut error: Box<Error>, reused: bool) -> Box<Error> {
+pub fn try_failed(
+    session: &Session,
+    walk: &mut Walk,
+    mut error: Box<Error>,
+    reused: bool,
+) -> Box<Error> {
     error.set_retry(false);
-    let Some(forwarding) = &mut walk.forwarding else { return error };
+    let Some(forwarding) = &mut walk.forwarding else {
+        return error;
+    };
     if is_clients_fault(&error) {
         return error;
     }
-    let begun = session.response_written().is_some_and(|response| !response.status.is_informational());
+    let begun = session
+        .response_written()
+        .is_some_and(|response| !response.status.is_informational());
     if *error.etype() == STARTING {
-        let status = forwarding.status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-        error.set_retry(forwarding.claim.hold_again(status).is_ok());
+        error.set_retry(true);
         return error;
     }
     let kind = match error.etype() {
@@ -85,15 +104,19 @@ pub fn try_failed(session: &Session, walk: &mut Walk, mut error: Box<Error>, reu
 
 /// Whether a kept connection turned out to be closed, as opposed to slow or talking nonsense.
 fn is_dead_connection(error: &Error) -> bool {
-    matches!(error.etype(), ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError)
-        || matches!(error.etype(), ErrorType::H2Error | ErrorType::H1Error)
+    matches!(
+        error.etype(),
+        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError
+    ) || matches!(error.etype(), ErrorType::H2Error | ErrorType::H1Error)
 }
 
 /// Tells the client, where nothing of an answer is out yet.
 pub async fn tell_client(session: &mut Session, walk: &mut Walk, error: &Error) -> FailToProxy {
     let verdict = walk.verdict.unwrap_or_else(|| verdict_on(error));
     walk.verdict = Some(verdict);
-    let begun = session.response_written().is_some_and(|response| !response.status.is_informational());
+    let begun = session
+        .response_written()
+        .is_some_and(|response| !response.status.is_informational());
     if !begun && *error.etype() != CLIENT_GONE {
         if is_clients_fault(error)
             && let Some(entered) = &walk.entered
@@ -104,7 +127,10 @@ pub async fn tell_client(session: &mut Session, walk: &mut Walk, error: &Error) 
         // A client that is gone by now needs no answer; nobody is left to be told.
         let _ = deliver::own_answer(session, walk, verdict).await;
     }
-    FailToProxy { error_code: verdict.status.as_u16(), can_reuse_downstream: false }
+    FailToProxy {
+        error_code: verdict.status.as_u16(),
+        can_reuse_downstream: false,
+    }
 }
 
 /// nginx's word and number for a client that left before it was answered; in the log only.
@@ -133,5 +159,8 @@ fn verdict_on(error: &Error) -> Verdict {
         ErrorType::InternalError => (500, "internal"),
         _ => (502, "upstream-reset"),
     };
-    Verdict::new(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY), reason)
+    Verdict::new(
+        StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY),
+        reason,
+    )
 }

@@ -26,10 +26,17 @@ pub async fn next_peer(session: &mut Session, walk: &mut Walk) -> Result<Box<Htt
         receive_ahead(session, walk).await?;
     }
     let Some(forwarding) = &mut walk.forwarding else {
-        return Err(Error::explain(ErrorType::InternalError, "nobody to forward to"));
+        return Err(Error::explain(
+            ErrorType::InternalError,
+            "nobody to forward to",
+        ));
     };
     let ticket = walk.entered.as_ref().map(|entered| entered.ticket.clone());
-    let first_byte = |deadline| ticket.as_ref().map(|ticket| ticket.set_terms(|terms| terms.first_byte = deadline));
+    let first_byte = |deadline| {
+        ticket
+            .as_ref()
+            .map(|ticket| ticket.set_terms(|terms| terms.first_byte = deadline))
+    };
     // Waiting for a server is not waiting for its answer.
     first_byte(None);
     // The client's end of the connection is watched meanwhile: who leaves frees the place, and a body that comes early
@@ -44,7 +51,10 @@ pub async fn next_peer(session: &mut Session, walk: &mut Walk) -> Result<Box<Htt
     };
     let target = target.map_err(|refusal| {
         walk.verdict = Some(verdict_on(&refusal));
-        Error::explain(ErrorType::HTTPStatus(refusal.status().as_u16()), refusal.to_string())
+        Error::explain(
+            ErrorType::HTTPStatus(refusal.status().as_u16()),
+            refusal.to_string(),
+        )
     })?;
     first_byte(Some(forwarding.claim.per_try()));
     let mut peer = upstream::pingora::peer(&target, &forwarding.upstream)?;
@@ -57,15 +67,27 @@ pub async fn next_peer(session: &mut Session, walk: &mut Walk) -> Result<Box<Htt
 /// Chooses the upstream and takes a claim on it.
 fn begin(session: &mut Session, walk: &mut Walk) -> Result<()> {
     let (Some(entered), Some(route)) = (&walk.entered, &walk.route) else {
-        return Err(Error::explain(ErrorType::InternalError, "a request without a route"));
+        return Err(Error::explain(
+            ErrorType::InternalError,
+            "a request without a route",
+        ));
     };
     let Action::Forward(shares) = &route.action else {
-        return Err(Error::explain(ErrorType::InternalError, "a route that does not forward"));
+        return Err(Error::explain(
+            ErrorType::InternalError,
+            "a route that does not forward",
+        ));
     };
-    let chosen = crate::routing::choose(shares, fastrand::u32(..)).and_then(|name| entered.site.upstreams.get(name));
-    let upstream = chosen.cloned().ok_or_else(|| Error::explain(ErrorType::InternalError, "an unknown upstream"))?;
+    let chosen = crate::routing::choose(shares, fastrand::u32(..))
+        .and_then(|name| entered.site.upstreams.get(name));
+    let upstream = chosen
+        .cloned()
+        .ok_or_else(|| Error::explain(ErrorType::InternalError, "an unknown upstream"))?;
     let settings = upstream.settings();
-    let total = settings.timeouts.total.map(|total| entered.ticket.arrived + total);
+    let total = settings
+        .timeouts
+        .total
+        .map(|total| entered.ticket.arrived + total);
     let streams = is_streamed(session.req_header());
     entered.ticket.set_terms(|terms| {
         terms.replay_limit = settings.buffer_request.as_usize().max(LAST_PIECE) + LAST_PIECE;
@@ -79,8 +101,12 @@ fn begin(session: &mut Session, walk: &mut Walk) -> Result<()> {
         headers: &session.req_header().headers,
         arrived: entered.ticket.arrived,
     });
-    walk.forwarding =
-        Some(Forwarding { upstream, claim, target: None, status: None });
+    walk.forwarding = Some(Forwarding {
+        upstream,
+        claim,
+        target: None,
+        status: None,
+    });
     Ok(())
 }
 
@@ -90,13 +116,17 @@ fn is_streamed(request: &RequestHeader) -> bool {
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+    headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Receives the request's body, up to the upstream's limit, before a server is taken: a slow upload costs the
 /// application nothing, and what is here can be sent again.
 async fn receive_ahead(session: &mut Session, walk: &mut Walk) -> Result<()> {
-    let (Some(entered), Some(forwarding)) = (&walk.entered, &walk.forwarding) else { return Ok(()) };
+    let (Some(entered), Some(forwarding)) = (&walk.entered, &walk.forwarding) else {
+        return Ok(());
+    };
     let limit = forwarding.upstream.settings().buffer_request.bytes();
     if limit == 0 || is_streamed(session.req_header()) {
         return Ok(());
@@ -125,8 +155,14 @@ pub fn release(walk: &mut Walk) {
 }
 
 /// Writes the request as the upstream is to see it.
-pub fn write_request(asked_by: Version, request: &mut RequestHeader, walk: &mut Walk) -> Result<()> {
-    let (Some(entered), Some(route), Some(forwarding)) = (&walk.entered, &walk.route, &walk.forwarding) else {
+pub fn write_request(
+    asked_by: Version,
+    request: &mut RequestHeader,
+    walk: &mut Walk,
+) -> Result<()> {
+    let (Some(entered), Some(route), Some(forwarding)) =
+        (&walk.entered, &walk.route, &walk.forwarding)
+    else {
         return Ok(());
     };
     let path = rewrite::path(&route.rewrite, &entered.path);
@@ -151,7 +187,10 @@ pub fn write_request(asked_by: Version, request: &mut RequestHeader, walk: &mut 
         request.insert_header(HOST, host.to_owned())?;
     }
     // RFC 9113 §8.2.2 allows it, and gRPC wants to know that trailers arrive; they do, where both sides speak HTTP/2.
-    if asked_by == Version::HTTP_2 && settings.http != UpstreamHttp::Http1 && is_grpc(&request.headers) {
+    if asked_by == Version::HTTP_2
+        && settings.http != UpstreamHttp::Http1
+        && is_grpc(&request.headers)
+    {
         request.insert_header(TE, "trailers")?;
     }
     edit(request, &route.request_headers)
@@ -159,7 +198,11 @@ pub fn write_request(asked_by: Version, request: &mut RequestHeader, walk: &mut 
 
 /// What a client is told where it got no server.
 fn verdict_on(refusal: &Refusal) -> Verdict {
-    Verdict { status: refusal.status(), reason: refusal.word(), retry_after: refusal.retry_after() }
+    Verdict {
+        status: refusal.status(),
+        reason: refusal.word(),
+        retry_after: refusal.retry_after(),
+    }
 }
 
 /// Whether an error is the client's doing, so that nothing is held against the upstream.

@@ -37,7 +37,7 @@ pub struct Proxy {
     http: Arc<HttpProxy<FrontDoor>>,
     /// Pingora asks it whether to keep connections alive; ours is decided by the connection, so it never changes.
     shutdown: watch::Receiver<bool>,
-    _running: Arc<watch::Sender<bool>>,
+    running: Arc<watch::Sender<bool>>,
 }
 
 impl std::fmt::Debug for Proxy {
@@ -48,7 +48,11 @@ impl std::fmt::Debug for Proxy {
 
 impl Clone for Proxy {
     fn clone(&self) -> Self {
-        Self { http: self.http.clone(), shutdown: self.shutdown.clone(), _running: self._running.clone() }
+        Self {
+            http: self.http.clone(),
+            shutdown: self.shutdown.clone(),
+            running: self.running.clone(),
+        }
     }
 }
 
@@ -61,9 +65,16 @@ impl Proxy {
             max_retries: TRIES_MAX,
             ..ServerConf::default()
         };
-        let http = Arc::new(pingora::proxy::http_proxy(&Arc::new(conf), FrontDoor { site }));
+        let http = Arc::new(pingora::proxy::http_proxy(
+            &Arc::new(conf),
+            FrontDoor { site },
+        ));
         let (running, shutdown) = watch::channel(false);
-        Self { http, shutdown, _running: Arc::new(running) }
+        Self {
+            http,
+            shutdown,
+            running: Arc::new(running),
+        }
     }
 }
 
@@ -86,7 +97,8 @@ impl ProxyHttp for FrontDoor {
     async fn early_request_filter(&self, session: &mut Session, walk: &mut Walk) -> Result<()> {
         let header = session.req_header_mut();
         let ticket = header.extensions_mut().remove::<Arc<Ticket>>();
-        let ticket = ticket.ok_or_else(|| Error::explain(pingora::InternalError, "a request without a ticket"))?;
+        let ticket = ticket
+            .ok_or_else(|| Error::explain(pingora::InternalError, "a request without a ticket"))?;
         walk.entered = Some(Entered::new(self.site.load_full(), ticket));
         Ok(())
     }
@@ -94,7 +106,9 @@ impl ProxyHttp for FrontDoor {
     async fn request_filter(&self, session: &mut Session, walk: &mut Walk) -> Result<bool> {
         match accept::accept(session.req_header_mut(), walk) {
             Ok(()) => answer::without_asking(session, walk).await,
-            Err(verdict) => deliver::own_answer(session, walk, verdict).await.map(|()| true),
+            Err(verdict) => deliver::own_answer(session, walk, verdict)
+                .await
+                .map(|()| true),
         }
     }
 
@@ -186,7 +200,12 @@ impl ProxyHttp for FrontDoor {
         failure::try_failed(session, walk, error, reused)
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, walk: &mut Walk) -> FailToProxy {
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        walk: &mut Walk,
+    ) -> FailToProxy {
         failure::tell_client(session, walk, error).await
     }
 
@@ -199,7 +218,13 @@ impl ProxyHttp for FrontDoor {
         true
     }
 
-    fn suppress_proxy_warn_log(&self, _: &Session, _: &Walk, _: &Error, _: ProxyWarnLogContext) -> bool {
+    fn suppress_proxy_warn_log(
+        &self,
+        _: &Session,
+        _: &Walk,
+        _: &Error,
+        _: ProxyWarnLogContext,
+    ) -> bool {
         true
     }
 }

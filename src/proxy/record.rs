@@ -19,12 +19,17 @@ pub fn leave_entry(session: &Session, walk: &Walk, error: Option<&Error>) {
     let header = session.req_header();
     let asked = uri::split_path_query(target(header));
     let status = session.response_written().map(|response| response.status);
-    let status = status.or(walk.verdict.map(|verdict| verdict.status)).map_or(0, |status| status.as_u16());
+    let status = status
+        .or(walk.verdict.map(|verdict| verdict.status))
+        .map_or(0, |status| status.as_u16());
     let now = clock::now();
     let duration = now - entered.ticket.arrived;
     let (route, metrics) = entered.site.route_metrics(walk.route.as_deref());
     metrics.observe((&header.method).into(), status, duration);
-    let report = walk.forwarding.as_ref().map(|forwarding| forwarding.claim.report());
+    let report = walk
+        .forwarding
+        .as_ref()
+        .map(|forwarding| forwarding.claim.report());
     let reason = walk.verdict.map(|verdict| verdict.reason);
     entered.ticket.leave_entry(AccessEntry {
         ts: clock::wall() - duration,
@@ -33,7 +38,9 @@ pub fn leave_entry(session: &Session, walk: &Walk, error: Option<&Error>) {
         method: header.method.clone(),
         host: Bytes::copy_from_slice(entered.ticket.host.as_bytes()),
         path: Bytes::copy_from_slice(asked.path.as_bytes()),
-        query: asked.query.map(|query| Bytes::copy_from_slice(query.as_bytes())),
+        query: asked
+            .query
+            .map(|query| Bytes::copy_from_slice(query.as_bytes())),
         proto: match header.version {
             Version::HTTP_2 => "HTTP/2.0",
             Version::HTTP_10 => "HTTP/1.0",
@@ -45,16 +52,36 @@ pub fn leave_entry(session: &Session, walk: &Walk, error: Option<&Error>) {
         duration,
         ttfb: walk.first_byte.map(|at| at - entered.ticket.arrived),
         route,
-        upstream: walk.forwarding.as_ref().map(|forwarding| forwarding.upstream.name().into()),
-        upstream_addr: report.as_ref().and_then(|report| report.addr.as_ref().map(ToString::to_string)),
-        upstream_status: walk.forwarding.as_ref().and_then(|forwarding| forwarding.status).map(|s| s.as_u16()),
+        upstream: walk
+            .forwarding
+            .as_ref()
+            .map(|forwarding| forwarding.upstream.name().into()),
+        upstream_addr: report
+            .as_ref()
+            .and_then(|report| report.addr.as_ref().map(ToString::to_string)),
+        upstream_status: walk
+            .forwarding
+            .as_ref()
+            .and_then(|forwarding| forwarding.status)
+            .map(|s| s.as_u16()),
         connect: report.as_ref().and_then(|report| report.connect),
-        hold: report.as_ref().map(|report| report.hold).filter(|hold| !hold.is_zero()),
-        queue: report.as_ref().map(|report| report.queue).filter(|queue| !queue.is_zero()),
+        hold: report
+            .as_ref()
+            .map(|report| report.hold)
+            .filter(|hold| !hold.is_zero()),
+        queue: report
+            .as_ref()
+            .map(|report| report.queue)
+            .filter(|queue| !queue.is_zero()),
         tries: report.as_ref().map_or(0, |report| report.tries),
-        retry_reason: report.as_ref().and_then(|report| report.retry_reason).map(upstream::RetryReason::word),
+        retry_reason: report
+            .as_ref()
+            .and_then(|report| report.retry_reason)
+            .map(upstream::RetryReason::word),
         end: EndState::Complete,
-        error: reason.map(std::borrow::Cow::Borrowed).or_else(|| error.map(|error| error.to_string().into())),
+        error: reason
+            .map(std::borrow::Cow::Borrowed)
+            .or_else(|| error.map(|error| error.to_string().into())),
         tls: entered.ticket.client.tls,
         user_agent: field(header, &USER_AGENT),
         referer: field(header, &REFERER),
@@ -62,5 +89,8 @@ pub fn leave_entry(session: &Session, walk: &Walk, error: Option<&Error>) {
 }
 
 fn field(header: &RequestHeader, name: &HeaderName) -> Option<Bytes> {
-    header.headers.get(name).map(|value| Bytes::copy_from_slice(value.as_bytes()))
+    header
+        .headers
+        .get(name)
+        .map(|value| Bytes::copy_from_slice(value.as_bytes()))
 }

@@ -39,7 +39,9 @@ impl Site {
         metrics: &HttpMetrics,
     ) -> Self {
         let routes = Table::new(routes);
-        let by_route = routes.in_order().map(|route| (Arc::from(route.name.as_str()), metrics.route(&route.name)));
+        let by_route = routes
+            .in_order()
+            .map(|route| (Arc::from(route.name.as_str()), metrics.route(&route.name)));
         // A server name is a token by the rules of the configuration, so it is always a field value.
         let via = crate::fields::via::element(http::Version::HTTP_11, &settings.name);
         let via = HeaderValue::from_str(&via).unwrap_or(HeaderValue::from_static("1.1 forebay"));
@@ -58,6 +60,9 @@ impl Site {
     pub fn route_metrics(&self, route: Option<&RouteSettings>) -> (Arc<str>, &RouteMetrics) {
         route
             .and_then(|route| self.metrics.get_key_value(route.name.as_str()))
-            .map_or_else(|| (Arc::from(UNROUTED), &self.unrouted), |(name, metrics)| (name.clone(), metrics))
+            .map_or_else(
+                || (Arc::from(UNROUTED), &self.unrouted),
+                |(name, metrics)| (name.clone(), metrics),
+            )
     }
 }

@@ -69,6 +69,10 @@ pub struct Verdict {
 impl Verdict {
     /// A verdict without `Retry-After`.
     pub const fn new(status: StatusCode, reason: &'static str) -> Self {
-        Self { status, reason, retry_after: None }
+        Self {
+            status,
+            reason,
+            retry_after: None,
+        }
     }
 }

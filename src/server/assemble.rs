@@ -30,14 +30,18 @@ const FILES_BESIDES_CLIENTS: u64 = 1024;
 /// # Errors
 /// [`RunError`], with its exit code.
 pub fn run(mut start: Start) -> Result<(), RunError> {
-    let logging = logging::init(&start.settings.log).map_err(|error| RunError::Config(error.to_string()))?;
+    let logging =
+        logging::init(&start.settings.log).map_err(|error| RunError::Config(error.to_string()))?;
     warn_about_files(start.settings.limits.connections);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("control")
         .enable_all()
         .build()
-        .map_err(|source| RunError::Runtime { attempt: "start the control runtime", source })?;
+        .map_err(|source| RunError::Runtime {
+            attempt: "start the control runtime",
+            source,
+        })?;
     let result = runtime.block_on(serve(&mut start, logging));
     // Look-ups and file reads that hang are not waited for.
     runtime.shutdown_background();
@@ -56,8 +60,10 @@ fn warn_about_files(connections: usize) {
 }
 
 async fn serve(start: &mut Start, logging: Logging) -> Result<(), RunError> {
-    let mut signals =
-        Signals::listen().map_err(|source| RunError::Runtime { attempt: "listen for signals", source })?;
+    let mut signals = Signals::listen().map_err(|source| RunError::Runtime {
+        attempt: "listen for signals",
+        source,
+    })?;
     let mut inherited = handover::take().map_err(|error| RunError::Config(error.to_string()))?;
     let (served, mut running) = assemble(start, logging, &mut inherited)?;
     let admin = bind_admin(&served, &mut inherited).await?;
@@ -66,7 +72,9 @@ async fn serve(start: &mut Start, logging: Logging) -> Result<(), RunError> {
         let access = Access::new(&served.state.lock().await.settings.admin);
         let (control, stop) = (served.clone(), stop_admin.clone());
         tokio::spawn(async move {
-            if let Err(error) = admin::serve(admin, access, control, async move { stop.notified().await }).await {
+            if let Err(error) =
+                admin::serve(admin, access, control, async move { stop.notified().await }).await
+            {
                 tracing::error!("the admin listener failed: {error}");
             }
         });
@@ -125,14 +133,20 @@ fn assemble(
     let settings = &start.settings;
     let registry = Registry::new();
     let metrics = Arc::new(HttpMetrics::new(&registry));
-    let access_log = AccessLog::start(&settings.log).map_err(|error| RunError::Config(error.to_string()))?;
+    let access_log =
+        AccessLog::start(&settings.log).map_err(|error| RunError::Config(error.to_string()))?;
     access_log.register(&registry);
     let upstream_metrics = UpstreamMetrics::default();
     registry.register(|registry| upstream_metrics.register(registry));
     let environment = Environment::new(tokio::runtime::Handle::current(), upstream_metrics);
     let upstreams = Upstreams::build(&settings.upstreams, None, &environment)
         .map_err(|error| RunError::Config(error.to_string()))?;
-    let site = Site::new(settings.routes.clone(), upstreams, settings.proxy.clone(), &metrics);
+    let site = Site::new(
+        settings.routes.clone(),
+        upstreams,
+        settings.proxy.clone(),
+        &metrics,
+    );
     let site = Arc::new(ArcSwap::from_pointee(site));
     let shared = Arc::new(Shared {
         limits: ArcSwap::from_pointee(settings.limits.clone()),
@@ -140,7 +154,12 @@ fn assemble(
         access_log,
         metrics,
     });
-    let listeners = Listeners::bind(&settings.listen, settings.server.threads, inherited, &shared.metrics)?;
+    let listeners = Listeners::bind(
+        &settings.listen,
+        settings.server.threads,
+        inherited,
+        &shared.metrics,
+    )?;
     let threads = Threads::start(settings.server.threads, &shared, &site)?;
     let (accepting, running) = mpsc::channel(1);
     for bound in &listeners.bound {
@@ -156,28 +175,53 @@ fn assemble(
         certificates: None,
         admin: None,
     };
-    let served = Arc::new(Served::new(site, shared, registry, start.read_again.clone(), state));
+    let served = Arc::new(Served::new(
+        site,
+        shared,
+        registry,
+        start.read_again.clone(),
+        state,
+    ));
     Ok((served, running))
 }
 
-async fn bind_admin(served: &Served, inherited: &mut Option<Inherited>) -> Result<Option<Socket>, RunError> {
+async fn bind_admin(
+    served: &Served,
+    inherited: &mut Option<Inherited>,
+) -> Result<Option<Socket>, RunError> {
     let mut state = served.state.lock().await;
-    let Some(listen) = state.settings.admin.listen.clone() else { return Ok(None) };
-    let bind_error = |source| RunError::Bind { address: format!("{listen:?}"), source };
-    let mut given = inherited.as_mut().map(|inherited| inherited.sockets(&(&listen).into())).unwrap_or_default();
+    let Some(listen) = state.settings.admin.listen.clone() else {
+        return Ok(None);
+    };
+    let bind_error = |source| RunError::Bind {
+        address: format!("{listen:?}"),
+        source,
+    };
+    let mut given = inherited
+        .as_mut()
+        .map(|inherited| inherited.sockets(&(&listen).into()))
+        .unwrap_or_default();
     let socket = match given.pop() {
         Some(socket) => Socket::inherit(&listen, socket),
         None => Socket::bind(&listen),
     };
     let socket = socket.map_err(bind_error)?;
-    state.admin = Some((socket.address().clone(), socket.duplicate().map_err(bind_error)?));
+    state.admin = Some((
+        socket.address().clone(),
+        socket.duplicate().map_err(bind_error)?,
+    ));
     Ok(Some(socket))
 }
 
 async fn announce(start: &mut Start, served: &Arc<Served>) {
     let mut state = served.state.lock().await;
     let listening = Listening {
-        addresses: state.listeners.bound.iter().map(|bound| bound.addr).collect(),
+        addresses: state
+            .listeners
+            .bound
+            .iter()
+            .map(|bound| bound.addr)
+            .collect(),
         admin: state.admin.as_ref().map(|(address, _)| address.clone()),
     };
     state.watch_certificates(&served.shared.metrics);

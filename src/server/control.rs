@@ -45,7 +45,13 @@ impl Served {
         read_again: ReadAgain,
         state: State,
     ) -> Self {
-        Self { site, shared, registry, read_again: ReadAgainFn(read_again), state: Mutex::new(state) }
+        Self {
+            site,
+            shared,
+            registry,
+            read_again: ReadAgainFn(read_again),
+            state: Mutex::new(state),
+        }
     }
 
     /// Reads the configuration again and puts it into force.
@@ -56,13 +62,17 @@ impl Served {
         let mut state = self.state.lock().await;
         let read_again = self.read_again.0.clone();
         let result = match tokio::task::spawn_blocking(move || read_again()).await {
-            Ok(Ok(settings)) => state.apply(settings, &self.site, &self.shared).map_err(|error| error.to_string()),
+            Ok(Ok(settings)) => state
+                .apply(settings, &self.site, &self.shared)
+                .map_err(|error| error.to_string()),
             Ok(Err(errors)) => Err(errors),
             Err(_) => Err("reading the configuration failed".to_owned()),
         };
         self.shared.metrics.reloaded(result.is_ok());
         match &result {
-            Ok(report) if report.changes.is_empty() => tracing::info!("reloaded; nothing has changed"),
+            Ok(report) if report.changes.is_empty() => {
+                tracing::info!("reloaded; nothing has changed");
+            }
             Ok(report) => tracing::info!("reloaded: {}", report.changes.join("; ")),
             Err(errors) => tracing::error!("the configuration stays as it was:\n{errors}"),
         }
@@ -82,14 +92,19 @@ impl Served {
     /// Starts a successor and gives it the listening sockets. True when it serves and this process is to end.
     pub async fn hand_over(&self) -> bool {
         let mut state = self.state.lock().await;
-        let sockets = state.listeners.duplicate().and_then(|mut sockets: Sockets| {
-            if let Some((address, socket)) = &state.admin {
-                sockets.push((address.into(), vec![socket.try_clone()?]));
-            }
-            Ok(sockets)
-        });
+        let sockets = state
+            .listeners
+            .duplicate()
+            .and_then(|mut sockets: Sockets| {
+                if let Some((address, socket)) = &state.admin {
+                    sockets.push((address.into(), vec![socket.try_clone()?]));
+                }
+                Ok(sockets)
+            });
         let offered = match sockets {
-            Ok(sockets) => handover::offer(&sockets).await.map_err(|error| error.to_string()),
+            Ok(sockets) => handover::offer(&sockets)
+                .await
+                .map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         match offered {
@@ -114,12 +129,24 @@ impl Control for Served {
 
     fn readiness(&self) -> Readiness {
         let site = self.site.load();
-        let routes = site.routes.in_order().map(|route| route_readiness(&site, route));
-        Readiness { draining: self.shared.lifecycle.is_draining(), routes: routes.collect() }
+        let routes = site
+            .routes
+            .in_order()
+            .map(|route| route_readiness(&site, route));
+        Readiness {
+            draining: self.shared.lifecycle.is_draining(),
+            routes: routes.collect(),
+        }
     }
 
     fn upstreams(&self) -> serde_json::Value {
-        let views: Vec<_> = self.site.load().upstreams.iter().map(|upstream| upstream.view()).collect();
+        let views: Vec<_> = self
+            .site
+            .load()
+            .upstreams
+            .iter()
+            .map(|upstream| upstream.view())
+            .collect();
         // Views are plain structures; they always have a JSON form.
         serde_json::to_value(views).unwrap_or_default()
     }
@@ -132,17 +159,37 @@ impl Control for Served {
 /// A route is ready when one of its upstreams has somebody, or when it needs none.
 fn route_readiness(site: &Site, route: &RouteSettings) -> RouteReadiness {
     let Action::Forward(shares) = &route.action else {
-        return RouteReadiness { route: route.name.clone(), ready: true, reason: None };
+        return RouteReadiness {
+            route: route.name.clone(),
+            ready: true,
+            reason: None,
+        };
     };
     let mut reason = None;
     for share in shares {
-        match site.upstreams.get(&share.upstream).map(|upstream| upstream.view()) {
+        match site
+            .upstreams
+            .get(&share.upstream)
+            .map(|upstream| upstream.view())
+        {
             Some(view) if view.available => {
-                return RouteReadiness { route: route.name.clone(), ready: true, reason: None };
+                return RouteReadiness {
+                    route: route.name.clone(),
+                    ready: true,
+                    reason: None,
+                };
             }
-            Some(view) => reason = view.reason.map(|why| format!("upstream `{}`: {why}", share.upstream)),
+            Some(view) => {
+                reason = view
+                    .reason
+                    .map(|why| format!("upstream `{}`: {why}", share.upstream));
+            }
             None => {}
         }
     }
-    RouteReadiness { route: route.name.clone(), ready: false, reason }
+    RouteReadiness {
+        route: route.name.clone(),
+        ready: false,
+        reason,
+    }
 }

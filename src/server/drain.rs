@@ -16,7 +16,11 @@ const LOG_PATIENCE: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// [`RunError::Forced`] when a second signal came.
-pub async fn drain(served: &Served, running: &mut Running, signals: &mut Signals) -> Result<(), RunError> {
+pub async fn drain(
+    served: &Served,
+    running: &mut Running,
+    signals: &mut Signals,
+) -> Result<(), RunError> {
     let grace = {
         let mut state = served.state.lock().await;
         state.certificates = None;
@@ -25,7 +29,10 @@ pub async fn drain(served: &Served, running: &mut Running, signals: &mut Signals
     let begun = clock::now();
     let lifecycle = served.shared.lifecycle.clone();
     lifecycle.begin_drain();
-    tracing::info!("draining: {} connections, at most {grace:?}", lifecycle.connections());
+    tracing::info!(
+        "draining: {} connections, at most {grace:?}",
+        lifecycle.connections()
+    );
     let emptied = async {
         // Queues are emptied before connections are counted.
         served.state.lock().await.close_accepting();

@@ -51,14 +51,20 @@ impl Bound {
         inherited: Vec<OwnedFd>,
         metrics: &HttpMetrics,
     ) -> Result<Self, RunError> {
-        let bind_error = |source| RunError::Bind { address: settings.addr.to_string(), source };
+        let bind_error = |source| RunError::Bind {
+            address: settings.addr.to_string(),
+            source,
+        };
         let speech = speech(settings, None)?;
         let sockets = if inherited.is_empty() {
             socket::bind(settings.addr, threads).map_err(bind_error)?
         } else {
             adopt(inherited, threads).map_err(bind_error)?
         };
-        let addr = sockets.first().map_or(Ok(settings.addr), TcpListener::local_addr).map_err(bind_error)?;
+        let addr = sockets
+            .first()
+            .map_or(Ok(settings.addr), TcpListener::local_addr)
+            .map_err(bind_error)?;
         let name = addr.to_string();
         let listener = Listener {
             metrics: metrics.listener(&name),
@@ -66,14 +72,24 @@ impl Bound {
             speech: ArcSwap::from_pointee(speech),
         };
         let stop = watch::Sender::new(Stop::Run);
-        Ok(Self { settings: settings.clone(), addr, listener: Arc::new(listener), sockets, stop })
+        Ok(Self {
+            settings: settings.clone(),
+            addr,
+            listener: Arc::new(listener),
+            sockets,
+            stop,
+        })
     }
 
     /// Starts accepting.
     ///
     /// # Errors
     /// When a socket cannot be duplicated.
-    pub fn accept(&self, threads: &Threads, running: &mpsc::Sender<Infallible>) -> Result<(), RunError> {
+    pub fn accept(
+        &self,
+        threads: &Threads,
+        running: &mpsc::Sender<Infallible>,
+    ) -> Result<(), RunError> {
         let accepts = self.sockets.iter().map(|socket| {
             Ok(Accept {
                 socket: socket.try_clone()?,
@@ -82,9 +98,13 @@ impl Bound {
                 running: running.clone(),
             })
         });
-        let accepts: Vec<_> = accepts
-            .collect::<io::Result<_>>()
-            .map_err(|source| RunError::Runtime { attempt: "duplicate a listening socket", source })?;
+        let accepts: Vec<_> =
+            accepts
+                .collect::<io::Result<_>>()
+                .map_err(|source| RunError::Runtime {
+                    attempt: "duplicate a listening socket",
+                    source,
+                })?;
         threads.accept(accepts);
         Ok(())
     }
@@ -117,11 +137,16 @@ pub fn speech(settings: &ListenSettings, before: Option<&Bound>) -> Result<Speec
             Some(acceptor)
         }
         (Some(tls), _) => {
-            let acceptor = Acceptor::load(tls, settings.http2).map_err(|error| RunError::Config(error.to_string()))?;
+            let acceptor = Acceptor::load(tls, settings.http2)
+                .map_err(|error| RunError::Config(error.to_string()))?;
             Some(Arc::new(acceptor))
         }
     };
-    Ok(Speech { tls, proxy_protocol: settings.proxy_protocol, http2: settings.http2 })
+    Ok(Speech {
+        tls,
+        proxy_protocol: settings.proxy_protocol,
+        http2: settings.http2,
+    })
 }
 
 /// Makes listeners of a predecessor's sockets, with one at least for each thread: the kernel goes on spreading
@@ -133,7 +158,9 @@ fn adopt(inherited: Vec<OwnedFd>, threads: usize) -> io::Result<Vec<TcpListener>
         let shared = sockets[missing % own].try_clone()?;
         sockets.push(shared);
     }
-    sockets.iter().try_for_each(|socket| socket.set_nonblocking(true))?;
+    sockets
+        .iter()
+        .try_for_each(|socket| socket.set_nonblocking(true))?;
     Ok(sockets)
 }
 
@@ -149,10 +176,14 @@ impl Listeners {
         metrics: &HttpMetrics,
     ) -> Result<Self, RunError> {
         let bound = settings.iter().map(|settings| {
-            let inherited = inherited.as_mut().map(|inherited| inherited.sockets(&Place::from(settings.addr)));
+            let inherited = inherited
+                .as_mut()
+                .map(|inherited| inherited.sockets(&Place::from(settings.addr)));
             Bound::new(settings, threads, inherited.unwrap_or_default(), metrics)
         });
-        Ok(Self { bound: bound.collect::<Result<_, _>>()? })
+        Ok(Self {
+            bound: bound.collect::<Result<_, _>>()?,
+        })
     }
 
     /// Duplicates of every socket, to give to a successor.
@@ -163,8 +194,14 @@ impl Listeners {
         self.bound
             .iter()
             .map(|bound| {
-                let duplicates = bound.sockets.iter().map(|socket| Ok(OwnedFd::from(socket.try_clone()?)));
-                Ok((Place::from(bound.settings.addr), duplicates.collect::<io::Result<_>>()?))
+                let duplicates = bound
+                    .sockets
+                    .iter()
+                    .map(|socket| Ok(OwnedFd::from(socket.try_clone()?)));
+                Ok((
+                    Place::from(bound.settings.addr),
+                    duplicates.collect::<io::Result<_>>()?,
+                ))
             })
             .collect()
     }

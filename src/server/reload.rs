@@ -54,16 +54,30 @@ impl State {
     ) -> Result<ReloadReport, RunError> {
         // Everything that may fail comes first.
         let previous = site.load_full();
-        let upstreams = Upstreams::build(&settings.upstreams, Some(&previous.upstreams), &self.environment)
-            .map_err(|error| RunError::Config(error.to_string()))?;
+        let upstreams = Upstreams::build(
+            &settings.upstreams,
+            Some(&previous.upstreams),
+            &self.environment,
+        )
+        .map_err(|error| RunError::Config(error.to_string()))?;
         let planned = self.plan_listeners(&settings.listen, &shared.metrics)?;
-        self.logging.set_level(&settings.log.level).map_err(|error| RunError::Config(error.to_string()))?;
+        self.logging
+            .set_level(&settings.log.level)
+            .map_err(|error| RunError::Config(error.to_string()))?;
         if settings.log != self.settings.log {
-            shared.access_log.reconfigure(&settings.log).map_err(|error| RunError::Config(error.to_string()))?;
+            shared
+                .access_log
+                .reconfigure(&settings.log)
+                .map_err(|error| RunError::Config(error.to_string()))?;
         }
         let report = report(&self.settings, &settings);
 
-        site.store(Arc::new(Site::new(settings.routes.clone(), upstreams, settings.proxy.clone(), &shared.metrics)));
+        site.store(Arc::new(Site::new(
+            settings.routes.clone(),
+            upstreams,
+            settings.proxy.clone(),
+            &shared.metrics,
+        )));
         shared.limits.store(Arc::new(settings.limits.clone()));
         self.replace_listeners(planned)?;
         self.settings = settings;
@@ -78,12 +92,22 @@ impl State {
         metrics: &HttpMetrics,
     ) -> Result<Vec<Planned>, RunError> {
         let plan = settings.iter().map(|settings| {
-            match self.listeners.bound.iter().position(|bound| bound.settings.addr == settings.addr) {
+            match self
+                .listeners
+                .bound
+                .iter()
+                .position(|bound| bound.settings.addr == settings.addr)
+            {
                 Some(index) => {
                     let speech = listeners::speech(settings, self.listeners.bound.get(index))?;
-                    Ok(Planned::Kept { index, settings: settings.clone(), speech })
+                    Ok(Planned::Kept {
+                        index,
+                        settings: settings.clone(),
+                        speech,
+                    })
                 }
-                None => Bound::new(settings, self.threads.count(), Vec::new(), metrics).map(Planned::New),
+                None => Bound::new(settings, self.threads.count(), Vec::new(), metrics)
+                    .map(Planned::New),
             }
         });
         plan.collect()
@@ -97,7 +121,11 @@ impl State {
                     bound.accept(&self.threads, &self.accepting)?;
                     Some(bound)
                 }
-                Planned::Kept { index, settings, speech } => {
+                Planned::Kept {
+                    index,
+                    settings,
+                    speech,
+                } => {
                     let kept = before.get_mut(index).and_then(Option::take);
                     kept.map(|mut bound| {
                         bound.settings = settings;
@@ -133,13 +161,19 @@ impl State {
 }
 
 fn show_certificates(metrics: &HttpMetrics, acceptors: &[Arc<Acceptor>]) {
-    let certificates = acceptors.iter().flat_map(|acceptor| acceptor.certificates());
+    let certificates = acceptors
+        .iter()
+        .flat_map(|acceptor| acceptor.certificates());
     metrics.certificates(certificates.map(|certificate| (certificate.name, certificate.not_after)));
 }
 
 /// What becomes of one listener.
 enum Planned {
-    Kept { index: usize, settings: ListenSettings, speech: Speech },
+    Kept {
+        index: usize,
+        settings: ListenSettings,
+        speech: Speech,
+    },
     New(Bound),
 }
 
@@ -159,40 +193,82 @@ fn report(before: &Settings, after: &Settings) -> ReloadReport {
         }
     };
     let routes = |settings: &'_ Settings, name: &str| -> Vec<_> {
-        settings.routes.iter().filter(|route| route.name == name).cloned().collect()
+        settings
+            .routes
+            .iter()
+            .filter(|route| route.name == name)
+            .cloned()
+            .collect()
     };
     compare(
         "route",
         (
-            before.routes.iter().map(|route| route.name.as_str()).collect(),
-            after.routes.iter().map(|route| route.name.as_str()).collect(),
+            before
+                .routes
+                .iter()
+                .map(|route| route.name.as_str())
+                .collect(),
+            after
+                .routes
+                .iter()
+                .map(|route| route.name.as_str())
+                .collect(),
         ),
         &|name| routes(before, name) == routes(after, name),
     );
-    let upstream = |settings: &'_ Settings, name: &str| settings.upstreams.iter().find(|u| u.name == name).cloned();
+    let upstream = |settings: &'_ Settings, name: &str| {
+        settings.upstreams.iter().find(|u| u.name == name).cloned()
+    };
     compare(
         "upstream",
         (
-            before.upstreams.iter().map(|upstream| upstream.name.as_str()).collect(),
-            after.upstreams.iter().map(|upstream| upstream.name.as_str()).collect(),
+            before
+                .upstreams
+                .iter()
+                .map(|upstream| upstream.name.as_str())
+                .collect(),
+            after
+                .upstreams
+                .iter()
+                .map(|upstream| upstream.name.as_str())
+                .collect(),
         ),
         &|name| upstream(before, name) == upstream(after, name),
     );
-    let addresses = |settings: &Settings| settings.listen.iter().map(|l| l.addr.to_string()).collect::<Vec<_>>();
+    let addresses = |settings: &Settings| {
+        settings
+            .listen
+            .iter()
+            .map(|l| l.addr.to_string())
+            .collect::<Vec<_>>()
+    };
     let (listened, listens) = (addresses(before), addresses(after));
-    let listen = |settings: &'_ Settings, name: &str| settings.listen.iter().find(|l| l.addr.to_string() == name).cloned();
+    let listen = |settings: &'_ Settings, name: &str| {
+        settings
+            .listen
+            .iter()
+            .find(|l| l.addr.to_string() == name)
+            .cloned()
+    };
     compare(
         "listener",
-        (listened.iter().map(String::as_str).collect(), listens.iter().map(String::as_str).collect()),
+        (
+            listened.iter().map(String::as_str).collect(),
+            listens.iter().map(String::as_str).collect(),
+        ),
         &|name| listen(before, name) == listen(after, name),
     );
     for (what, same) in [
         ("limits", before.limits == after.limits),
         ("log", before.log == after.log),
-        ("server: what each request is told", before.proxy == after.proxy),
+        (
+            "server: what each request is told",
+            before.proxy == after.proxy,
+        ),
         (
             "server: grace and watch",
-            before.server.shutdown_grace == after.server.shutdown_grace && before.server.watch == after.server.watch,
+            before.server.shutdown_grace == after.server.shutdown_grace
+                && before.server.watch == after.server.watch,
         ),
     ] {
         if !same {
@@ -206,5 +282,8 @@ fn report(before: &Settings, after: &Settings) -> ReloadReport {
     if before.admin != after.admin {
         needs_restart.push("admin: its listener is bound once".to_owned());
     }
-    ReloadReport { changes, needs_restart }
+    ReloadReport {
+        changes,
+        needs_restart,
+    }
 }

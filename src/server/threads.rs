@@ -34,9 +34,16 @@ impl Threads {
     ///
     /// # Errors
     /// When the system gives no thread or no reactor.
-    pub fn start(count: usize, shared: &Arc<Shared>, site: &Arc<ArcSwap<Site>>) -> Result<Self, RunError> {
-        let commands = (0..count.max(1)).map(|index| start_one(index, shared.clone(), site.clone()));
-        Ok(Self { commands: commands.collect::<Result<_, _>>()? })
+    pub fn start(
+        count: usize,
+        shared: &Arc<Shared>,
+        site: &Arc<ArcSwap<Site>>,
+    ) -> Result<Self, RunError> {
+        let commands =
+            (0..count.max(1)).map(|index| start_one(index, shared.clone(), site.clone()));
+        Ok(Self {
+            commands: commands.collect::<Result<_, _>>()?,
+        })
     }
 
     /// How many there are.
@@ -61,12 +68,21 @@ fn start_one(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|source| RunError::Runtime { attempt: "start a reactor", source })?;
+        .map_err(|source| RunError::Runtime {
+            attempt: "start a reactor",
+            source,
+        })?;
     let (commands, mut inbox) = mpsc::unbounded_channel::<Accept>();
     let data_thread = move || {
         runtime.block_on(async {
             let proxy = Proxy::new(site);
-            while let Some(Accept { socket, listener, stop, running }) = inbox.recv().await {
+            while let Some(Accept {
+                socket,
+                listener,
+                stop,
+                running,
+            }) = inbox.recv().await
+            {
                 let (shared, proxy) = (shared.clone(), proxy.clone());
                 tokio::spawn(async move {
                     let name = listener.name.clone();
@@ -81,6 +97,9 @@ fn start_one(
     std::thread::Builder::new()
         .name(format!("data-{index}"))
         .spawn(data_thread)
-        .map_err(|source| RunError::Runtime { attempt: "start a data thread", source })?;
+        .map_err(|source| RunError::Runtime {
+            attempt: "start a data thread",
+            source,
+        })?;
     Ok(commands)
 }

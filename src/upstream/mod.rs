@@ -4,38 +4,46 @@
 //! time (look-ups, checks, probes) is done by tasks on the control runtime; requests on the data threads read what
 //! those have found, and wait for events.
 //!
-//! In reading order: [`claim`] is one request's walk; [`pool`], [`address`] and [`balance`] say who is asked;
-//! [`hold`] and [`queue`] are where requests wait; [`retry`] says when a try is repeated; [`discovery`] and `health`
-//! keep the pool true; [`trust`] and [`pingora`] are about connections; [`metrics`] and [`view`] are for watching.
+//! [`claim`] is one request's walk, and the place to begin reading; `origin` puts the parts of an upstream together;
+//! [`address`], [`balance`] and [`pool`] say who is asked; [`hold`] and [`queue`] are where requests wait; [`retry`]
+//! says when a try is repeated; [`discovery`] and `health` keep the pool true; [`connect`], [`pingora`] and [`trust`]
+//! are about connections; [`metrics`] and [`view`] are for watching.
 //!
 //! What is deliberately absent: connections and their reuse, which are Pingora's, and the timeouts of a try, which
 //! the proxy applies.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::runtime::Handle;
 
+pub mod claim;
+pub mod refusal;
+
+mod origin;
+
 pub mod address;
 pub mod balance;
-pub mod claim;
-pub mod connect;
-pub mod discovery;
-mod error;
-mod health;
-pub mod hold;
-pub mod metrics;
-mod origin;
-pub mod pingora;
 pub mod pool;
+
+pub mod hold;
 pub mod queue;
-mod refusal;
 pub mod retry;
+
+pub mod discovery;
+mod health;
+
+pub mod connect;
+pub mod pingora;
+pub mod trust;
+
+pub mod error;
+pub mod metrics;
 pub mod settings;
+pub mod view;
+
 #[cfg(test)]
 mod tests;
-pub mod trust;
-pub mod view;
 
 pub use claim::{Claim, ClaimReport, ClaimRequest, ConnectFailure, Target};
 pub use error::UpstreamError;
@@ -88,6 +96,8 @@ pub struct Upstreams {
     by_name: HashMap<String, Arc<Upstream>>,
     /// In the order of the settings.
     in_order: Vec<Arc<Upstream>>,
+    /// Those of earlier settings; each lives for as long as requests that began with it.
+    retired: Vec<Weak<Upstream>>,
 }
 
 impl Upstreams {
@@ -122,10 +132,8 @@ impl Upstreams {
             all.by_name.insert(name, Arc::clone(&upstream));
             all.in_order.push(upstream);
         }
-        for gone in previous.into_iter().flat_map(Self::iter) {
-            if all.get(gone.name()).is_none() {
-                gone.forget_numbers();
-            }
+        if let Some(previous) = previous {
+            all.succeed(previous);
         }
         Ok(all)
     }
@@ -140,9 +148,29 @@ impl Upstreams {
         self.in_order.iter()
     }
 
-    /// The process is ending: requests that are held are refused, and nobody is held any more.
+    /// The process is ending: requests that are held are refused, and nobody is held any more. Also at upstreams of
+    /// earlier settings.
     pub fn drain(&self) {
-        self.iter().for_each(|upstream| upstream.hold.drain());
+        let retired: Vec<_> = self.retired.iter().filter_map(Weak::upgrade).collect();
+        for upstream in self.iter().chain(&retired) {
+            upstream.hold.drain();
+        }
+    }
+
+    /// Takes leave of the upstreams of `previous` that are not among these.
+    fn succeed(&mut self, previous: &Self) {
+        let earlier = previous.retired.iter().filter(|old| old.strong_count() > 0);
+        self.retired.extend(earlier.cloned());
+        for old in previous.iter() {
+            match self.get(old.name()) {
+                Some(new) if Arc::ptr_eq(new, old) => {}
+                Some(_) => self.retired.push(Arc::downgrade(old)),
+                None => {
+                    old.forget_numbers();
+                    self.retired.push(Arc::downgrade(old));
+                }
+            }
+        }
     }
 
     /// The addresses that an endpoint is known to have, so that a changed upstream need not begin with a look-up.

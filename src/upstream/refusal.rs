@@ -43,13 +43,15 @@ impl Refusal {
         }
     }
 
-    /// The status for the client: 502 where the servers are to blame, 503 where it may help to come back.
+    /// The status for the client: 503 where it may help to come back, and 502 where nobody is waited for.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Nobody(_) | Self::HoldExpired(_) => StatusCode::BAD_GATEWAY,
-            Self::HoldFull | Self::QueueFull | Self::QueueTimeout | Self::Draining => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Nobody(_) => StatusCode::BAD_GATEWAY,
+            Self::HoldExpired(_)
+            | Self::HoldFull
+            | Self::QueueFull
+            | Self::QueueTimeout
+            | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 

@@ -21,7 +21,7 @@ pub struct UpstreamSettings {
     pub tls: UpstreamTls,
     /// How long a request waits while nobody answers; zero turns holding off. Default 10 s.
     pub hold: Duration,
-    /// How many requests may be held at once; more are answered 503 with `Retry-After`. Default 1000.
+    /// How many requests may be held at once; more are answered 503 with `Retry-After`. Default 10 000.
     pub hold_max: usize,
     /// At most this many requests are with the servers at once; `None` is no limit.
     pub max_in_flight: Option<usize>,
@@ -58,7 +58,7 @@ impl UpstreamSettings {
             host: HostPolicy::Pass,
             tls: UpstreamTls::default(),
             hold: Duration::from_secs(10),
-            hold_max: 1_000,
+            hold_max: 10_000,
             max_in_flight: None,
             queue_max: 1_000,
             queue_timeout: Duration::from_secs(30),

@@ -53,7 +53,11 @@ impl Http1 {
             outbox: Outbox::default(),
             body: BodyReader::Done,
             response: ResponseFraming::Complete,
-            asked: Asked { head: false, version: Version::HTTP_11, persistent: true },
+            asked: Asked {
+                head: false,
+                version: Version::HTTP_11,
+                persistent: true,
+            },
             owes_continue: false,
             write_timeout,
         }
@@ -83,7 +87,10 @@ impl Http1 {
 
     /// Whether a whole answer was queued.
     pub fn response_is_complete(&self) -> bool {
-        matches!(self.response, ResponseFraming::Complete | ResponseFraming::Length(0))
+        matches!(
+            self.response,
+            ResponseFraming::Complete | ResponseFraming::Length(0)
+        )
     }
 
     /// Whether a final head was queued.
@@ -121,7 +128,11 @@ impl Http1 {
             }
         }
         loop {
-            match self.body.decode(&mut self.inbox).map_err(BodyFault::Malformed)? {
+            match self
+                .body
+                .decode(&mut self.inbox)
+                .map_err(BodyFault::Malformed)?
+            {
                 Decoded::Data(data) => return Poll::Ready(Ok(Some(data))),
                 Decoded::End => return Poll::Ready(Ok(None)),
                 Decoded::NeedMore => {}
@@ -131,7 +142,9 @@ impl Http1 {
                     self.body = BodyReader::Done;
                     return Poll::Ready(Ok(None));
                 }
-                Ok(0) => return Poll::Ready(Err(BodyFault::Gone(io::ErrorKind::UnexpectedEof.into()))),
+                Ok(0) => {
+                    return Poll::Ready(Err(BodyFault::Gone(io::ErrorKind::UnexpectedEof.into())));
+                }
                 Ok(_) => {}
                 Err(error) => return Poll::Ready(Err(BodyFault::Gone(error))),
             }
@@ -179,7 +192,8 @@ impl Http1 {
                 return;
             }
             self.owes_continue &= response.status != StatusCode::CONTINUE;
-            self.outbox.write_with(|out| response_head::write_interim(out, response));
+            self.outbox
+                .write_with(|out| response_head::write_interim(out, response));
             if response.status == StatusCode::SWITCHING_PROTOCOLS {
                 self.response = ResponseFraming::Tunnel;
                 self.body = BodyReader::Tunnel;
@@ -194,7 +208,8 @@ impl Http1 {
         }
         let asked = self.asked;
         let mut framing = ResponseFraming::Unsent;
-        self.outbox.write_with(|out| framing = response_head::write_final(out, response, ended, asked));
+        self.outbox
+            .write_with(|out| framing = response_head::write_final(out, response, ended, asked));
         if framing == ResponseFraming::UntilClose {
             self.asked.persistent = false;
         }
@@ -234,7 +249,9 @@ impl Http1 {
                 self.outbox.copy(b"0\r\n\r\n");
                 self.response = ResponseFraming::Complete;
             }
-            ResponseFraming::UntilClose | ResponseFraming::Length(0) => self.response = ResponseFraming::Complete,
+            ResponseFraming::UntilClose | ResponseFraming::Length(0) => {
+                self.response = ResponseFraming::Complete;
+            }
             ResponseFraming::Tunnel => self.body = BodyReader::Done,
             ResponseFraming::Length(_) | ResponseFraming::Unsent | ResponseFraming::Complete => {}
         }
@@ -250,7 +267,12 @@ impl Http1 {
         if self.response_has_begun() && !self.response_is_complete() {
             return;
         }
-        let body = format!("{} {}: {}\n", refusal.status.as_u16(), refusal.reason, refusal.message);
+        let body = format!(
+            "{} {}: {}\n",
+            refusal.status.as_u16(),
+            refusal.reason,
+            refusal.message
+        );
         let allow = if refusal == refusals::CONNECT || refusal == refusals::TRACE {
             "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
         } else {

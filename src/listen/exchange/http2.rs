@@ -43,7 +43,7 @@ enum State {
 /// How the answer ends.
 #[derive(Debug)]
 enum End {
-    /// With END_STREAM on its last DATA frame.
+    /// With its last DATA frame.
     Data,
     /// With a trailer section.
     Trailers(HeaderMap),
@@ -51,7 +51,10 @@ enum End {
 
 impl std::fmt::Debug for Http2 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Http2").field("stream", &self.respond.stream_id()).field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("Http2")
+            .field("stream", &self.respond.stream_id())
+            .field("state", &self.state)
+            .finish_non_exhaustive()
     }
 }
 
@@ -61,7 +64,12 @@ fn broken(error: h2::Error) -> io::Error {
 
 impl Http2 {
     /// Takes up a stream whose request head was read. `head` says whether the method is HEAD.
-    pub fn new(body: RecvStream, respond: SendResponse<Bytes>, head: bool, write_timeout: Duration) -> Self {
+    pub fn new(
+        body: RecvStream,
+        respond: SendResponse<Bytes>,
+        head: bool,
+        write_timeout: Duration,
+    ) -> Self {
         let body_done = body.is_end_stream();
         Self {
             body,
@@ -136,7 +144,7 @@ impl Http2 {
         *head.status_mut() = response.status;
         let nominates = response.headers.contains_key(CONNECTION);
         for (name, value) in &response.headers {
-            if !is_hop_by_hop(name) && !(nominates && is_nominated(&response.headers, name)) {
+            if !(is_hop_by_hop(name) || nominates && is_nominated(&response.headers, name)) {
                 head.headers_mut().append(name.clone(), value.clone());
             }
         }
@@ -153,7 +161,11 @@ impl Http2 {
                 head.headers_mut().insert(DATE, now);
             }
         }
-        let bodiless = self.head || matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let bodiless = self.head
+            || matches!(
+                response.status,
+                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+            );
         if response.status == StatusCode::NO_CONTENT {
             head.headers_mut().remove(CONTENT_LENGTH);
         }
@@ -188,16 +200,22 @@ impl Http2 {
 
     /// Sends what is queued, as far as the client's window allows. Fails with `TimedOut` when it stays shut.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(send) = &mut self.send else { return Poll::Ready(Ok(())) };
+        let Some(send) = &mut self.send else {
+            return Poll::Ready(Ok(()));
+        };
         while let Some(front) = self.queue.front_mut() {
             send.reserve_capacity(self.queued);
             let capacity = match send.capacity() {
                 0 => match send.poll_capacity(cx) {
                     Poll::Ready(Some(capacity)) => capacity.map_err(broken)?,
-                    Poll::Ready(None) => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                    Poll::Ready(None) => {
+                        return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+                    }
                     Poll::Pending => {
                         let patience = self.write_timeout;
-                        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+                        let stalled = self
+                            .stalled
+                            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
                         ready!(stalled.as_mut().poll(cx));
                         return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                     }

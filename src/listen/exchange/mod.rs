@@ -67,7 +67,9 @@ struct Loan {
 
 impl Loan {
     fn wire(&mut self) -> &mut Wire {
-        self.wire.as_mut().expect("a loan holds its wire until it is dropped")
+        self.wire
+            .as_mut()
+            .expect("a loan holds its wire until it is dropped")
     }
 }
 
@@ -106,12 +108,26 @@ pub struct Exchange {
 
 impl Exchange {
     /// Lends `wire` to an exchange about `request`. Its state comes back through `slot`.
-    pub fn new(request: Request, wire: Box<Wire>, slot: Slot, ticket: Arc<Ticket>, body_timeout: Duration) -> Self {
-        let Request { mut header, framing, upgrade, .. } = request;
+    pub fn new(
+        request: Request,
+        wire: Box<Wire>,
+        slot: Slot,
+        ticket: Arc<Ticket>,
+        body_timeout: Duration,
+    ) -> Self {
+        let Request {
+            mut header,
+            framing,
+            upgrade,
+            ..
+        } = request;
         header.extensions_mut().insert(ticket.clone());
         Self {
             header,
-            loan: Loan { wire: Some(wire), slot },
+            loan: Loan {
+                wire: Some(wire),
+                slot,
+            },
             replay: Replay::default(),
             upgrade,
             body_empty: framing == Framing::None,
@@ -183,14 +199,22 @@ impl Exchange {
                 error.set_context(refusal.message);
                 Poll::Ready(Err(error))
             }
-            Poll::Ready(Err(BodyFault::Gone(cause))) => {
-                Poll::Ready(Err(Error::because(CLIENT_GONE, "reading the request body", cause).into_down()))
-            }
+            Poll::Ready(Err(BodyFault::Gone(cause))) => Poll::Ready(Err(Error::because(
+                CLIENT_GONE,
+                "reading the request body",
+                cause,
+            )
+            .into_down())),
             Poll::Pending if self.is_tunnel() => Poll::Pending,
             Poll::Pending => {
                 let patience = self.body_timeout;
-                let timer = self.client_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-                timer.as_mut().poll(cx).map(|()| Err(Error::new_down(CLIENT_SILENT)))
+                let timer = self
+                    .client_timer
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+                timer
+                    .as_mut()
+                    .poll(cx)
+                    .map(|()| Err(Error::new_down(CLIENT_SILENT)))
             }
         }
     }
@@ -202,9 +226,12 @@ impl Exchange {
             Wire::Http2(http2) => http2.poll_gone(cx),
         };
         if let Poll::Ready(cause) = gone {
-            return Poll::Ready(Error::because(CLIENT_GONE, "while it was served", cause).into_down());
+            return Poll::Ready(
+                Error::because(CLIENT_GONE, "while it was served", cause).into_down(),
+            );
         }
-        self.poll_upstream_timer(cx).map(|()| Error::new_down(UPSTREAM_SILENT))
+        self.poll_upstream_timer(cx)
+            .map(|()| Error::new_down(UPSTREAM_SILENT))
     }
 
     fn poll_upstream_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -217,13 +244,19 @@ impl Exchange {
                 Awaiting::Header => terms.first_byte,
                 Awaiting::Body => terms.between_bytes,
             };
-            let deadline = match (patience.map(|patience| clock::now() + patience), terms.total) {
+            let deadline = match (
+                patience.map(|patience| clock::now() + patience),
+                terms.total,
+            ) {
                 (Some(a), Some(b)) => Some(Instant::min(a, b)),
                 (a, b) => a.or(b),
             };
-            self.upstream_timer = deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline)));
+            self.upstream_timer =
+                deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline)));
         }
-        self.upstream_timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
+        self.upstream_timer
+            .as_mut()
+            .map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
     }
 
     /// A try begins: the next thing to come from the upstream is a header.
@@ -238,9 +271,9 @@ impl Exchange {
         let close = self.ticket.closes();
         match self.wire() {
             Wire::Http1(http1) => http1.write_head(&response, ended, close),
-            Wire::Http2(http2) => http2
-                .write_head(&response, ended)
-                .map_err(|cause| Error::because(CLIENT_GONE, "writing the response head", cause).into_down())?,
+            Wire::Http2(http2) => http2.write_head(&response, ended).map_err(|cause| {
+                Error::because(CLIENT_GONE, "writing the response head", cause).into_down()
+            })?,
         }
         if !response.status.is_informational() {
             self.awaiting = Awaiting::Body;

@@ -34,11 +34,6 @@ impl Replay {
         self.truncated
     }
 
-    /// Octets kept.
-    pub fn len(&self) -> usize {
-        self.kept.len()
-    }
-
     /// What a new try has to send first; `None` where there is nothing, or it can no longer be repeated.
     pub fn bytes(&self) -> Option<Bytes> {
         if self.kept.is_empty() || self.truncated {

@@ -38,23 +38,38 @@ pub struct Asked {
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     const KEEP_ALIVE: &str = "keep-alive";
     const PROXY_CONNECTION: &str = "proxy-connection";
-    [CONNECTION, TRANSFER_ENCODING, UPGRADE, http::header::TE, http::header::TRAILER].contains(name)
+    [
+        CONNECTION,
+        TRANSFER_ENCODING,
+        UPGRADE,
+        http::header::TE,
+        http::header::TRAILER,
+    ]
+    .contains(name)
         || matches!(name.as_str(), KEEP_ALIVE | PROXY_CONNECTION)
 }
 
 /// Whether the response's own `Connection` names `name`.
 pub fn is_nominated(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.get_all(CONNECTION).iter().any(|line| {
-        line.as_bytes()
-            .split(|&b| b == b',')
-            .any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
+        line.as_bytes().split(|&b| b == b',').any(|option| {
+            option
+                .trim_ascii()
+                .eq_ignore_ascii_case(name.as_str().as_bytes())
+        })
     })
 }
 
 /// Writes a final head and says how its body is delimited. `ended` says that no body comes.
-pub fn write_final(out: &mut BytesMut, response: &ResponseHeader, ended: bool, asked: Asked) -> ResponseFraming {
+pub fn write_final(
+    out: &mut BytesMut,
+    response: &ResponseHeader,
+    ended: bool,
+    asked: Asked,
+) -> ResponseFraming {
     let status = response.status;
-    let bodiless = asked.head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
+    let bodiless =
+        asked.head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
     let length = declared_length(response);
     let framing = match (bodiless, length) {
         (true, _) => ResponseFraming::Complete,
@@ -106,7 +121,14 @@ pub fn write_interim(out: &mut BytesMut, response: &ResponseHeader) {
 
 /// The length that a response declares; an origin's contradictions were refused by the client that read them.
 fn declared_length(response: &ResponseHeader) -> Option<u64> {
-    response.headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+    response
+        .headers
+        .get(CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
 }
 
 fn write_status_line(out: &mut BytesMut, response: &ResponseHeader) {
@@ -123,8 +145,13 @@ fn write_fields(out: &mut BytesMut, response: &ResponseHeader) {
     let mut names = response.headers.iter().map(|(name, _)| name);
     // `map` gives the written case but not the typed name; both walk the same map in the same order.
     let walked = response.map(|written, value| {
-        let Some(name) = names.next() else { return Ok(()) };
-        if is_hop_by_hop(name) || *name == CONTENT_LENGTH || nominates && is_nominated(&response.headers, name) {
+        let Some(name) = names.next() else {
+            return Ok(());
+        };
+        if is_hop_by_hop(name)
+            || *name == CONTENT_LENGTH
+            || nominates && is_nominated(&response.headers, name)
+        {
             return Ok(());
         }
         match written {
@@ -149,7 +176,12 @@ fn put_number(out: &mut BytesMut, name: &str, number: u64) {
 mod tests {
     use super::*;
 
-    fn head(status: u16, fields: &[(&'static str, &'static str)], ended: bool, asked: Asked) -> (String, ResponseFraming) {
+    fn head(
+        status: u16,
+        fields: &[(&'static str, &'static str)],
+        ended: bool,
+        asked: Asked,
+    ) -> (String, ResponseFraming) {
         let mut response = ResponseHeader::build(status, None).expect("status");
         for (name, value) in fields {
             response.append_header(*name, *value).expect("field");
@@ -159,24 +191,62 @@ mod tests {
         (String::from_utf8(out.to_vec()).expect("ascii"), framing)
     }
 
-    const ASKED: Asked = Asked { head: false, version: Version::HTTP_11, persistent: true };
+    const ASKED: Asked = Asked {
+        head: false,
+        version: Version::HTTP_11,
+        persistent: true,
+    };
     const DATE_1: (&str, &str) = ("Date", "Sun, 06 Nov 1994 08:49:37 GMT");
 
     #[test]
     fn framing_by_rfc_9112_6_3() {
-        let old = Asked { version: Version::HTTP_10, ..ASKED };
-        let asks_head = Asked { head: true, ..ASKED };
+        let old = Asked {
+            version: Version::HTTP_10,
+            ..ASKED
+        };
+        let asks_head = Asked {
+            head: true,
+            ..ASKED
+        };
         for (status, fields, ended, asked, framing) in [
-            (200, vec![("Content-Length", "5")], false, ASKED, ResponseFraming::Length(5)),
+            (
+                200,
+                vec![("Content-Length", "5")],
+                false,
+                ASKED,
+                ResponseFraming::Length(5),
+            ),
             (200, vec![], false, ASKED, ResponseFraming::Chunked),
-            (200, vec![("Transfer-Encoding", "chunked")], false, ASKED, ResponseFraming::Chunked),
+            (
+                200,
+                vec![("Transfer-Encoding", "chunked")],
+                false,
+                ASKED,
+                ResponseFraming::Chunked,
+            ),
             (200, vec![], true, ASKED, ResponseFraming::Complete),
             (200, vec![], false, old, ResponseFraming::UntilClose),
-            (200, vec![("Content-Length", "5")], false, asks_head, ResponseFraming::Complete),
-            (304, vec![("Content-Length", "5")], false, ASKED, ResponseFraming::Complete),
+            (
+                200,
+                vec![("Content-Length", "5")],
+                false,
+                asks_head,
+                ResponseFraming::Complete,
+            ),
+            (
+                304,
+                vec![("Content-Length", "5")],
+                false,
+                ASKED,
+                ResponseFraming::Complete,
+            ),
             (204, vec![], false, ASKED, ResponseFraming::Complete),
         ] {
-            assert_eq!(head(status, &fields, ended, asked).1, framing, "{status} {fields:?}");
+            assert_eq!(
+                head(status, &fields, ended, asked).1,
+                framing,
+                "{status} {fields:?}"
+            );
         }
     }
 
@@ -201,9 +271,28 @@ mod tests {
 
     #[test]
     fn a_missing_date_is_added_and_closing_is_said() {
-        let (text, _) = head(200, &[], true, Asked { persistent: false, ..ASKED });
-        assert!(text.contains("\r\nDate: ") && text.contains("\r\nConnection: close\r\n"), "{text}");
-        let (text, _) = head(200, &[DATE_1], true, Asked { version: Version::HTTP_10, ..ASKED });
+        let (text, _) = head(
+            200,
+            &[],
+            true,
+            Asked {
+                persistent: false,
+                ..ASKED
+            },
+        );
+        assert!(
+            text.contains("\r\nDate: ") && text.contains("\r\nConnection: close\r\n"),
+            "{text}"
+        );
+        let (text, _) = head(
+            200,
+            &[DATE_1],
+            true,
+            Asked {
+                version: Version::HTTP_10,
+                ..ASKED
+            },
+        );
         assert!(text.contains("\r\nConnection: keep-alive\r\n"), "{text}");
     }
 }

@@ -37,13 +37,22 @@ impl Session for Exchange {
         Ok(())
     }
 
-    async fn write_response_header(&mut self, response: Box<ResponseHeader>, end: bool) -> Result<()> {
+    async fn write_response_header(
+        &mut self,
+        response: Box<ResponseHeader>,
+        end: bool,
+    ) -> Result<()> {
         self.write_head(response, end)?;
         self.press_on().await
     }
 
-    async fn write_response_header_ref(&mut self, response: &ResponseHeader, end: bool) -> Result<()> {
-        self.write_response_header(Box::new(response.clone()), end).await
+    async fn write_response_header_ref(
+        &mut self,
+        response: &ResponseHeader,
+        end: bool,
+    ) -> Result<()> {
+        self.write_response_header(Box::new(response.clone()), end)
+            .await
     }
 
     async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
@@ -115,7 +124,12 @@ impl Session for Exchange {
     }
 
     fn request_summary(&self) -> String {
-        format!("{} {} for {}", self.header.method, self.header.uri.path(), self.ticket.client.addr.ip())
+        format!(
+            "{} {} for {}",
+            self.header.method,
+            self.header.uri.path(),
+            self.ticket.client.addr.ip()
+        )
     }
 
     fn response_written(&self) -> Option<&ResponseHeader> {
@@ -148,7 +162,12 @@ impl Session for Exchange {
         poll_fn(|cx| {
             // The answer keeps moving while the upstream or the body is waited for.
             if let Poll::Ready(Err(cause)) = self.poll_flush(cx) {
-                return Poll::Ready(Err(Error::because(super::CLIENT_GONE, "writing the response", cause).into_down()));
+                return Poll::Ready(Err(Error::because(
+                    super::CLIENT_GONE,
+                    "writing the response",
+                    cause,
+                )
+                .into_down()));
             }
             if no_body_expected || self.body_is_done() {
                 return self.poll_waiting(cx).map(Err);
@@ -223,6 +242,10 @@ impl Session for Exchange {
     }
 
     fn was_upgraded(&self) -> bool {
-        self.upgrade && self.response.as_ref().is_some_and(|r| r.status == http::StatusCode::SWITCHING_PROTOCOLS)
+        self.upgrade
+            && self
+                .response
+                .as_ref()
+                .is_some_and(|r| r.status == http::StatusCode::SWITCHING_PROTOCOLS)
     }
 }

@@ -33,10 +33,19 @@ pub struct Chunks {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ChunkState {
-    Size { digits: u8, size: u64 },
-    Extension { size: u64 },
-    SizeLf { size: u64 },
-    Data { left: u64 },
+    Size {
+        digits: u8,
+        size: u64,
+    },
+    Extension {
+        size: u64,
+    },
+    SizeLf {
+        size: u64,
+    },
+    Data {
+        left: u64,
+    },
     DataCr,
     DataLf,
     /// At the start of a trailer line, or of the empty line that ends the body.
@@ -85,9 +94,8 @@ impl BodyReader {
     pub fn decode(&mut self, buf: &mut BytesMut) -> Result<Decoded, Refusal> {
         match self {
             Self::Done => Ok(Decoded::End),
-            Self::Tunnel if buf.is_empty() => Ok(Decoded::NeedMore),
+            Self::Tunnel | Self::Length(_) if buf.is_empty() => Ok(Decoded::NeedMore),
             Self::Tunnel => Ok(Decoded::Data(buf.split().freeze())),
-            Self::Length(_) if buf.is_empty() => Ok(Decoded::NeedMore),
             Self::Length(left) => {
                 let data = take(buf, left);
                 if *left == 0 {
@@ -96,9 +104,8 @@ impl BodyReader {
                 Ok(Decoded::Data(data))
             }
             Self::Chunked(chunks) => match chunks.read_framing(buf)? {
-                Next::More => Ok(Decoded::NeedMore),
-                Next::Data if buf.is_empty() => Ok(Decoded::NeedMore),
-                Next::Data => Ok(Decoded::Data(chunks.take_data(buf))),
+                Next::Data if !buf.is_empty() => Ok(Decoded::Data(chunks.take_data(buf))),
+                Next::Data | Next::More => Ok(Decoded::NeedMore),
                 Next::End => {
                     *self = Self::Done;
                     Ok(Decoded::End)
@@ -138,7 +145,9 @@ enum Next {
 impl Chunks {
     /// Takes data of the chunk that framing has led to.
     fn take_data(&mut self, buf: &mut BytesMut) -> Bytes {
-        let ChunkState::Data { left } = &mut self.state else { return Bytes::new() };
+        let ChunkState::Data { left } = &mut self.state else {
+            return Bytes::new();
+        };
         let data = take(buf, left);
         if *left == 0 {
             self.state = ChunkState::DataCr;
@@ -153,9 +162,12 @@ impl Chunks {
             if let S::Data { .. } = self.state {
                 return Ok(Next::Data);
             }
-            let Some(&octet) = buf.first() else { return Ok(Next::More) };
+            let Some(&octet) = buf.first() else {
+                return Ok(Next::More);
+            };
             buf.advance(1);
             self.state = match (self.state, octet) {
+                // An empty size line is not a size of zero: it falls through to the last arm.
                 (S::Size { digits, size }, octet) if octet.is_ascii_hexdigit() => {
                     if digits == SIZE_DIGITS_MAX {
                         return Err(refusals::CHUNK);
@@ -166,26 +178,32 @@ impl Chunks {
                     if size > i64::MAX as u64 {
                         return Err(refusals::CHUNK);
                     }
-                    S::Size { digits: digits + 1, size }
+                    S::Size {
+                        digits: digits + 1,
+                        size,
+                    }
                 }
-                // An empty size line is not a size of zero.
-                (S::Size { digits: 1.., size }, b'\r') => S::SizeLf { size },
-                (S::Size { digits: 1.., size }, b';' | b' ' | b'\t') | (S::Extension { size }, b' '..=b'~' | b'\t') => {
+                (S::Size { digits: 1.., size }, b';' | b' ' | b'\t')
+                | (S::Extension { size }, b' '..=b'~' | b'\t') => {
                     self.extension_bytes += 1;
                     if self.extension_bytes > EXTENSION_BYTES_MAX {
                         return Err(refusals::CHUNK);
                     }
                     S::Extension { size }
                 }
-                (S::Extension { size }, b'\r') => S::SizeLf { size },
-                (S::SizeLf { size: 0 }, b'\n') | (S::TrailerLf, b'\n') => S::TrailerStart,
+                (S::Size { digits: 1.., size } | S::Extension { size }, b'\r') => {
+                    S::SizeLf { size }
+                }
+                (S::SizeLf { size: 0 } | S::TrailerLf, b'\n') => S::TrailerStart,
                 (S::SizeLf { size }, b'\n') => S::Data { left: size },
                 (S::DataCr, b'\r') => S::DataLf,
                 (S::DataLf, b'\n') => S::Size { digits: 0, size: 0 },
                 (S::TrailerStart, b'\r') => S::EndLf,
                 (S::Trailer, b'\r') => S::TrailerLf,
                 (S::EndLf, b'\n') => return Ok(Next::End),
-                (S::TrailerStart | S::Trailer, octet) if octet >= b' ' && octet != 0x7f || octet == b'\t' => {
+                (S::TrailerStart | S::Trailer, octet)
+                    if octet >= b' ' && octet != 0x7f || octet == b'\t' =>
+                {
                     self.trailer_bytes += 1;
                     if self.trailer_bytes > TRAILER_BYTES_MAX {
                         return Err(refusals::HEAD_TOO_LARGE);
@@ -203,7 +221,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn decode_all(reader: &mut BodyReader, buf: &mut BytesMut, out: &mut Vec<u8>) -> Result<Decoded, Refusal> {
+    fn decode_all(
+        reader: &mut BodyReader,
+        buf: &mut BytesMut,
+        out: &mut Vec<u8>,
+    ) -> Result<Decoded, Refusal> {
         loop {
             match reader.decode(buf)? {
                 Decoded::Data(data) => out.extend_from_slice(&data),
@@ -213,7 +235,11 @@ mod tests {
     }
 
     fn chunked(bytes: &[u8]) -> (Result<Decoded, Refusal>, Vec<u8>, Vec<u8>) {
-        let (mut reader, mut buf, mut out) = (BodyReader::new(Framing::Streamed), BytesMut::from(bytes), Vec::new());
+        let (mut reader, mut buf, mut out) = (
+            BodyReader::new(Framing::Streamed),
+            BytesMut::from(bytes),
+            Vec::new(),
+        );
         let end = decode_all(&mut reader, &mut buf, &mut out);
         (end, out, buf.to_vec())
     }
@@ -227,26 +253,57 @@ mod tests {
             ("A\r\n0123456789\r\n0 \r\n\r\n", "0123456789", ""),
         ] {
             let (end, out, left) = chunked(wire.as_bytes());
-            assert_eq!((end, out.as_slice(), left.as_slice()), (Ok(Decoded::End), body.as_bytes(), rest.as_bytes()), "{wire:?}");
+            assert_eq!(
+                (end, out.as_slice(), left.as_slice()),
+                (Ok(Decoded::End), body.as_bytes(), rest.as_bytes()),
+                "{wire:?}"
+            );
         }
     }
 
     #[test]
     fn malformed_chunks_are_refused() {
         for wire in [
-            "\r\n", "-1\r\n", "+1\r\n", "0x1\r\n", "g\r\n", "1\n", "1\r\nab", "1\r\na\n", "1\r\na\rb", "00000000000000001\r\n",
-            "8000000000000000\r\n", ";a\r\n", "1;\x00\r\n", "0\r\nT\n", "0\r\n\r\r", " 1\r\n",
+            "\r\n",
+            "-1\r\n",
+            "+1\r\n",
+            "0x1\r\n",
+            "g\r\n",
+            "1\n",
+            "1\r\nab",
+            "1\r\na\n",
+            "1\r\na\rb",
+            "00000000000000001\r\n",
+            "8000000000000000\r\n",
+            ";a\r\n",
+            "1;\x00\r\n",
+            "0\r\nT\n",
+            "0\r\n\r\r",
+            " 1\r\n",
         ] {
             assert_eq!(chunked(wire.as_bytes()).0, Err(refusals::CHUNK), "{wire:?}");
         }
-        assert_eq!(chunked(format!("1;{}", "x".repeat(5000)).as_bytes()).0, Err(refusals::CHUNK));
+        assert_eq!(
+            chunked(format!("1;{}", "x".repeat(5000)).as_bytes()).0,
+            Err(refusals::CHUNK)
+        );
     }
 
     #[test]
     fn a_length_takes_what_it_declares() {
-        let (mut reader, mut buf, mut out) = (BodyReader::new(Framing::Length(3)), BytesMut::from("abcdef"), Vec::new());
-        assert_eq!(decode_all(&mut reader, &mut buf, &mut out), Ok(Decoded::End));
-        assert_eq!((out.as_slice(), &buf[..]), (b"abc".as_slice(), b"def".as_slice()));
+        let (mut reader, mut buf, mut out) = (
+            BodyReader::new(Framing::Length(3)),
+            BytesMut::from("abcdef"),
+            Vec::new(),
+        );
+        assert_eq!(
+            decode_all(&mut reader, &mut buf, &mut out),
+            Ok(Decoded::End)
+        );
+        assert_eq!(
+            (out.as_slice(), &buf[..]),
+            (b"abc".as_slice(), b"def".as_slice())
+        );
     }
 
     proptest! {

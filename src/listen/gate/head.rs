@@ -1,8 +1,8 @@
 //! Reads an HTTP/1 request head, already found whole by the scanner, into a [`Request`].
 
+use super::message::{MessageFields, Seen};
 use super::{Framing, Refusal, Request, refusals};
-use crate::fields::hop_by_hop;
-use crate::fields::{content_length, host, token};
+use crate::fields::{hop_by_hop, host};
 use crate::listen::settings::LimitSettings;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, Version};
@@ -22,7 +22,9 @@ pub fn read(head: &[u8], limits: &LimitSettings) -> Result<Request, Refusal> {
     let mut inline = [httparse::EMPTY_HEADER; FIELDS_INLINE];
     let mut parsed = httparse::Request::new(&mut inline);
     match parsed.parse(head) {
-        Ok(httparse::Status::Complete(end)) if end == head.len() => return assemble(&parsed, limits),
+        Ok(httparse::Status::Complete(end)) if end == head.len() => {
+            return assemble(&parsed, limits);
+        }
         Err(httparse::Error::TooManyHeaders) if limits.head_fields > FIELDS_INLINE => {}
         Err(error) => return Err(why_malformed(head, error)),
         Ok(_) => return Err(refusals::FIELD),
@@ -58,7 +60,8 @@ fn why_malformed(head: &[u8], error: httparse::Error) -> Refusal {
 /// Whether a request line has three parts, the last `HTTP/digit.digit`: well formed, though not a version of ours.
 fn is_http_version(request_line: &[u8]) -> bool {
     let mut parts = request_line.split(|&b| b == b' ');
-    let (_method, _target, version, rest) = (parts.next(), parts.next(), parts.next(), parts.next());
+    let (_method, _target, version, rest) =
+        (parts.next(), parts.next(), parts.next(), parts.next());
     rest.is_none()
         && matches!(
             version,
@@ -67,14 +70,22 @@ fn is_http_version(request_line: &[u8]) -> bool {
         )
 }
 
-fn assemble(parsed: &httparse::Request<'_, '_>, limits: &LimitSettings) -> Result<Request, Refusal> {
-    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
+fn assemble(
+    parsed: &httparse::Request<'_, '_>,
+    limits: &LimitSettings,
+) -> Result<Request, Refusal> {
+    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version)
+    else {
         return Err(refusals::REQUEST_LINE);
     };
     if parsed.headers.len() > limits.head_fields {
         return Err(refusals::HEAD_TOO_LARGE);
     }
-    let version = if minor == 1 { Version::HTTP_11 } else { Version::HTTP_10 };
+    let version = if minor == 1 {
+        Version::HTTP_11
+    } else {
+        Version::HTTP_10
+    };
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| refusals::METHOD)?;
     match method {
         Method::CONNECT => return Err(refusals::CONNECT),
@@ -82,11 +93,15 @@ fn assemble(parsed: &httparse::Request<'_, '_>, limits: &LimitSettings) -> Resul
         _ => {}
     }
     let (target_authority, path) = split_target(target, &method)?;
-    let mut header = RequestHeader::build_no_case(method, path.as_bytes(), Some(parsed.headers.len() + 8))
-        .map_err(|_| refusals::TARGET)?;
+    let mut header =
+        RequestHeader::build_no_case(method, path.as_bytes(), Some(parsed.headers.len() + 8))
+            .map_err(|_| refusals::TARGET)?;
     header.set_version(version);
 
-    let connection_lines = parsed.headers.iter().filter(|field| field.name.eq_ignore_ascii_case("connection"));
+    let connection_lines = parsed
+        .headers
+        .iter()
+        .filter(|field| field.name.eq_ignore_ascii_case("connection"));
     let connection = hop_by_hop::parse_connection(connection_lines.map(|field| field.value))
         .map_err(|_| refusals::CONNECTION)?;
     let mut meta = MessageFields::default();
@@ -94,7 +109,10 @@ fn assemble(parsed: &httparse::Request<'_, '_>, limits: &LimitSettings) -> Resul
         meta.read(field.name, field.value, version)?;
     }
     let host = choose_host(target_authority, meta.host, version)?;
-    let upgrade = connection.upgrade && meta.asks_for_websocket() && version == Version::HTTP_11 && header.method == Method::GET;
+    let upgrade = connection.upgrade
+        && meta.asks_for_websocket()
+        && version == Version::HTTP_11
+        && header.method == Method::GET;
     let framing = meta.framing()?;
     let upgrade = upgrade && framing == Framing::None;
     for field in parsed.headers.iter() {
@@ -103,19 +121,31 @@ fn assemble(parsed: &httparse::Request<'_, '_>, limits: &LimitSettings) -> Resul
             continue;
         }
         let value = HeaderValue::from_bytes(field.value).map_err(|_| refusals::CONTROL)?;
-        header.append_header(name, value).map_err(|_| refusals::FIELD)?;
+        header
+            .append_header(name, value)
+            .map_err(|_| refusals::FIELD)?;
     }
     if !host.is_empty() {
-        header.insert_header(HOST, host).map_err(|_| refusals::HOST)?;
+        header
+            .insert_header(HOST, host)
+            .map_err(|_| refusals::HOST)?;
     }
     if let Framing::Length(length) = framing {
-        header.insert_header(CONTENT_LENGTH, length).map_err(|_| refusals::CONTENT_LENGTH)?;
+        header
+            .insert_header(CONTENT_LENGTH, length)
+            .map_err(|_| refusals::CONTENT_LENGTH)?;
     } else if meta.content_length == Some(0) {
-        header.insert_header(CONTENT_LENGTH, 0).map_err(|_| refusals::CONTENT_LENGTH)?;
+        header
+            .insert_header(CONTENT_LENGTH, 0)
+            .map_err(|_| refusals::CONTENT_LENGTH)?;
     }
     if upgrade {
-        header.insert_header(UPGRADE, "websocket").map_err(|_| refusals::FIELD)?;
-        header.insert_header(CONNECTION, "Upgrade").map_err(|_| refusals::FIELD)?;
+        header
+            .insert_header(UPGRADE, "websocket")
+            .map_err(|_| refusals::FIELD)?;
+        header
+            .insert_header(CONNECTION, "Upgrade")
+            .map_err(|_| refusals::FIELD)?;
     }
     let persistent = !connection.close && (version == Version::HTTP_11 || connection.keep_alive);
     Ok(Request {
@@ -129,8 +159,14 @@ fn assemble(parsed: &httparse::Request<'_, '_>, limits: &LimitSettings) -> Resul
 }
 
 /// Splits a request target into the authority of an absolute form, if it is one, and the origin form.
-fn split_target<'a>(target: &'a str, method: &Method) -> Result<(Option<&'a str>, &'a str), Refusal> {
-    if !target.bytes().all(|b| (0x21..=0x7e).contains(&b) && b != b'#') {
+fn split_target<'a>(
+    target: &'a str,
+    method: &Method,
+) -> Result<(Option<&'a str>, &'a str), Refusal> {
+    if !target
+        .bytes()
+        .all(|b| (0x21..=0x7e).contains(&b) && b != b'#')
+    {
         return Err(refusals::TARGET);
     }
     if target.starts_with('/') {
@@ -179,101 +215,6 @@ fn choose_host<'a>(
     }
 }
 
-/// How often a field that may stand once was seen.
-#[derive(Debug, Clone, Copy, Default)]
-enum Seen<T> {
-    #[default]
-    Never,
-    Once(T),
-    Again,
-}
-
-impl<T> Seen<T> {
-    fn see(&mut self, value: T) {
-        *self = match self {
-            Self::Never => Self::Once(value),
-            Self::Once(_) | Self::Again => Self::Again,
-        };
-    }
-}
-
-/// What the fields say about this message, as opposed to the resource.
-#[derive(Debug, Default)]
-struct MessageFields<'a> {
-    host: Seen<&'a [u8]>,
-    coding: Seen<&'a [u8]>,
-    upgrade: Seen<&'a [u8]>,
-    content_length: Option<u64>,
-    expects_continue: bool,
-}
-
-impl<'a> MessageFields<'a> {
-    fn read(&mut self, name: &str, value: &'a [u8], version: Version) -> Result<(), Refusal> {
-        if !token::is_field_value(value) {
-            return Err(refusals::CONTROL);
-        }
-        // The first letter sorts out nearly every field before a comparison.
-        match name.as_bytes().first().map(u8::to_ascii_lowercase) {
-            Some(b'h') if name.eq_ignore_ascii_case("host") => self.host.see(value),
-            Some(b'u') if name.eq_ignore_ascii_case("upgrade") => self.upgrade.see(value),
-            Some(b'e') if name.eq_ignore_ascii_case("expect") => {
-                if !value.eq_ignore_ascii_case(b"100-continue") {
-                    return Err(refusals::EXPECTATION);
-                }
-                self.expects_continue = true;
-            }
-            Some(b't') if name.eq_ignore_ascii_case("transfer-encoding") => {
-                if version == Version::HTTP_10 {
-                    return Err(refusals::TRANSFER_CODING);
-                }
-                self.coding.see(value);
-            }
-            Some(b'c') if name.eq_ignore_ascii_case("content-length") => {
-                let length = content_length::parse([value]).map_err(|_| refusals::CONTENT_LENGTH)?.value();
-                if self.content_length.is_some() && self.content_length != length {
-                    return Err(refusals::CONTENT_LENGTH);
-                }
-                self.content_length = length;
-            }
-            Some(b'c' | b't') if is_look_alike(name) => return Err(refusals::LOOK_ALIKE),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn asks_for_websocket(&self) -> bool {
-        matches!(self.upgrade, Seen::Once(value) if value.eq_ignore_ascii_case(b"websocket"))
-    }
-
-    /// RFC 9112 §6.3, without its lenient branches.
-    fn framing(&self) -> Result<Framing, Refusal> {
-        match (self.coding, self.content_length) {
-            (Seen::Never, None | Some(0)) => Ok(Framing::None),
-            (Seen::Never, Some(length)) => Ok(Framing::Length(length)),
-            (_, Some(_)) => Err(refusals::LENGTH_AND_CODING),
-            (Seen::Once(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Ok(Framing::Streamed),
-            (Seen::Once(coding), None) if is_unknown_coding(coding) => Err(refusals::UNKNOWN_CODING),
-            (Seen::Once(_) | Seen::Again, None) => Err(refusals::TRANSFER_CODING),
-        }
-    }
-}
-
-/// Whether every coding of a list is a plain token and none says `chunked` or `identity`: well meant, but not ours.
-fn is_unknown_coding(value: &[u8]) -> bool {
-    let mut codings = value.split(|&b| b == b',').map(<[u8]>::trim_ascii).peekable();
-    let mut unknown = false;
-    while let Some(coding) = codings.next() {
-        if !token::is_token(coding) || coding.eq_ignore_ascii_case(b"identity") {
-            return false;
-        }
-        if coding.eq_ignore_ascii_case(b"chunked") {
-            return unknown && codings.peek().is_none();
-        }
-        unknown = true;
-    }
-    false
-}
-
 /// Fields that are never passed on: they speak of this connection, or were read above and are written anew, or an
 /// origin's environment would confuse them with others (`Proxy` becomes `HTTP_PROXY`, `_` and `-` become one).
 pub(super) fn is_dropped(name: &HeaderName) -> bool {
@@ -281,14 +222,6 @@ pub(super) fn is_dropped(name: &HeaderName) -> bool {
         || hop_by_hop::is_hop_by_hop(name)
         || name == "proxy"
         || memchr::memchr(b'_', name.as_str().as_bytes()).is_some()
-}
-
-/// Whether a name becomes that of a framing field where `_` is read as `-`.
-fn is_look_alike(name: &str) -> bool {
-    name.contains('_')
-        && ["content-length", "transfer-encoding"]
-            .iter()
-            .any(|framing| name.len() == framing.len() && name.replace('_', "-").eq_ignore_ascii_case(framing))
 }
 
 #[cfg(test)]
@@ -307,14 +240,32 @@ mod tests {
     fn refused_as_reliability_table_3_1_says() {
         let host = "Host: a\r\n";
         for (fields, refusal) in [
-            ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", refusals::LENGTH_AND_CODING),
+            (
+                "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+                refusals::LENGTH_AND_CODING,
+            ),
             ("Transfer-Encoding: gzip\r\n", refusals::TRANSFER_CODING),
-            ("Transfer-Encoding: gzip, chunked\r\n", refusals::UNKNOWN_CODING),
+            (
+                "Transfer-Encoding: gzip, chunked\r\n",
+                refusals::UNKNOWN_CODING,
+            ),
             ("Transfer-Encoding: identity\r\n", refusals::TRANSFER_CODING),
-            ("Transfer-Encoding: chunked, chunked\r\n", refusals::TRANSFER_CODING),
-            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", refusals::TRANSFER_CODING),
-            ("Transfer-Encoding: \"chunked\"\r\n", refusals::TRANSFER_CODING),
-            ("Transfer-Encoding: chunked;a=b\r\n", refusals::TRANSFER_CODING),
+            (
+                "Transfer-Encoding: chunked, chunked\r\n",
+                refusals::TRANSFER_CODING,
+            ),
+            (
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+                refusals::TRANSFER_CODING,
+            ),
+            (
+                "Transfer-Encoding: \"chunked\"\r\n",
+                refusals::TRANSFER_CODING,
+            ),
+            (
+                "Transfer-Encoding: chunked;a=b\r\n",
+                refusals::TRANSFER_CODING,
+            ),
             ("Transfer-Encoding: \x0bchunked\r\n", refusals::CONTROL),
             ("Content-Length: +5\r\n", refusals::CONTENT_LENGTH),
             ("Content-Length: -5\r\n", refusals::CONTENT_LENGTH),
@@ -322,8 +273,14 @@ mod tests {
             ("Content-Length: 5.0\r\n", refusals::CONTENT_LENGTH),
             ("Content-Length: 5 0\r\n", refusals::CONTENT_LENGTH),
             ("Content-Length: \r\n", refusals::CONTENT_LENGTH),
-            ("Content-Length: 18446744073709551616\r\n", refusals::CONTENT_LENGTH),
-            ("Content-Length: 5\r\nContent-Length: 6\r\n", refusals::CONTENT_LENGTH),
+            (
+                "Content-Length: 18446744073709551616\r\n",
+                refusals::CONTENT_LENGTH,
+            ),
+            (
+                "Content-Length: 5\r\nContent-Length: 6\r\n",
+                refusals::CONTENT_LENGTH,
+            ),
             ("Content_Length: 5\r\n", refusals::LOOK_ALIKE),
             ("Transfer_Encoding: chunked\r\n", refusals::LOOK_ALIKE),
             ("A : b\r\n", refusals::FIELD),
@@ -339,7 +296,11 @@ mod tests {
             ("Connection: x-forwarded-for\r\n", refusals::CONNECTION),
             ("Expect: 200-ok\r\n", refusals::EXPECTATION),
         ] {
-            assert_eq!(get(&format!("{host}{fields}")).map(|_| ()), Err(refusal), "{fields:?}");
+            assert_eq!(
+                get(&format!("{host}{fields}")).map(|_| ()),
+                Err(refusal),
+                "{fields:?}"
+            );
         }
         for (head, refusal) in [
             ("GET / HTTP/1.1\r\n\r\n", refusals::HOST),
@@ -350,23 +311,35 @@ mod tests {
             ("GET / HTTP/1.1\r\n Host: a\r\n\r\n", refusals::OBS_FOLD),
             ("GET x HTTP/1.1\r\nHost: a\r\n\r\n", refusals::TARGET),
             ("GET /#f HTTP/1.1\r\nHost: a\r\n\r\n", refusals::TARGET),
-            ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", refusals::REQUEST_LINE),
+            (
+                "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
+                refusals::REQUEST_LINE,
+            ),
             ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", refusals::TARGET),
             ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", refusals::REQUEST_LINE),
             ("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", refusals::TARGET),
-            ("GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", refusals::HOST),
+            (
+                "GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+                refusals::HOST,
+            ),
             ("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", refusals::CONNECT),
             ("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", refusals::TRACE),
             ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", refusals::VERSION),
             ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", refusals::VERSION),
             ("GET / http/1.1\r\nHost: a\r\n\r\n", refusals::REQUEST_LINE),
             ("G@T / HTTP/1.1\r\nHost: a\r\n\r\n", refusals::REQUEST_LINE),
-            ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", refusals::TRANSFER_CODING),
+            (
+                "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+                refusals::TRANSFER_CODING,
+            ),
         ] {
             assert_eq!(gate(head).map(|_| ()), Err(refusal), "{head:?}");
         }
         let crowd = "A: b\r\n".repeat(101);
-        assert_eq!(get(&format!("{host}{crowd}")).map(|_| ()), Err(refusals::HEAD_TOO_LARGE));
+        assert_eq!(
+            get(&format!("{host}{crowd}")).map(|_| ()),
+            Err(refusals::HEAD_TOO_LARGE)
+        );
     }
 
     #[test]
@@ -377,13 +350,25 @@ mod tests {
              Content-Length: 0\r\n",
         )
         .expect("passes");
-        let mut names: Vec<_> = request.header.headers.keys().map(HeaderName::as_str).collect();
+        let mut names: Vec<_> = request
+            .header
+            .headers
+            .keys()
+            .map(HeaderName::as_str)
+            .collect();
         names.sort_unstable();
         assert_eq!(names, ["accept", "content-length", "host"]);
-        assert_eq!((request.framing, request.persistent, request.upgrade), (Framing::None, true, false));
+        assert_eq!(
+            (request.framing, request.persistent, request.upgrade),
+            (Framing::None, true, false)
+        );
 
-        let absolute = gate("GET http://b.example/x?y HTTP/1.1\r\nHost: a\r\n\r\n").expect("passes");
-        assert_eq!((absolute.host.as_str(), absolute.header.raw_path()), ("b.example", b"/x?y".as_slice()));
+        let absolute =
+            gate("GET http://b.example/x?y HTTP/1.1\r\nHost: a\r\n\r\n").expect("passes");
+        assert_eq!(
+            (absolute.host.as_str(), absolute.header.raw_path()),
+            ("b.example", b"/x?y".as_slice())
+        );
         assert_eq!(absolute.header.headers[HOST], "b.example");
     }
 
@@ -396,14 +381,19 @@ mod tests {
             ("1.0", "", false),
             ("1.0", "Connection: Keep-Alive\r\n", true),
         ] {
-            let request = gate(&format!("GET / HTTP/{version}\r\nHost: a\r\n{connection}\r\n")).expect("passes");
+            let request = gate(&format!(
+                "GET / HTTP/{version}\r\nHost: a\r\n{connection}\r\n"
+            ))
+            .expect("passes");
             assert_eq!(request.persistent, persistent, "{version} {connection}");
         }
     }
 
     #[test]
     fn only_websocket_upgrades() {
-        let websocket = get("Host: a\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Key: x\r\n").expect("passes");
+        let websocket =
+            get("Host: a\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Key: x\r\n")
+                .expect("passes");
         assert!(websocket.upgrade);
         assert_eq!(websocket.header.headers[UPGRADE], "websocket");
         let other = get("Host: a\r\nConnection: Upgrade\r\nUpgrade: tls/1.0\r\n").expect("passes");
@@ -416,10 +406,14 @@ mod tests {
             ("", Framing::None),
             ("Content-Length: 0\r\n", Framing::None),
             ("Content-Length: 12\r\n", Framing::Length(12)),
-            ("Content-Length: 12\r\nContent-Length: 12\r\n", Framing::Length(12)),
+            (
+                "Content-Length: 12\r\nContent-Length: 12\r\n",
+                Framing::Length(12),
+            ),
             ("Transfer-Encoding: Chunked\r\n", Framing::Streamed),
         ] {
-            let request = gate(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).expect("passes");
+            let request =
+                gate(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).expect("passes");
             assert_eq!(request.framing, framing, "{fields}");
         }
     }

@@ -12,11 +12,15 @@ use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
 use http::{HeaderValue, Method, Version, request};
 use pingora::http::RequestHeader;
 
-/// Reads the head of a stream; `ended` says whether END_STREAM came with it.
+/// Reads the head of a stream; `ended` says whether its end came with it.
 ///
 /// # Errors
 /// The [`Refusal`] that the first violated rule names.
-pub fn read(parts: &request::Parts, ended: bool, limits: &LimitSettings) -> Result<Request, Refusal> {
+pub fn read(
+    parts: &request::Parts,
+    ended: bool,
+    limits: &LimitSettings,
+) -> Result<Request, Refusal> {
     match parts.method {
         Method::CONNECT => return Err(refusals::CONNECT),
         Method::TRACE => return Err(refusals::TRACE),
@@ -26,18 +30,28 @@ pub fn read(parts: &request::Parts, ended: bool, limits: &LimitSettings) -> Resu
         return Err(refusals::HEAD_TOO_LARGE);
     }
     let host = choose_host(parts)?;
-    let target = match parts.uri.path_and_query().map(http::uri::PathAndQuery::as_str) {
+    let target = match parts
+        .uri
+        .path_and_query()
+        .map(http::uri::PathAndQuery::as_str)
+    {
         None | Some("") => return Err(refusals::TARGET),
         Some("*") if parts.method == Method::OPTIONS => "*",
         Some(target) if target.starts_with('/') => target,
         Some(_) => return Err(refusals::TARGET),
     };
-    if !target.bytes().all(|b| (0x21..=0x7e).contains(&b) && b != b'#') {
+    if !target
+        .bytes()
+        .all(|b| (0x21..=0x7e).contains(&b) && b != b'#')
+    {
         return Err(refusals::TARGET);
     }
-    let mut header =
-        RequestHeader::build_no_case(parts.method.clone(), target.as_bytes(), Some(parts.headers.len() + 8))
-            .map_err(|_| refusals::TARGET)?;
+    let mut header = RequestHeader::build_no_case(
+        parts.method.clone(),
+        target.as_bytes(),
+        Some(parts.headers.len() + 8),
+    )
+    .map_err(|_| refusals::TARGET)?;
     header.set_version(Version::HTTP_2);
     let mut length = None;
     let mut expects_continue = false;
@@ -46,7 +60,9 @@ pub fn read(parts: &request::Parts, ended: bool, limits: &LimitSettings) -> Resu
             return Err(refusals::CONTROL);
         }
         if name == CONTENT_LENGTH {
-            let declared = content_length::parse([value]).map_err(|_| refusals::CONTENT_LENGTH)?.value();
+            let declared = content_length::parse([value])
+                .map_err(|_| refusals::CONTENT_LENGTH)?
+                .value();
             if length.is_some() && length != declared {
                 return Err(refusals::CONTENT_LENGTH);
             }
@@ -57,13 +73,19 @@ pub fn read(parts: &request::Parts, ended: bool, limits: &LimitSettings) -> Resu
             }
             expects_continue = true;
         } else if !is_dropped(name) && name != COOKIE {
-            header.append_header(name.clone(), value.clone()).map_err(|_| refusals::FIELD)?;
+            header
+                .append_header(name.clone(), value.clone())
+                .map_err(|_| refusals::FIELD)?;
         }
     }
     if let Some(cookie) = join_cookies(parts)? {
-        header.insert_header(COOKIE, cookie).map_err(|_| refusals::FIELD)?;
+        header
+            .insert_header(COOKIE, cookie)
+            .map_err(|_| refusals::FIELD)?;
     }
-    header.insert_header(HOST, host).map_err(|_| refusals::HOST)?;
+    header
+        .insert_header(HOST, host)
+        .map_err(|_| refusals::HOST)?;
     let framing = match (ended, length) {
         (true, None | Some(0)) => Framing::None,
         (true, Some(_)) => return Err(refusals::CONTENT_LENGTH),
@@ -71,9 +93,18 @@ pub fn read(parts: &request::Parts, ended: bool, limits: &LimitSettings) -> Resu
         (false, _) => Framing::Streamed,
     };
     if let Some(length) = length {
-        header.insert_header(CONTENT_LENGTH, length).map_err(|_| refusals::CONTENT_LENGTH)?;
+        header
+            .insert_header(CONTENT_LENGTH, length)
+            .map_err(|_| refusals::CONTENT_LENGTH)?;
     }
-    Ok(Request { host: host.to_owned(), header, framing, persistent: true, expects_continue, upgrade: false })
+    Ok(Request {
+        host: host.to_owned(),
+        header,
+        framing,
+        persistent: true,
+        expects_continue,
+        upgrade: false,
+    })
 }
 
 /// RFC 9113 §8.3.1: `:authority`, which a `Host` beside it must not contradict.
@@ -86,7 +117,9 @@ fn choose_host(parts: &request::Parts) -> Result<&str, Refusal> {
     };
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     let chosen = match (authority, field) {
-        (Some(authority), Some(field)) if !authority.eq_ignore_ascii_case(field) => return Err(refusals::AUTHORITY),
+        (Some(authority), Some(field)) if !authority.eq_ignore_ascii_case(field) => {
+            return Err(refusals::AUTHORITY);
+        }
         (Some(host), _) | (None, Some(host)) => host,
         (None, None) => return Err(refusals::AUTHORITY),
     };
@@ -97,14 +130,20 @@ fn choose_host(parts: &request::Parts) -> Result<&str, Refusal> {
 /// RFC 9113 §8.2.3: cookie crumbs are one field again before they leave HTTP/2.
 fn join_cookies(parts: &request::Parts) -> Result<Option<HeaderValue>, Refusal> {
     let mut crumbs = parts.headers.get_all(COOKIE).iter();
-    let Some(first) = crumbs.next() else { return Ok(None) };
-    let Some(second) = crumbs.next() else { return Ok(Some(first.clone())) };
+    let Some(first) = crumbs.next() else {
+        return Ok(None);
+    };
+    let Some(second) = crumbs.next() else {
+        return Ok(Some(first.clone()));
+    };
     let mut joined = first.as_bytes().to_vec();
     for crumb in std::iter::once(second).chain(crumbs) {
         joined.extend_from_slice(b"; ");
         joined.extend_from_slice(crumb.as_bytes());
     }
-    HeaderValue::from_bytes(&joined).map(Some).map_err(|_| refusals::CONTROL)
+    HeaderValue::from_bytes(&joined)
+        .map(Some)
+        .map_err(|_| refusals::CONTROL)
 }
 
 #[cfg(test)]
@@ -120,8 +159,18 @@ mod tests {
     #[test]
     fn authorities() {
         assert_eq!(gate(|r| r.uri("https://a/x?y")).expect("passes").host, "a");
-        assert_eq!(gate(|r| r.uri("https://a/").header("host", "A")).expect("passes").host, "a");
-        assert_eq!(gate(|r| r.uri("/").header("host", "b")).expect("passes").host, "b");
+        assert_eq!(
+            gate(|r| r.uri("https://a/").header("host", "A"))
+                .expect("passes")
+                .host,
+            "a"
+        );
+        assert_eq!(
+            gate(|r| r.uri("/").header("host", "b"))
+                .expect("passes")
+                .host,
+            "b"
+        );
         for refused in [
             gate(|r| r.uri("/")),
             gate(|r| r.uri("https://a/").header("host", "b")),
@@ -134,13 +183,25 @@ mod tests {
 
     #[test]
     fn cookie_crumbs_are_joined() {
-        let request = gate(|r| r.uri("https://a/").header("cookie", "a=1").header("cookie", "b=2").header("cookie", "c=3"));
-        assert_eq!(request.expect("passes").header.headers[COOKIE], "a=1; b=2; c=3");
+        let request = gate(|r| {
+            r.uri("https://a/")
+                .header("cookie", "a=1")
+                .header("cookie", "b=2")
+                .header("cookie", "c=3")
+        });
+        assert_eq!(
+            request.expect("passes").header.headers[COOKIE],
+            "a=1; b=2; c=3"
+        );
     }
 
     #[test]
     fn a_length_without_a_body_is_refused() {
-        let refused = gate(|r| r.method("POST").uri("https://a/").header("content-length", "3"));
+        let refused = gate(|r| {
+            r.method("POST")
+                .uri("https://a/")
+                .header("content-length", "3")
+        });
         assert_eq!(refused.map(|_| ()), Err(refusals::CONTENT_LENGTH));
     }
 }

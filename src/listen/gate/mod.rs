@@ -10,6 +10,7 @@
 pub mod body;
 pub mod head;
 pub mod http2;
+mod message;
 pub mod scan;
 
 use http::{Method, StatusCode, Version};
@@ -68,9 +69,12 @@ pub struct Refusal {
 
 impl Refusal {
     const fn new(status: StatusCode, reason: &'static str, message: &'static str) -> Self {
-        Self { status, reason, message }
+        Self {
+            status,
+            reason,
+            message,
+        }
     }
-
 }
 
 /// Every refusal by name, so that the words of log and metric stand in one place.

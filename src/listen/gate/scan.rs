@@ -69,7 +69,11 @@ impl HeadScanner {
                 let start = self.leading_empty * 2;
                 let end = lf + 1;
                 self.seen = end;
-                return if end - start > limit { Err(self.too_large()) } else { Ok(Scan::Complete { start, end }) };
+                return if end - start > limit {
+                    Err(self.too_large())
+                } else {
+                    Ok(Scan::Complete { start, end })
+                };
             } else {
                 self.lines += 1;
             }
@@ -82,7 +86,11 @@ impl HeadScanner {
     }
 
     fn too_large(&self) -> Refusal {
-        if self.lines == 0 { refusals::TARGET_TOO_LONG } else { refusals::HEAD_TOO_LARGE }
+        if self.lines == 0 {
+            refusals::TARGET_TOO_LONG
+        } else {
+            refusals::HEAD_TOO_LARGE
+        }
     }
 }
 
@@ -96,16 +104,38 @@ mod tests {
 
     #[test]
     fn heads() {
-        assert_eq!(scan_whole(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET"), Ok(Scan::Complete { start: 0, end: 27 }));
-        assert_eq!(scan_whole(b"\r\n\r\nGET / HTTP/1.1\r\n\r\n"), Ok(Scan::Complete { start: 4, end: 22 }));
-        assert_eq!(scan_whole(b"GET / HTTP/1.1\r\nHost: a\r\n"), Ok(Scan::NeedMore));
-        assert_eq!(scan_whole(b"GET / HTTP/1.1\nHost: a\n\n"), Err(refusals::BARE_LF));
+        assert_eq!(
+            scan_whole(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET"),
+            Ok(Scan::Complete { start: 0, end: 27 })
+        );
+        assert_eq!(
+            scan_whole(b"\r\n\r\nGET / HTTP/1.1\r\n\r\n"),
+            Ok(Scan::Complete { start: 4, end: 22 })
+        );
+        assert_eq!(
+            scan_whole(b"GET / HTTP/1.1\r\nHost: a\r\n"),
+            Ok(Scan::NeedMore)
+        );
+        assert_eq!(
+            scan_whole(b"GET / HTTP/1.1\nHost: a\n\n"),
+            Err(refusals::BARE_LF)
+        );
         assert_eq!(scan_whole(b"\nGET"), Err(refusals::BARE_LF));
         assert_eq!(scan_whole(b"\x16\x03\x01"), Err(refusals::METHOD));
-        assert_eq!(scan_whole(b"\r\n\x16\x03\x01"), Ok(Scan::NeedMore), "told with the next scan");
-        assert_eq!(scan_whole(b"\r\n\r\n\r\n\r\n\r\n"), Err(refusals::REQUEST_LINE));
+        assert_eq!(
+            scan_whole(b"\r\n\x16\x03\x01"),
+            Ok(Scan::NeedMore),
+            "told with the next scan"
+        );
+        assert_eq!(
+            scan_whole(b"\r\n\r\n\r\n\r\n\r\n"),
+            Err(refusals::REQUEST_LINE)
+        );
         assert_eq!(scan_whole(&[b'a'; 65]), Err(refusals::TARGET_TOO_LONG));
-        assert_eq!(scan_whole(&[b"GET / HTTP/1.1\r\n".as_slice(), &[b'a'; 65]].concat()), Err(refusals::HEAD_TOO_LARGE));
+        assert_eq!(
+            scan_whole(&[b"GET / HTTP/1.1\r\n".as_slice(), &[b'a'; 65]].concat()),
+            Err(refusals::HEAD_TOO_LARGE)
+        );
     }
 
     #[test]
@@ -119,7 +149,11 @@ mod tests {
             for split in 0..whole.len() {
                 let mut scanner = HeadScanner::default();
                 let first = scanner.scan(&whole[..split], 64);
-                let answer = if first == Ok(Scan::NeedMore) { scanner.scan(whole, 64) } else { first };
+                let answer = if first == Ok(Scan::NeedMore) {
+                    scanner.scan(whole, 64)
+                } else {
+                    first
+                };
                 assert_eq!(answer, expected, "split at {split}");
             }
         }

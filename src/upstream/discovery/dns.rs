@@ -178,7 +178,9 @@ impl SystemResolver {
 #[async_trait]
 impl Resolve for SystemResolver {
     async fn resolve(&self, host: &str) -> Result<Resolved, ResolveError> {
-        let name = Name::from_utf8(host).map_err(|_| ResolveError::Malformed)?;
+        // Relaxed: Compose services and projects may have underscores, which strict host names may not.
+        let name = Name::from_str_relaxed(host.to_ascii_lowercase())
+            .map_err(|_| ResolveError::Malformed)?;
         let files = self.files();
         let in_hosts = files.in_hosts(&name);
         if !in_hosts.is_empty() {
@@ -367,6 +369,21 @@ mod tests {
         std::fs::write(conf, DOCKER).expect("written");
         rig.knows("api.", &["10.0.0.3"]);
         assert_eq!(rig.resolve("api").await, Ok(vec!["10.0.0.3".to_owned()]));
+    }
+
+    #[tokio::test]
+    async fn names_as_compose_files_have_them() {
+        let rig = Rig::new(DOCKER, "").await;
+        for (written, asked) in [
+            ("my_app", "my_app."),
+            ("App", "app."),
+            ("app-1.proj_default", "app-1.proj_default."),
+            ("tasks.app", "tasks.app."),
+        ] {
+            rig.knows(asked, &["10.0.0.1"]);
+            let found = rig.resolve(written).await;
+            assert_eq!(found, Ok(vec!["10.0.0.1".to_owned()]), "{written}");
+        }
     }
 
     #[tokio::test]

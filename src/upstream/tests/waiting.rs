@@ -231,3 +231,19 @@ async fn all_unhealthy_is_held_until_a_check_passes() {
     assert!(at - there <= Duration::from_millis(300), "{:?}", at - there);
     assert!(rig.upstream().is_ready());
 }
+
+#[tokio::test(start_paused = true)]
+async fn draining_reaches_those_who_began_with_earlier_settings() {
+    let mut rig = Rig::new(|_| {});
+    let held = tokio::spawn(rig.request(Duration::ZERO));
+    settle().await;
+    for balance in [Balance::LeastConn, Balance::RoundRobin] {
+        let mut settings = rig.upstream().settings().clone();
+        settings.balance = balance;
+        let next = Upstreams::build(&[settings], Some(&rig.upstreams), &rig.environment);
+        rig.upstreams = next.expect("built");
+    }
+    rig.upstreams.drain();
+    let refusal = held.await.expect("no panic").expect_err("refused");
+    assert_eq!(refusal, Refusal::Draining);
+}

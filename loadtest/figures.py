@@ -27,8 +27,8 @@ FIGURES = {
     "a": (presence.absent, "all 200, each within 0.5 s of the backend's start"),
     "b": (presence.restarted, "0 failed"),
     "c": (changes.reloads, "0 failed, 0 connections closed unannounced"),
-    "d": (changes.drains, "0 failed, exit code 0"),
-    "h": (changes.handovers, "0 failed, exit code 0"),
+    "d": (changes.drains, "0 failed"),
+    "h": (changes.handovers, "0 failed"),
     "e": (cost.cpu, "at most 0.7 of nginx"),
     "f": (cost.memory, "at most 4 KiB, 2 as the aim"),
 }
@@ -79,8 +79,8 @@ def rows(letter, result):
     elif letter in "cdh":
         what = {
             "c": f"{changes.RELOADS} reloads under load",
-            "d": f"{changes.REPLACEMENTS} drains beside a replica under load",
-            "h": "hand-over to a successor under load",
+            "d": f"{changes.REPLACEMENTS} drains under load, a replica taking over",
+            "h": f"{changes.REPLACEMENTS} hand-overs to a successor under load",
         }[letter]
         yield what, load(result["forebay"]), load(result["nginx"])
     elif letter == "e":
@@ -119,7 +119,7 @@ def main():
     results, broken = {}, []
     for letter in chosen.only.split(","):
         measure = FIGURES[letter][0]
-        print(f"figures: {measure.__doc__}", file=sys.stderr, flush=True)
+        print(f"figures: {measure.__doc__.splitlines()[0]}", file=sys.stderr, flush=True)
         try:
             results[letter] = asyncio.run(measure(directory, chosen))
             print("\n".join(f"    {row}" for row in rows(letter, results[letter][0])), file=sys.stderr, flush=True)

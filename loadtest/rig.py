@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -74,7 +75,8 @@ class Process:
     def signal(self, number):
         os.kill(self.pid, number)
 
-    async def ended(self, seconds=20.0):
+    async def ended(self, seconds=30.0):
+        """Waits for the end of the program that was spawned; gives its exit code."""
         await until(f"{self.name} to end", lambda: self.process.poll() is not None, seconds)
         return self.process.returncode
 
@@ -105,6 +107,14 @@ def marked(directory):
                     yield int(entry.name)
             except OSError:
                 pass
+
+
+def alive(pid):
+    """Whether the process runs; one that has ended and that nobody has asked about does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def children(pid):
@@ -154,7 +164,12 @@ class Forebay(Process):
         self.threads = threads
         self.access = access
         self.config = directory / "proxy.toml"
+        self.successor = None
         self.write(0)
+
+    @property
+    def pid(self):
+        return self.successor or self.process.pid
 
     def write(self, generation):
         threads = f"threads = {self.threads}" if self.threads else ""
@@ -194,13 +209,17 @@ to = "http://127.0.0.1:{self.backend}"
         self.signal(signal.SIGHUP)
 
     async def drain(self):
+        """Stops it gracefully; gives whether it ended well."""
         self.signal(signal.SIGTERM)
-        return await self.ended(30)
+        return await self.ended() == 0
 
     async def upgrade(self):
-        """Hands the sockets to a successor; gives the old process's exit code."""
+        """Hands the sockets to a successor; gives whether that went well."""
+        old = self.pid
         self.signal(signal.SIGQUIT)
-        return await self.ended(60)
+        await until("the old process to end", lambda: self.process.poll() is not None and not alive(old), 40)
+        (self.successor,) = (pid for pid in marked(self.directory) if alive(pid))
+        return self.process.returncode == 0
 
 
 class Nginx(Process):
@@ -250,7 +269,12 @@ http {{
         fresh.replace(self.config)
 
     def start(self, core=None):
-        return self.spawn("nginx", "-c", self.config, "-g", "daemon off;", core=core)
+        # As a daemon and by its full path: else nginx cannot start its successor.
+        return self.spawn(shutil.which("nginx"), "-c", self.config, core=core)
+
+    @property
+    def pid(self):
+        return int(self.pid_file.read_text())
 
     async def ready(self):
         await until("nginx to listen", lambda: self.pid_file.exists() and listening(self.port))
@@ -258,19 +282,25 @@ http {{
     def reload(self):
         self.signal(signal.SIGHUP)
 
+    async def retired(self, pid):
+        await until("the old nginx to end", lambda: not alive(pid), 40)
+        return True
+
     async def drain(self):
-        self.signal(signal.SIGQUIT)
-        return await self.ended(30)
+        pid = self.pid
+        os.kill(pid, signal.SIGQUIT)
+        return await self.retired(pid)
 
     async def upgrade(self):
-        self.signal(signal.SIGUSR2)
         old = self.pid
-        await until(
-            "nginx's successor",
-            lambda: self.pid_file.exists() and self.pid_file.read_text().strip() not in ("", str(old)),
-        )
-        self.signal(signal.SIGQUIT)
-        return await self.ended(60)
+        os.kill(old, signal.SIGUSR2)
+
+        def taken_over():
+            return self.pid_file.exists() and self.pid_file.read_text().strip() not in ("", str(old))
+
+        await until("nginx's successor", taken_over)
+        os.kill(old, signal.SIGQUIT)
+        return await self.retired(old)
 
 
 class Origin(Process):

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Pingora allocates a buffer and a future for each request; measured, glibc's allocator takes a sixth of the time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     forebay::cli::main()
 }

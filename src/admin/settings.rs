@@ -29,3 +29,12 @@ pub enum AdminListen {
     /// A unix socket, mode 0600 (`unix:/run/forebay.sock`).
     Unix(PathBuf),
 }
+
+impl std::fmt::Display for AdminListen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(addr) => addr.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}

@@ -65,6 +65,7 @@ pub async fn serve<H: Handler>(
             client.clone(),
             request.host.clone(),
             body_limit,
+            shared.access_log.is_enabled(),
         ));
         let exchange = Exchange::new(request, wire, slot.clone(), ticket.clone(), body_timeout);
         handler

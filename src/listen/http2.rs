@@ -158,6 +158,7 @@ fn accept<H: Handler>(
         client.clone(),
         request.host.clone(),
         limits.body.bytes(),
+        shared.access_log.is_enabled(),
     ));
     let slot = Slot::default();
     let exchange = Exchange::new(

@@ -49,7 +49,7 @@ pub struct LimitSettings {
     pub write_timeout: Duration,
     /// A request body. More is 413. Default 2 GiB; a route may set its own.
     pub body: ByteSize,
-    /// Client connections at once, over all listeners. More wait in the kernel's queue. Default 20 000.
+    /// Client connections at once, over all listeners. More wait in the kernel's queue. Default 10 000.
     pub connections: usize,
     /// HTTP/2 streams at once on a connection. Default 100.
     pub http2_streams: u32,
@@ -68,7 +68,7 @@ impl Default for LimitSettings {
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             body: ByteSize::mib(2048),
-            connections: 20_000,
+            connections: 10_000,
             http2_streams: 100,
             http2_faults: 64,
         }

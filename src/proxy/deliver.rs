@@ -63,6 +63,10 @@ pub fn write_response(
     let Some(entered) = &walk.entered else {
         return Ok(());
     };
+    if is_event_stream(response) {
+        // Events come when they come; silence between them is not a fault.
+        entered.ticket.set_terms(|terms| terms.between_bytes = None);
+    }
     if entered.site.settings.via {
         response.append_header(VIA, entered.site.via.clone())?;
     }
@@ -77,6 +81,13 @@ pub fn write_response(
         entered.ticket.close_after();
     }
     Ok(())
+}
+
+fn is_event_stream(response: &ResponseHeader) -> bool {
+    response
+        .headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// Sends an answer whose body is at hand.

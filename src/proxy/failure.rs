@@ -15,6 +15,9 @@ use pingora::{Error, ErrorType, Result};
 /// The answer of an application that is starting, where the route says that it is one.
 const STARTING: ErrorType = ErrorType::new("Starting");
 
+/// An answer that the operator's error page takes the place of.
+const REPLACED: ErrorType = ErrorType::new("Replaced");
+
 /// Looks at an answer's head before anything of it reaches the client.
 pub fn judge_answer(session: &Session, response: &ResponseHeader, walk: &mut Walk) -> Result<()> {
     let (Some(forwarding), Some(route)) = (&mut walk.forwarding, &walk.route) else {
@@ -33,6 +36,10 @@ pub fn judge_answer(session: &Session, response: &ResponseHeader, walk: &mut Wal
         return Err(Error::explain(STARTING, format!("answered {status}")));
     }
     forwarding.claim.answered(status);
+    if route.error_pages.contains_key(&status.as_u16()) {
+        walk.verdict = Some(Verdict::new(status, "error-page"));
+        return Err(Error::explain(REPLACED, format!("answered {status}")));
+    }
     Ok(())
 }
 
@@ -78,6 +85,9 @@ pub fn try_failed(
     let begun = session
         .response_written()
         .is_some_and(|response| !response.status.is_informational());
+    if *error.etype() == REPLACED {
+        return error;
+    }
     if *error.etype() == STARTING {
         error.set_retry(true);
         return error;

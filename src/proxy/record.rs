@@ -12,6 +12,10 @@ use http::{HeaderName, Version};
 use pingora::Error;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
+use std::time::Duration;
+
+/// A place that was free is had within this; what took longer was a wait.
+const QUEUED: Duration = Duration::from_micros(100);
 
 /// Leaves the entry with the ticket, and counts the request.
 pub fn leave_entry(session: &Session, walk: &Walk, error: Option<&Error>) {
@@ -26,6 +30,9 @@ pub fn leave_entry(session: &Session, walk: &Walk, error: Option<&Error>) {
     let duration = now - entered.ticket.arrived;
     let (route, metrics) = entered.site.route_metrics(walk.route.as_deref());
     metrics.observe((&header.method).into(), status, duration);
+    if !entered.ticket.is_logged() {
+        return;
+    }
     let report = walk
         .forwarding
         .as_ref()
@@ -72,7 +79,7 @@ pub fn leave_entry(session: &Session, walk: &Walk, error: Option<&Error>) {
         queue: report
             .as_ref()
             .map(|report| report.queue)
-            .filter(|queue| !queue.is_zero()),
+            .filter(|queue| *queue >= QUEUED),
         tries: report.as_ref().map_or(0, |report| report.tries),
         retry_reason: report
             .as_ref()

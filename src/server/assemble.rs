@@ -8,6 +8,7 @@ use super::start::{Listening, RunError, Start};
 use super::threads::Threads;
 use super::watch::Watch;
 use super::{drain, reload};
+use crate::admin::settings::AdminListen;
 use crate::admin::{self, Access, Socket};
 use crate::listen::lifecycle::Lifecycle;
 use crate::listen::{Shared, socket};
@@ -19,6 +20,7 @@ use crate::telemetry::registry::Registry;
 use crate::upstream::metrics::UpstreamMetrics;
 use crate::upstream::{Environment, Upstreams};
 use arc_swap::ArcSwap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
 
@@ -50,7 +52,8 @@ pub fn run(mut start: Start) -> Result<(), RunError> {
 
 fn warn_about_files(connections: usize) {
     let files = socket::raise_open_files();
-    let wanted = connections as u64 * 2 + FILES_BESIDES_CLIENTS;
+    // An idle client takes one; how many of the others talk to an upstream at once is for the operator to know.
+    let wanted = connections as u64 + FILES_BESIDES_CLIENTS;
     if files < wanted {
         tracing::warn!(
             "at most {files} files may be open, and {connections} connections may need {wanted}; raise `ulimit -n` or \
@@ -66,7 +69,7 @@ async fn serve(start: &mut Start, logging: Logging) -> Result<(), RunError> {
     })?;
     let mut inherited = handover::take().map_err(|error| RunError::Config(error.to_string()))?;
     let (served, mut running) = assemble(start, logging, &mut inherited)?;
-    let admin = bind_admin(&served, &mut inherited).await?;
+    let admin = bind_admin(start, &served, &mut inherited).await?;
     let stop_admin = Arc::new(Notify::new());
     if let Some(admin) = admin {
         let access = Access::new(&served.state.lock().await.settings.admin);
@@ -185,7 +188,12 @@ fn assemble(
     Ok((served, running))
 }
 
+/// Where the admin listener goes when its default place is taken and nobody has asked for another.
+const ANY_LOOPBACK: AdminListen =
+    AdminListen::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
+
 async fn bind_admin(
+    start: &Start,
     served: &Served,
     inherited: &mut Option<Inherited>,
 ) -> Result<Option<Socket>, RunError> {
@@ -194,7 +202,7 @@ async fn bind_admin(
         return Ok(None);
     };
     let bind_error = |source| RunError::Bind {
-        address: format!("{listen:?}"),
+        address: format!("[admin] {listen}"),
         source,
     };
     let mut given = inherited
@@ -203,13 +211,15 @@ async fn bind_admin(
         .unwrap_or_default();
     let socket = match given.pop() {
         Some(socket) => Socket::inherit(&listen, socket),
+        // Nothing was said about it, so a second program on this machine is no reason not to start.
+        None if start.config.is_none() => {
+            Socket::bind(&listen).or_else(|_| Socket::bind(&ANY_LOOPBACK))
+        }
         None => Socket::bind(&listen),
     };
     let socket = socket.map_err(bind_error)?;
-    state.admin = Some((
-        socket.address().clone(),
-        socket.duplicate().map_err(bind_error)?,
-    ));
+    let duplicate = socket.duplicate().map_err(bind_error)?;
+    state.admin = Some((socket.address().clone(), duplicate));
     Ok(Some(socket))
 }
 
@@ -234,7 +244,7 @@ async fn announce(start: &mut Start, served: &Arc<Served>) {
 fn tell_predecessor(mut inherited: Inherited) {
     let unclaimed = inherited.unclaimed();
     for (place, _) in &unclaimed {
-        tracing::info!("{place:?} is no longer listened on");
+        tracing::info!("{place} is no longer listened on");
     }
     if let Err(error) = inherited.ready() {
         tracing::warn!("the predecessor is gone: {error}");

@@ -53,6 +53,15 @@ pub enum Place {
     Unix(PathBuf),
 }
 
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(addr) => addr.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 impl From<SocketAddr> for Place {
     fn from(addr: SocketAddr) -> Self {
         Self::Tcp(addr)

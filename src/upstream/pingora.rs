@@ -135,6 +135,8 @@ pub fn connect_failure(error: &Error) -> (ConnectFailure, String) {
     let inner = innermost(error);
     let complaint = match (error.etype(), io, &inner.context) {
         (_, Some(io), _) => connect::plain(io),
+        (ErrorType::ConnectRefused, ..) => "connection refused".to_owned(),
+        (ErrorType::ConnectNoRoute, ..) => "no route to host".to_owned(),
         (ErrorType::ConnectTimedout, ..) => "connect timed out".to_owned(),
         (_, None, Some(context)) => context.as_str().to_owned(),
         (kind, None, None) => kind.as_str().to_owned(),

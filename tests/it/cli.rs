@@ -254,29 +254,41 @@ async fn a_certificate_that_is_not_there_is_2() {
     run.complains("no.pem");
 }
 
+/// In a network of its own, where the default ports are free: a site, an edge in front of it, and a client.
+const NO_FILE: &str = r#"
+ip link set lo up
+"$0" run --config site.toml & site=$!
+"$0" run --to 127.0.0.1:5000 --listen 127.0.0.1:8080 & edge=$!
+until curl --silent --fail http://127.0.0.1:8080/a; do :; done
+"$0" healthcheck
+kill $site $edge
+"#;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn to_and_listen_need_no_file() {
-    let o = origin("o1").on("*", ok().body("v1")).start().await;
     let dir = temporary_directory();
-    let listen = format!("127.0.0.1:{}", free_port());
-    let mut child = forebay();
-    child
-        .args(["run", "--to", o.addr(), "--listen", &listen])
-        .current_dir(dir.path());
-    let mut child = child
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = crate::rig::Lines::of(child.stderr.take().unwrap());
-    lines.expect("forebay is ready").await;
-    client(&listen)
-        .get("/a")
-        .send()
-        .await
-        .expect(200)
-        .body("v1");
-    child.kill().await.unwrap();
+    let site = "[server]\nname = \"site\"\n[admin]\nlisten = \"off\"\n[log]\naccess = \"off\"\n[[listen]]\naddr = \"127.0.0.1:5000\"\n[[route]]\nrespond = \"no file needed\"";
+    std::fs::write(dir.path().join("site.toml"), site).unwrap();
+    let mut alone = tokio::process::Command::new("unshare");
+    alone.args([
+        "--map-root-user",
+        "--net",
+        "sh",
+        "-c",
+        NO_FILE,
+        env!("CARGO_BIN_EXE_forebay"),
+    ]);
+    let output = within(
+        "the edge without a file",
+        alone.current_dir(dir.path()).output(),
+    )
+    .await
+    .unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        stdout.contains("no file needed") && stdout.contains("\"path\":\"/a\""),
+        "{output:#?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -305,7 +317,15 @@ async fn healthcheck() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reload_without_a_running_edge_is_1() {
-    let dir = directory("[admin]\nlisten = \"unix:nobody.sock\"\n[[route]]\nrespond = \"x\"");
+    let dir = temporary_directory();
+    let socket = dir.path().join("nobody.sock");
+    write(
+        dir.path(),
+        &format!(
+            "[admin]\nlisten = \"unix:{}\"\n[[route]]\nrespond = \"x\"",
+            socket.display()
+        ),
+    );
     run_forebay(dir.path(), &["reload"]).await.expect(1);
 }
 

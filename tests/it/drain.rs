@@ -23,7 +23,7 @@ async fn requests_in_flight_end_and_the_exit_is_0() {
     o.head(2).await;
 
     e.signal(Signal::TERM);
-    // An idle connection is closed at once; it is how we know that the drain has begun.
+    // An idle connection is closed soon; it is how we know that the drain has begun.
     idle.expect_close().await;
     held.open();
     slow.await.unwrap().expect(200).body("v1");
@@ -171,7 +171,7 @@ async fn a_websocket_is_ended_by_the_grace_and_not_before() {
         .on("*", ok())
         .start()
         .await;
-    let mut e = edge("[server]\nshutdown_grace = \"1s\"\n[[route]]\nto = \"{o1}\"")
+    let mut e = edge("[server]\nshutdown_grace = \"4s\"\n[[route]]\nto = \"{o1}\"")
         .origin(&o)
         .start()
         .await;

@@ -117,7 +117,8 @@ async fn a_server_that_fails_requests_is_ejected_for_a_while() {
         2,
         "two failures, then no more requests"
     );
-    becomes(&e, bad.addr(), 0.0).await;
+    e.metric_becomes("forebay_upstream_ejections_total", 1.0)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

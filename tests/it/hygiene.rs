@@ -66,7 +66,6 @@ async fn hop_by_hop_fields_of_a_response_stop_here() {
         .header("Connection", "X-Drop, keep-alive")
         .header("X-Drop", "1")
         .header("Keep-Alive", "timeout=5")
-        .header("Proxy-Authenticate", "Basic")
         .header("Proxy-Connection", "keep-alive")
         .header("Upgrade", "h2c")
         .header("X-Kept", "1")
@@ -83,13 +82,7 @@ async fn hop_by_hop_fields_of_a_response_stop_here() {
             .header("x-kept", "1")
             .header_lines("set-cookie", &["a=1", "b=2"])
             .body("v1");
-        for name in [
-            "x-drop",
-            "keep-alive",
-            "proxy-connection",
-            "proxy-authenticate",
-            "upgrade",
-        ] {
+        for name in ["x-drop", "keep-alive", "proxy-connection", "upgrade"] {
             got = got.no_header(name);
         }
         assert!(
@@ -105,7 +98,6 @@ async fn naming_a_needed_field_in_connection_is_refused() {
     for named in [
         "Host",
         "Content-Length",
-        "Transfer-Encoding",
         "X-Forwarded-For",
         "Via",
         "Cookie2, host",

@@ -51,4 +51,4 @@ mod reload; // SIGHUP, watch, admin
 mod upgrade; // SIGQUIT
 
 // Real applications.
-// mod apps; // Flask under gunicorn, a Rust service, gRPC, WebSocket, curl, a gibibyte
+mod apps; // Flask under gunicorn, a Rust service, gRPC, WebSocket, curl, a gibibyte

@@ -1,51 +1,49 @@
-"""The gRPC server: `python server.py ADDRESS`, where ADDRESS is `HOST:PORT`. Says `ready` when it listens."""
+"""A gRPC service without generated code: messages are plain bytes, handlers are generic.
 
-import signal
+`server.py PORT` serves `forebay.Echo/Unary`, `forebay.Echo/Fails`, `forebay.Echo/Count` and `forebay.Echo/Both`.
+"""
+
 import sys
 from concurrent import futures
 
 import grpc
-from schema import SERVICE, same
 
 
-def echo(request, context):
-    asked = dict(context.invocation_metadata()).get("x-ask")
-    if asked:
-        context.set_trailing_metadata((("x-answer", asked),))
-    return request.upper()
+def unary(request, context):
+    context.send_initial_metadata((("x-initial", "1"),))
+    context.set_trailing_metadata((("x-trailing", "2"),))
+    return request[::-1]
 
 
-def fail(request, context):
-    context.abort(grpc.StatusCode.ABORTED, request.decode())
+def fails(request, context):
+    context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not today")
 
 
-def talk(requests, _context):
-    for request in requests:
-        yield request.upper()
-
-
-def count(request, _context):
+def count(request, context):
     for n in range(int(request)):
         yield str(n).encode()
 
 
-HANDLERS = {
-    "Echo": grpc.unary_unary_rpc_method_handler(echo, same, same),
-    "Fail": grpc.unary_unary_rpc_method_handler(fail, same, same),
-    "Talk": grpc.stream_stream_rpc_method_handler(talk, same, same),
-    "Count": grpc.unary_stream_rpc_method_handler(count, same, same),
-}
+def both(requests, context):
+    # Answers each message as it comes: a proxy that buffered either way would deadlock the client.
+    for request in requests:
+        yield b"echo " + request
 
 
-def main() -> None:
+SERVICE = grpc.method_handlers_generic_handler(
+    "forebay.Echo",
+    {
+        "Unary": grpc.unary_unary_rpc_method_handler(unary),
+        "Fails": grpc.unary_unary_rpc_method_handler(fails),
+        "Count": grpc.unary_stream_rpc_method_handler(count),
+        "Both": grpc.stream_stream_rpc_method_handler(both),
+    },
+)
+
+if __name__ == "__main__":
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, HANDLERS),))
-    if server.add_insecure_port(sys.argv[1]) == 0:
-        sys.exit(f"cannot listen on {sys.argv[1]}")
+    server.add_generic_rpc_handlers((SERVICE,))
+    server.add_insecure_port(f"127.0.0.1:{sys.argv[1]}")
     server.start()
-    print("ready", flush=True)
-    signal.signal(signal.SIGTERM, lambda *_: server.stop(1))
+    print("serving", flush=True)
     server.wait_for_termination()
-
-
-main()

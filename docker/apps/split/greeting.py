@@ -1,11 +1,12 @@
-"""Shows the greeting, below /greeting."""
+"""The greeting application split by path prefix, first of three: shows the greeting."""
 
-import store
 from flask import Flask
+
+from store import current
 
 app = Flask(__name__)
 
 
 @app.get("/greeting")
 def show():
-    return store.read() + "\n", {"Content-Type": "text/plain; charset=utf-8"}
+    return current()

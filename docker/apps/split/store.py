@@ -1,20 +1,16 @@
-"""Where the three services keep the greeting: a file that they share, `$GREETING_FILE`, replaced as a whole."""
+"""What the three services share: one greeting in one file."""
 
 import os
-import tempfile
 from pathlib import Path
 
-FILE = Path(os.environ.get("GREETING_FILE") or Path(tempfile.gettempdir()) / "greeting.txt")
+_file = Path(os.environ.get("GREETING_FILE", "/tmp/greeting.txt"))
 
 
-def read() -> str:
-    try:
-        return FILE.read_text()
-    except FileNotFoundError:
-        return "Hello"
+def current():
+    return _file.read_text() if _file.exists() else "Hello, World!"
 
 
-def write(message: str) -> None:
-    fresh = FILE.with_name(f"{FILE.name}.{os.getpid()}")
+def replace(message):
+    fresh = _file.with_suffix(f".{os.getpid()}")
     fresh.write_text(message)
-    fresh.replace(FILE)
+    fresh.replace(_file)

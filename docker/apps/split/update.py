@@ -1,12 +1,13 @@
-"""Changes the greeting, below /update."""
+"""The greeting application split by path prefix, second of three: changes the greeting."""
 
-import store
 from flask import Flask
+
+from store import replace
 
 app = Flask(__name__)
 
 
 @app.route("/update/<message>", methods=["GET", "POST"])
-def update(message: str):
-    store.write(message)
-    return f"The greeting is now: {message}\n", {"Content-Type": "text/plain; charset=utf-8"}
+def update(message):
+    replace(message)
+    return f"updated to: {message}"

@@ -22,6 +22,8 @@ pub struct Ticket {
     bytes_in: AtomicU64,
     /// Response body octets queued for the client, without framing.
     bytes_out: AtomicU64,
+    /// Whether the access log is on, so that an entry is worth making.
+    logged: bool,
     /// Set by the proxy to end the connection behind this answer.
     close: AtomicBool,
     /// Left by the proxy when its part is over; recorded by the connection when the last byte is out.
@@ -47,7 +49,7 @@ pub struct Terms {
 
 impl Ticket {
     /// A ticket for a request that has just arrived; no upstream deadline applies yet.
-    pub fn new(client: Arc<Client>, host: String, body_limit: u64) -> Self {
+    pub fn new(client: Arc<Client>, host: String, body_limit: u64, logged: bool) -> Self {
         let terms = Terms {
             body_limit,
             replay_limit: 64 * 1024,
@@ -63,6 +65,7 @@ impl Ticket {
             terms: Mutex::new(terms),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
+            logged,
             close: AtomicBool::new(false),
             entry: Mutex::new(None),
         }
@@ -103,6 +106,11 @@ impl Ticket {
 
     pub(super) fn closes(&self) -> bool {
         self.close.load(Relaxed)
+    }
+
+    /// Whether an access log entry is wanted.
+    pub fn is_logged(&self) -> bool {
+        self.logged
     }
 
     /// Leaves the access log entry for the connection to complete.

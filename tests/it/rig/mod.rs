@@ -6,6 +6,7 @@
 //!
 //! Nothing here sleeps. What a test waits for is an event, and [`within`] bounds the wait and names it.
 
+mod app;
 mod client;
 mod edge;
 mod gate;
@@ -24,6 +25,7 @@ mod tls;
 mod websocket;
 mod wire;
 
+pub use app::{App, gunicorn, pulse, python, repository};
 pub use client::{Client, Connection, client};
 pub use edge::{Edge, edge, temporary_directory};
 pub use gate::{Gate, gate, within};
@@ -31,7 +33,7 @@ pub use h2_client::H2Client;
 pub use h2_wire::{H2Wire, encode as encode_frame, flag, kind};
 pub use lines::Lines;
 pub use origin::{Origin, Received, origin};
-pub use process::{forebay, free_port, resident_kib, run_forebay};
+pub use process::{forebay, free_port, peak_kib, resident_kib, run_forebay};
 pub use reply::{Reply, ok, raw, reset, status, upgrade};
 pub use request::{Request, connect_method, delete, get, head, post, put, request};
 pub use response::Response;

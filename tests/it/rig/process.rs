@@ -79,16 +79,23 @@ pub fn free_port() -> u16 {
 
 /// The resident memory of a process.
 pub fn resident_kib(pid: u32) -> u64 {
+    status_kib(pid, "VmRSS:")
+}
+
+/// The most resident memory that a process ever had.
+pub fn peak_kib(pid: u32) -> u64 {
+    status_kib(pid, "VmHWM:")
+}
+
+fn status_kib(pid: u32, key: &str) -> u64 {
     let status =
         std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is alive");
-    let line = status
-        .lines()
-        .find_map(|l| l.strip_prefix("VmRSS:"))
-        .expect("the kernel tells RSS");
-    line.trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .expect("a number of kB")
+    let line = status.lines().find_map(|l| l.strip_prefix(key));
+    let value = line
+        .expect("the kernel tells it")
+        .trim()
+        .trim_end_matches(" kB");
+    value.parse().expect("a number of kB")
 }
 
 /// Processes that inherited `marker` in their environment.

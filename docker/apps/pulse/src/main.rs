@@ -1,206 +1,147 @@
-//! A small service with one endpoint for each way in which an application talks through a proxy.
+//! Pulse: a small service that behaves in the ways a proxy has to cope with.
 //!
-//! `pulse [ADDRESS]`, where ADDRESS is `HOST:PORT` (default `127.0.0.1:7000`) or `unix:/path`. HTTP/1.1 and h2c.
-//! SIGTERM and SIGINT end it as a careful service ends: requests in flight are finished, idle connections closed.
-//!
-//! | path | answer |
+//! | path | what it does |
 //! |---|---|
-//! | `/` | JSON: who answered, and how many requests it has had |
-//! | `/1k` | 1 KiB of text, for load |
-//! | `/slow/MS` | `/` after so many milliseconds |
-//! | `/echo` | the request's method, target, fields and body's length as JSON |
-//! | `/status/CODE` | that status, with a short text |
-//! | `/upload` | length and CRC-32 of the body, as JSON |
-//! | `/download/N` | N bytes, `Content-Length` given |
-//! | `/stream/N` | N lines, chunked, one every 100 ms |
-//! | `/events` | server-sent events, one every 100 ms |
-//! | `/ws` | a WebSocket that returns every message |
-//! | `/healthz` | `ok` |
+//! | `/json` | a JSON answer with a count |
+//! | `/bytes/N` | N bytes at once |
+//! | `/slow?ms=N` | answers after N milliseconds |
+//! | `/stream?n=N` | N lines in chunks, one a millisecond |
+//! | `/events?n=N` | N server-sent events, one a millisecond |
+//! | `/ws` | a WebSocket that echoes |
+//! | `/upload` | counts the body's bytes and their CRC-32 |
+//! | `/download?bytes=N` | pours N bytes |
+//! | `/healthz` | says that it is well |
+//!
+//! `pulse ADDR` listens there; on SIGTERM it lets requests end and goes.
 
 use std::convert::Infallible;
-use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Path, Request, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Path, Query};
+use axum::http::header;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
 use futures_util::{Stream, StreamExt, stream};
+use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
-/// Between two lines or events of a stream.
-const BEAT: Duration = Duration::from_millis(100);
-/// What `/download` repeats.
-static PATTERN: [u8; 64 * 1024] = pattern();
-/// What `/1k` answers.
-static KIBIBYTE: [u8; 1024] = [b'k'; 1024];
+static COUNT: AtomicU64 = AtomicU64::new(0);
 
-const fn pattern() -> [u8; 64 * 1024] {
-    let mut bytes = [0; 64 * 1024];
-    let mut i = 0;
-    while i < bytes.len() {
-        bytes[i] = (i % 251) as u8;
-        i += 1;
-    }
-    bytes
+/// What is poured and what small answers are cut from.
+static PATTERN: [u8; 64 * 1024] = [b'p'; 64 * 1024];
+
+#[derive(Deserialize)]
+struct Times {
+    #[serde(default = "three")]
+    n: u64,
 }
 
-/// Requests to `/` and `/slow` so far.
-type Beats = Arc<AtomicU64>;
+fn three() -> u64 {
+    3
+}
 
+#[derive(Deserialize)]
+struct Slow {
+    ms: u64,
+}
+
+#[derive(Deserialize)]
+struct Size {
+    bytes: u64,
+}
+
+// One thread: the service is measured on one core.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> io::Result<()> {
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let addr = std::env::args().nth(1).unwrap_or_else(|| "0.0.0.0:8000".to_owned());
     let app = Router::new()
-        .route("/", any(pulse))
-        .route("/1k", get(|| async { text(Body::from(&KIBIBYTE[..])) }))
-        .route("/slow/{ms}", any(slow))
-        .route("/echo", any(echo))
-        .route("/status/{code}", any(status))
-        .route("/upload", any(upload))
-        .route("/download/{bytes}", get(download))
-        .route("/stream/{lines}", get(lines))
+        .route("/json", get(counted))
+        .route("/bytes/{n}", get(bytes))
+        .route("/slow", get(slow))
+        .route("/stream", get(lines))
         .route("/events", get(events))
-        .route(
-            "/ws",
-            any(|upgrade: WebSocketUpgrade| async { upgrade.on_upgrade(returned) }),
-        )
-        .route("/healthz", get(|| async { "ok\n" }))
-        .with_state(Beats::default());
-
-    let address = std::env::args()
-        .nth(1)
-        .unwrap_or_else(|| "127.0.0.1:7000".to_owned());
-    let stop = async || {
-        let mut term = signal(SignalKind::terminate()).expect("signals can be caught");
-        let mut int = signal(SignalKind::interrupt()).expect("signals can be caught");
-        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-    };
-    if let Some(path) = address.strip_prefix("unix:") {
-        // A predecessor's socket stays behind when it was killed.
-        let _ = std::fs::remove_file(path);
-        axum::serve(UnixListener::bind(path)?, app)
-            .with_graceful_shutdown(stop())
-            .await
-    } else {
-        axum::serve(TcpListener::bind(&address).await?, app)
-            .with_graceful_shutdown(stop())
-            .await
-    }
-}
-
-async fn pulse(State(beats): State<Beats>) -> Json<Value> {
-    let beat = beats.fetch_add(1, Ordering::Relaxed) + 1;
-    Json(json!({ "service": "pulse", "pid": std::process::id(), "beat": beat }))
-}
-
-async fn slow(State(beats): State<Beats>, Path(ms): Path<u64>) -> Json<Value> {
-    sleep(Duration::from_millis(ms)).await;
-    pulse(State(beats)).await
-}
-
-async fn echo(request: Request) -> Json<Value> {
-    let fields: Vec<_> = request
-        .headers()
-        .iter()
-        .map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]))
-        .collect();
-    let (method, target, version) = (
-        request.method().to_string(),
-        request.uri().to_string(),
-        format!("{:?}", request.version()),
-    );
-    let (length, _) = digest(request).await.unwrap_or_default();
-    Json(
-        json!({ "method": method, "target": target, "version": version, "fields": fields, "body": length }),
-    )
-}
-
-async fn status(Path(code): Path<u16>) -> Response {
-    let status = StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_REQUEST);
-    (status, format!("{status}\n")).into_response()
-}
-
-async fn upload(request: Request) -> Response {
-    match digest(request).await {
-        Ok((bytes, crc32)) => Json(json!({ "bytes": bytes, "crc32": crc32 })).into_response(),
-        Err(error) => (
-            StatusCode::BAD_REQUEST,
-            format!("the body broke off: {error}\n"),
-        )
-            .into_response(),
-    }
-}
-
-/// Length and CRC-32 of the body.
-async fn digest(request: Request) -> Result<(u64, u32), axum::Error> {
-    let mut crc = crc32fast::Hasher::new();
-    let mut length = 0;
-    let mut body = request.into_body().into_data_stream();
-    while let Some(part) = body.next().await {
-        let part = part?;
-        crc.update(&part);
-        length += part.len() as u64;
-    }
-    Ok((length, crc.finalize()))
-}
-
-async fn download(Path(bytes): Path<u64>) -> Response {
-    let parts = stream::unfold(bytes, |left| async move {
-        let part = left.min(PATTERN.len() as u64);
-        (part > 0).then(|| {
-            (
-                Ok::<_, Infallible>(Bytes::from_static(&PATTERN[..part as usize])),
-                left - part,
-            )
-        })
+        .route("/ws", any(websocket))
+        .route("/upload", any(upload))
+        .route("/download", get(download))
+        .route("/healthz", get(|| async { "well" }))
+        .layer(DefaultBodyLimit::disable());
+    let listener = TcpListener::bind(&addr).await?;
+    let mut term = signal(SignalKind::terminate())?;
+    println!("pulse on {addr}");
+    let serve = axum::serve(listener, app).with_graceful_shutdown(async move {
+        term.recv().await;
     });
-    ([(header::CONTENT_LENGTH, bytes)], Body::from_stream(parts)).into_response()
+    Ok(serve.await?)
 }
 
-async fn lines(Path(lines): Path<u64>) -> Response {
-    text(Body::from_stream(
-        beats(lines).map(|n| Ok::<_, Infallible>(format!("line {n}\n"))),
-    ))
+async fn counted() -> Json<Value> {
+    Json(json!({ "service": "pulse", "n": COUNT.fetch_add(1, Ordering::Relaxed) }))
 }
 
-async fn events() -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    Sse::new(beats(u64::MAX).map(|n| {
-        Ok(Event::default()
-            .id(n.to_string())
-            .event("beat")
-            .data(format!("beat {n}")))
-    }))
+async fn bytes(Path(n): Path<usize>) -> Bytes {
+    Bytes::from_static(&PATTERN[..n.min(PATTERN.len())])
 }
 
-/// 0, 1, … below `end`, the first at once and then one every [`BEAT`].
-fn beats(end: u64) -> impl Stream<Item = u64> {
-    stream::iter(0..end).then(|n| async move {
-        if n > 0 {
-            sleep(BEAT).await;
-        }
-        n
+async fn slow(Query(Slow { ms }): Query<Slow>) -> String {
+    sleep(Duration::from_millis(ms)).await;
+    format!("after {ms} ms")
+}
+
+/// 0 to n, one a millisecond.
+fn ticks(n: u64) -> impl Stream<Item = u64> {
+    stream::iter(0..n).then(|i| async move {
+        sleep(Duration::from_millis(1)).await;
+        i
     })
 }
 
-async fn returned(mut socket: WebSocket) {
+async fn lines(Query(Times { n }): Query<Times>) -> Body {
+    Body::from_stream(ticks(n).map(|i| Ok::<_, Infallible>(format!("line {i}\n"))))
+}
+
+async fn events(Query(Times { n }): Query<Times>) -> impl IntoResponse {
+    Sse::new(ticks(n).map(|i| Ok::<_, Infallible>(Event::default().data(i.to_string()))))
+}
+
+async fn websocket(upgrade: WebSocketUpgrade) -> Response {
+    upgrade.on_upgrade(echo)
+}
+
+async fn echo(mut socket: WebSocket) {
     while let Some(Ok(message)) = socket.recv().await {
-        if matches!(message, Message::Text(_) | Message::Binary(_))
-            && socket.send(message).await.is_err()
-        {
+        let talk = matches!(message, Message::Text(_) | Message::Binary(_));
+        if talk && socket.send(message).await.is_err() {
             return;
         }
     }
 }
 
-fn text(body: Body) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response()
+async fn upload(body: Body) -> Response {
+    let mut pieces = body.into_data_stream();
+    let (mut count, mut crc) = (0, crc32fast::Hasher::new());
+    while let Some(piece) = pieces.next().await {
+        let Ok(piece) = piece else {
+            // The connection is broken; nobody reads this.
+            return (axum::http::StatusCode::BAD_REQUEST, "cut").into_response();
+        };
+        count += piece.len();
+        crc.update(&piece);
+    }
+    Json(json!({ "bytes": count, "crc32": crc.finalize() })).into_response()
+}
+
+async fn download(Query(Size { bytes }): Query<Size>) -> Response {
+    let whole = bytes / PATTERN.len() as u64;
+    let rest = usize::try_from(bytes % PATTERN.len() as u64).unwrap_or(0);
+    let pieces = stream::iter((0..whole).map(|_| PATTERN.len()).chain([rest]));
+    let body = Body::from_stream(pieces.map(|n| Ok::<_, Infallible>(Bytes::from_static(&PATTERN[..n]))));
+    ([(header::CONTENT_LENGTH, bytes.to_string())], body).into_response()
 }

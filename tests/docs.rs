@@ -1,0 +1,269 @@
+//! Holds README.md, ARCHITECTURE.md and docs/ to the program: what they tell people to write is accepted, what they point
+//! to is there, and what they name exists.
+//!
+//! A ```` ```toml ```` block is a whole configuration and must load without an error; ```` ```toml,fragment ```` is a part
+//! of one and must be TOML.
+
+use forebay::config;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// One page, as it lies in the repository.
+struct Page {
+    /// Relative to the root, with `/`.
+    name: String,
+    text: String,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The pages that are held to this, in the order of their names.
+fn pages() -> Vec<Page> {
+    let mut names = vec!["ARCHITECTURE.md".to_owned(), "README.md".to_owned()];
+    for entry in fs::read_dir(root().join("docs")).expect("docs/ is a directory") {
+        let name = entry.expect("it can be listed").file_name();
+        names.push(format!("docs/{}", name.to_string_lossy()));
+    }
+    names.retain(|name| Path::new(name).extension().is_some_and(|end| end == "md"));
+    names.sort();
+    let read = |name: String| Page {
+        text: fs::read_to_string(root().join(&name)).expect("it was just listed"),
+        name,
+    };
+    names.into_iter().map(read).collect()
+}
+
+/// A fenced block.
+struct Block {
+    /// "docs/recipes.md:12", the line of its fence.
+    place: String,
+    /// What stands behind the fence.
+    info: String,
+    text: String,
+}
+
+fn blocks(page: &Page) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut open: Option<Block> = None;
+    for (number, line) in page.text.lines().enumerate() {
+        match (line.strip_prefix("```"), &mut open) {
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (Some(info), None) => {
+                open = Some(Block {
+                    place: format!("{}:{}", page.name, number + 1),
+                    info: info.trim().to_owned(),
+                    text: String::new(),
+                });
+            }
+            (None, Some(block)) => {
+                block.text.push_str(line);
+                block.text.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "{}: a block is not closed", page.name);
+    blocks
+}
+
+#[test]
+fn every_configuration_loads() {
+    let mut wrong = String::new();
+    let mut checked = 0;
+    for block in pages().iter().flat_map(blocks) {
+        let error = match block.info.as_str() {
+            "toml" => config::load_str(&block.text, "proxy.toml")
+                .err()
+                .map(|errors| errors.to_string()),
+            "toml,fragment" => toml::from_str::<toml::Table>(&block.text)
+                .err()
+                .map(|error| error.to_string()),
+            _ => continue,
+        };
+        checked += 1;
+        if let Some(error) = error {
+            let _ = writeln!(wrong, "{}:\n{error}", block.place);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    assert!(
+        checked > 20,
+        "only {checked} blocks were found: does the search still work?"
+    );
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut wrong = String::new();
+    for page in pages() {
+        let from = root().join(&page.name);
+        let directory = from.parent().expect("a file is in a directory");
+        let targets = page.text.match_indices("](").filter_map(|(at, _)| {
+            let rest = &page.text[at + 2..];
+            Some(&rest[..rest.find(')')?])
+        });
+        for target in targets.filter(|target| !target.contains("://")) {
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let path: PathBuf = if file.is_empty() {
+                from.clone()
+            } else {
+                directory.join(file)
+            };
+            let known = match fs::read_to_string(&path) {
+                Ok(text) => anchor.is_empty() || anchors(&text).contains(anchor),
+                Err(_) => anchor.is_empty() && path.is_dir(),
+            };
+            if !known {
+                let _ = writeln!(wrong, "{}: `{target}` leads nowhere", page.name);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// The anchors of a page's headings, as forges make them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let anchor = |line: &str| {
+        let words = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = words
+            .chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    };
+    headings.map(anchor).collect()
+}
+
+/// The string literals that follow `before` in a source file.
+fn literals(file: &str, before: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join(file)).expect("the source is there");
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let literal = |(at, _): (usize, &str)| {
+        let rest = code[at + before.len()..].trim_start().strip_prefix('"')?;
+        Some(rest[..rest.find('"')?].to_owned())
+    };
+    code.match_indices(before).filter_map(literal).collect()
+}
+
+#[test]
+fn every_metric_is_described() {
+    let registered: BTreeSet<String> = [
+        "telemetry/metrics.rs",
+        "telemetry/access_log/mod.rs",
+        "upstream/metrics.rs",
+    ]
+    .into_iter()
+    .flat_map(|file| literals(&format!("src/{file}"), "r.register("))
+    .collect();
+    assert_eq!(compare(&registered, "`forebay_", &["build_info"]), "");
+}
+
+#[test]
+fn every_field_of_the_access_log_is_described() {
+    let file = "src/telemetry/access_log/format.rs";
+    let mut written: BTreeSet<String> = ["ts", "client", "tls"].map(str::to_owned).into();
+    for before in [
+        "text(out,",
+        "optional_text(",
+        "number(out,",
+        "milliseconds(out,",
+    ] {
+        written.extend(literals(file, before));
+    }
+    // Where the call spans lines, its name stands on one of its own.
+    let text = fs::read_to_string(root().join(file)).expect("the source is there");
+    for (at, _) in text.match_indices("optional_text(\n        out,\n") {
+        let name = text[at..].split('"').nth(1).expect("it has a name");
+        written.insert(name.to_owned());
+    }
+    assert_eq!(compare(&written, "\n| `", &[]), "");
+}
+
+/// What the source has and docs/watching.md has not, and the other way round. A name of the page follows `before`, up to
+/// its closing backquote; `_total` is the exposition's, not the source's.
+fn compare(source: &BTreeSet<String>, before: &str, besides: &[&str]) -> String {
+    let text = fs::read_to_string(root().join("docs/watching.md")).expect("the page is there");
+    let section = if before == "\n| `" {
+        let (_, rest) = text.split_once("\n## The access log").expect("a section");
+        rest.split("\n## ").next().unwrap_or_default()
+    } else {
+        text.as_str()
+    };
+    let named: BTreeSet<String> = section
+        .match_indices(before)
+        .filter_map(|(at, _)| {
+            let rest = &section[at + before.len()..];
+            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;
+            Some(rest[..end].trim_end_matches("_total").to_owned())
+        })
+        .filter(|name| !besides.contains(&name.as_str()))
+        .collect();
+    let mut differences = String::new();
+    for missing in source.difference(&named) {
+        let _ = writeln!(
+            differences,
+            "docs/watching.md does not describe `{missing}`"
+        );
+    }
+    for invented in named.difference(source) {
+        let _ = writeln!(
+            differences,
+            "docs/watching.md describes `{invented}`, which does not exist"
+        );
+    }
+    differences
+}
+
+/// The table of rooms in ARCHITECTURE.md is the one that tests/tidy.rs holds, as far as the rooms are built.
+#[test]
+fn the_table_of_rooms_is_the_one_that_is_held() {
+    let read = |name: &str| fs::read_to_string(root().join(name)).expect("it is there");
+    let tidy = read("tests/tidy.rs");
+    let (_, table) = tidy.split_once("const ROOMS").expect("it has a table");
+    let (_, table) = table.split_once("= &[").expect("it has rows");
+    let table = table.split("];\n").next().unwrap_or_default();
+    let code = table
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    let code: String = code.collect();
+    let is_built = |room: &&str| {
+        let source = root().join("src");
+        source.join(room).is_dir() || source.join(format!("{room}.rs")).is_file()
+    };
+    let held: Vec<(&str, Vec<&str>)> = code
+        .split('(')
+        .filter_map(|row| {
+            let mut names = row.split('"').skip(1).step_by(2);
+            let room = names.next().filter(is_built)?;
+            Some((room, names.filter(is_built).collect()))
+        })
+        .collect();
+
+    // A row: | `room/` | what it decides or holds | `a`, `b` |
+    let architecture = read("ARCHITECTURE.md");
+    let name = |cell: &'_ str| {
+        cell.trim_matches('`')
+            .trim_end_matches(".rs")
+            .trim_end_matches('/')
+            .to_owned()
+    };
+    let rows = architecture.lines().filter(|line| line.starts_with("| `"));
+    let rows = rows.filter_map(|row| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, room, _, imports, _] = cells[..] else {
+            return None;
+        };
+        let imports = imports.split(", ").filter(|import| import.starts_with('`'));
+        Some((name(room), imports.map(name).collect::<Vec<_>>()))
+    });
+    let written: Vec<_> = rows.collect();
+    let written: Vec<(&str, Vec<&str>)> = written
+        .iter()
+        .map(|(room, imports)| (room.as_str(), imports.iter().map(String::as_str).collect()))
+        .collect();
+    assert_eq!(written, held);
+}

@@ -4,7 +4,7 @@ use super::deliver;
 use super::forward::{STALE, is_clients_fault};
 use super::walk::{Verdict, Walk};
 use crate::listen::exchange::{
-    BODY_MALFORMED, BODY_TOO_LARGE, CLIENT_GONE, CLIENT_SILENT, UPSTREAM_SILENT,
+    ANSWERED_EARLY, BODY_MALFORMED, BODY_TOO_LARGE, CLIENT_GONE, CLIENT_SILENT, UPSTREAM_SILENT,
 };
 use crate::upstream::{self, FailureKind, RetryQuestion};
 use http::header::{ALLOW, RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE};
@@ -180,6 +180,7 @@ fn verdict_on(error: &Error) -> Verdict {
     let (status, reason) = match error.etype() {
         other if *other == UPSTREAM_SILENT => (504, "upstream-timeout"),
         other if *other == CLIENT_SILENT => (408, "body-timeout"),
+        other if *other == ANSWERED_EARLY => (413, "answered-early"),
         other if *other == BODY_TOO_LARGE => (413, "body-too-large"),
         other if *other == BODY_MALFORMED => (400, "chunk"),
         other if *other == CLIENT_GONE => (CLIENT_CLOSED_REQUEST, "client-gone"),

@@ -54,13 +54,10 @@ pub async fn serve<H: Handler>(
         if shared.lifecycle.is_draining() {
             connection.close_after();
         }
-        let limits = shared.limits.load();
-        let (body_limit, body_timeout) = (limits.body.bytes(), limits.body_timeout);
-        drop(limits);
         let ticket = Arc::new(Ticket::new(
             client.clone(),
             request.host.clone(),
-            body_limit,
+            &shared.limits.load(),
             shared.access_log.is_enabled(),
         ));
         let exchange = Exchange::new(
@@ -69,7 +66,6 @@ pub async fn serve<H: Handler>(
             slot.clone(),
             ticket.clone(),
             shared.lifecycle.clone(),
-            body_timeout,
         );
         handler
             .handle(ServerSession::new_custom(Box::new(exchange)))
@@ -94,11 +90,13 @@ pub async fn serve<H: Handler>(
             return connection.io.reset_on_close();
         }
         if !connection.response_is_complete() {
-            // A cut must look like one: with a length or chunks the missing bytes show it, else only a reset does.
-            if !connection.is_tunnel() {
+            // A cut must look like one: with a length or chunks the missing bytes show it; what the close delimits is
+            // cut by a reset, which no orderly end may come before.
+            if connection.ends_with_the_close() {
                 connection.io.reset_on_close();
+            } else {
+                let _ = connection.io.shutdown().await;
             }
-            let _ = connection.io.shutdown().await;
             return;
         }
         if !connection.may_continue() && !skip_body(connection).await {

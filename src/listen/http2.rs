@@ -85,8 +85,11 @@ pub async fn serve<H: Handler>(
         return;
     };
     let budget = Arc::new(Budget::new(limits.http2_faults));
+    // Cloned into each stream's task, so that its count tells how many run.
+    let running = Arc::new(());
 
     let mut ending = false;
+    let mut unread = false;
     let idle = tokio::time::sleep(limits.idle_timeout);
     tokio::pin!(idle);
     loop {
@@ -94,15 +97,20 @@ pub async fn serve<H: Handler>(
             biased;
             accepted = poll_fn(|cx| connection.poll_accept(cx)) => match accepted {
                 Some(Ok((request, respond))) => {
+                    unread = false;
                     idle.as_mut().reset(clock::now() + limits.idle_timeout);
-                    accept(request, respond, &client, &shared, &handler, &budget);
+                    accept(request, respond, &client, &shared, &handler, &budget, &running);
                 }
                 Some(Err(_)) | None => return,
             },
             () = &mut idle => {
-                if connection.has_streams() {
+                if Arc::strong_count(&running) > 1 {
                     idle.as_mut().reset(clock::now() + limits.idle_timeout);
-                } else if ending {
+                } else if connection.has_streams() && !ending && !unread {
+                    // Every answer was given to h2; the client has as long again to take what is left of them.
+                    unread = true;
+                    idle.as_mut().reset(clock::now() + limits.idle_timeout);
+                } else if ending || unread {
                     return;
                 } else {
                     ending = true;
@@ -136,6 +144,7 @@ fn accept<H: Handler>(
     shared: &Arc<Shared>,
     handler: &H,
     budget: &Arc<Budget>,
+    running: &Arc<()>,
 ) {
     let (parts, body) = request.into_parts();
     let limits = shared.limits.load_full();
@@ -157,7 +166,7 @@ fn accept<H: Handler>(
     let ticket = Arc::new(Ticket::new(
         client.clone(),
         request.host.clone(),
-        limits.body.bytes(),
+        &limits,
         shared.access_log.is_enabled(),
     ));
     let slot = Slot::default();
@@ -167,9 +176,9 @@ fn accept<H: Handler>(
         slot.clone(),
         ticket.clone(),
         shared.lifecycle.clone(),
-        limits.body_timeout,
     );
     let (shared, handler, budget) = (shared.clone(), handler.clone(), budget.clone());
+    let running = running.clone();
     tokio::spawn(async move {
         handler
             .handle(ServerSession::new_custom(Box::new(exchange)))
@@ -194,6 +203,7 @@ fn accept<H: Handler>(
             stream.reset(Reason::INTERNAL_ERROR);
             budget.charge();
         }
+        drop(running);
     });
 }
 

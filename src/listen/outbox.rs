@@ -85,17 +85,26 @@ impl Outbox {
                     self.stalled = None;
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    let stalled = self
-                        .stalled
-                        .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-                    ready!(stalled.as_mut().poll(cx));
-                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-                }
+                Poll::Pending => return self.poll_stalled(patience, cx),
             }
         }
-        self.stalled = None;
-        Pin::new(io).poll_flush(cx)
+        // TLS takes bytes that the socket does not: what is queued there must move too.
+        match Pin::new(io).poll_flush(cx) {
+            Poll::Ready(flushed) => {
+                self.stalled = None;
+                Poll::Ready(flushed)
+            }
+            Poll::Pending => self.poll_stalled(patience, cx),
+        }
+    }
+
+    /// Nothing moves: pending until the client's time is up.
+    fn poll_stalled(&mut self, patience: Duration, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn poll_write_some(

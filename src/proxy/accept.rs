@@ -20,30 +20,35 @@ pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-p
 /// See [`X_FORWARDED_FOR`].
 pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// See [`X_FORWARDED_FOR`].
-pub const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-/// See [`X_FORWARDED_FOR`].
 pub const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// The id by which a request is found in everybody's logs.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Fields that only a trusted proxy may send: they say who the client is, or change what the request means to an
-/// origin without changing what routes and caches see.
-const ONLY_FROM_TRUSTED: [HeaderName; 14] = [
-    X_FORWARDED_FOR,
-    X_FORWARDED_PROTO,
-    X_FORWARDED_HOST,
-    X_FORWARDED_PORT,
+/// Fields that only a trusted proxy may send, besides everything called `X-Forwarded-…`: they say who the client is, or
+/// change what the request means to an origin without changing what routes and caches see.
+const ONLY_FROM_TRUSTED: [HeaderName; 12] = [
     X_REAL_IP,
     X_REQUEST_ID,
     http::header::FORWARDED,
-    HeaderName::from_static("x-forwarded-prefix"),
-    HeaderName::from_static("x-forwarded-scheme"),
+    HeaderName::from_static("x-client-ip"),
+    HeaderName::from_static("x-scheme"),
+    HeaderName::from_static("x-url-scheme"),
+    HeaderName::from_static("front-end-https"),
     HeaderName::from_static("x-original-url"),
     HeaderName::from_static("x-rewrite-url"),
     HeaderName::from_static("x-http-method-override"),
     HeaderName::from_static("x-http-method"),
     HeaderName::from_static("x-method-override"),
 ];
+
+/// Takes away what a stranger has no say in.
+fn remove_claims(header: &mut RequestHeader) {
+    let claims = |name: &&HeaderName| name.as_str().starts_with("x-forwarded-");
+    let forwarded: Vec<HeaderName> = header.headers.keys().filter(claims).cloned().collect();
+    for name in forwarded.iter().chain(&ONLY_FROM_TRUSTED) {
+        header.remove_header(name);
+    }
+}
 
 impl Entered {
     /// A request about which nothing is known but its connection.
@@ -76,9 +81,7 @@ pub fn accept(header: &mut RequestHeader, walk: &mut Walk) -> Result<(), Verdict
     if entered.trusted {
         entered.client = client_behind(&header.headers, entered);
     } else {
-        for name in &ONLY_FROM_TRUSTED {
-            header.remove_header(name);
-        }
+        remove_claims(header);
     }
     entered.id = request_id(&header.headers);
     entered.path = path_of(header)?;

@@ -3,11 +3,12 @@
 use super::deliver;
 use super::forward::{STALE, is_clients_fault};
 use super::walk::{Verdict, Walk};
+use crate::fields::content_length::{self, ContentLength};
 use crate::listen::exchange::{
     ANSWERED_EARLY, BODY_MALFORMED, BODY_TOO_LARGE, CLIENT_GONE, CLIENT_SILENT, UPSTREAM_SILENT,
 };
 use crate::upstream::{self, FailureKind, RetryQuestion};
-use http::header::{ALLOW, RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE};
 use http::{HeaderName, Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::proxy::{FailToProxy, Session};
@@ -23,6 +24,9 @@ const REPLACED: ErrorType = ErrorType::new("Replaced");
 /// a 503 may say when to come back (§10.2.3).
 const KEPT: [HeaderName; 3] = [WWW_AUTHENTICATE, ALLOW, RETRY_AFTER];
 
+/// Interim responses (1xx) that are relayed for one request; more is a flood.
+const INTERIM_MAX: u32 = 32;
+
 /// Looks at an answer's head before anything of it reaches the client.
 pub fn judge_answer(session: &Session, response: &ResponseHeader, walk: &mut Walk) -> Result<()> {
     let (Some(forwarding), Some(route)) = (&mut walk.forwarding, &walk.route) else {
@@ -30,6 +34,13 @@ pub fn judge_answer(session: &Session, response: &ResponseHeader, walk: &mut Wal
     };
     let status = response.status;
     if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+        walk.interim += 1;
+        if walk.interim > INTERIM_MAX {
+            return Err(Error::explain(
+                ErrorType::InvalidHTTPHeader,
+                "more interim responses than anyone needs",
+            ));
+        }
         return Ok(());
     }
     if let Some(fault) = malformed(session, response) {
@@ -60,6 +71,13 @@ pub fn judge_answer(session: &Session, response: &ResponseHeader, walk: &mut Wal
 fn malformed(session: &Session, response: &ResponseHeader) -> Option<&'static str> {
     if response.status == StatusCode::SWITCHING_PROTOCOLS && !session.is_upgrade_req() {
         return Some("a switch of protocols that nobody asked for");
+    }
+    // A list that says the same twice is one number to some, and none to others.
+    if !matches!(
+        content_length::parse(response.headers.get_all(CONTENT_LENGTH)),
+        Ok(ContentLength::Absent | ContentLength::Once(_))
+    ) {
+        return Some("a content-length that is not one number");
     }
     let mut codings = response.headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {

@@ -7,10 +7,10 @@ use crate::fields::uri;
 use crate::listen::exchange::{BODY_TOO_LARGE, CLIENT_GONE};
 use crate::routing::rewrite;
 use crate::routing::settings::Action;
-use crate::upstream::settings::{HostPolicy, UpstreamHttp};
+use crate::upstream::settings::{HostPolicy, UpstreamHttp, UpstreamSettings};
 use crate::upstream::{self, ClaimRequest, Refusal, Target};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TE};
-use http::{HeaderMap, Method, Version};
+use http::{Method, Version};
 use nix::sys::socket::MsgFlags;
 use pingora::http::RequestHeader;
 use pingora::protocols::ALPN;
@@ -92,10 +92,13 @@ fn begin(session: &mut Session, walk: &mut Walk) -> Result<()> {
         .timeouts
         .total
         .map(|total| entered.ticket.arrived + total);
-    let streams = is_streamed(session.req_header());
+    let streams = is_streamed(session, settings);
     entered.ticket.set_terms(|terms| {
         terms.replay_limit = settings.buffer_request.as_usize().max(LAST_PIECE) + LAST_PIECE;
         terms.read_ahead = settings.buffer_response.as_usize();
+        if streams {
+            terms.body_timeout = None;
+        }
         terms.between_bytes = (!streams).then_some(settings.timeouts.between_bytes);
         terms.total = total;
     });
@@ -114,20 +117,24 @@ fn begin(session: &mut Session, walk: &mut Walk) -> Result<()> {
     Ok(())
 }
 
-/// Whether request and response run side by side for as long as they like: gRPC and upgrades.
-fn is_streamed(request: &RequestHeader) -> bool {
-    is_grpc(&request.headers) || request.headers.contains_key(http::header::UPGRADE)
+/// Whether request and response run side by side for as long as they like: upgrades, and gRPC where it can be that.
+/// Else the word of a client would do to take a server before its body is in.
+fn is_streamed(session: &Session, settings: &UpstreamSettings) -> bool {
+    session.is_upgrade_req() || is_grpc(session.req_header(), settings)
+}
+
+fn is_grpc(asked: &RequestHeader, settings: &UpstreamSettings) -> bool {
+    asked.version == Version::HTTP_2
+        && settings.http != UpstreamHttp::Http1
+        && asked
+            .headers
+            .get(CONTENT_TYPE)
+            .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Whether a request of this method has a body even if that is empty (RFC 9110 §8.6).
 fn takes_a_body(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH)
-}
-
-fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Receives the request's body, up to the upstream's limit, before a server is taken: a slow upload costs the
@@ -137,7 +144,7 @@ async fn receive_ahead(session: &mut Session, walk: &mut Walk) -> Result<()> {
         return Ok(());
     };
     let limit = forwarding.upstream.settings().buffer_request.bytes();
-    if limit == 0 || is_streamed(session.req_header()) {
+    if limit == 0 || is_streamed(session, forwarding.upstream.settings()) {
         return Ok(());
     }
     session.as_mut().enable_retry_buffering();
@@ -223,10 +230,7 @@ pub fn write_request(
         request.insert_header(CONTENT_LENGTH, entered.ticket.bytes_in())?;
     }
     // RFC 9113 §8.2.2 allows it, and gRPC wants to know that trailers arrive; they do, where both sides speak HTTP/2.
-    if asked_by == Version::HTTP_2
-        && settings.http != UpstreamHttp::Http1
-        && is_grpc(&request.headers)
-    {
+    if is_grpc(session.req_header(), settings) {
         request.insert_header(TE, "trailers")?;
     }
     edit(request, &route.request_headers)

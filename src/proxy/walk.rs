@@ -21,6 +21,8 @@ pub struct Walk {
     pub forwarding: Option<Forwarding>,
     /// Why the proxy itself answers, where it does.
     pub verdict: Option<Verdict>,
+    /// Interim responses that the upstream sent.
+    pub interim: u32,
     /// Of an upstream's answer that our page takes the place of: what the status is worth nothing without.
     pub kept: HeaderMap,
     /// When the first byte of the answer was written.

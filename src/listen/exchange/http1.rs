@@ -98,6 +98,11 @@ impl Http1 {
         self.response != ResponseFraming::Unsent
     }
 
+    /// Whether the client will take the connection's end for the answer's.
+    pub fn ends_with_the_close(&self) -> bool {
+        self.response == ResponseFraming::UntilClose
+    }
+
     /// Whether the connection was upgraded.
     pub fn is_tunnel(&self) -> bool {
         self.response == ResponseFraming::Tunnel

@@ -15,7 +15,6 @@ pub mod response_head;
 mod session;
 pub mod ticket;
 
-use crate::clock::{self, Instant};
 use crate::listen::gate::{Framing, Request};
 use crate::listen::lifecycle::Lifecycle;
 use bytes::Bytes;
@@ -32,7 +31,6 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 use ticket::Ticket;
 use tokio::time::Sleep;
 
@@ -99,11 +97,12 @@ pub struct Exchange {
     lifecycle: Arc<Lifecycle>,
     upgrade: bool,
     framing: Framing,
-    body_timeout: Duration,
     response: Option<Box<ResponseHeader>>,
     awaiting: Awaiting,
     /// Runs while nothing comes from the upstream.
     upstream_timer: Option<Pin<Box<Sleep>>>,
+    /// Runs to the end of the whole exchange's time, where it has one.
+    total_timer: Option<Pin<Box<Sleep>>>,
     /// Runs while nothing comes from the client of a body that is awaited.
     client_timer: Option<Pin<Box<Sleep>>>,
     client_addr: SocketAddr,
@@ -118,7 +117,6 @@ impl Exchange {
         slot: Slot,
         ticket: Arc<Ticket>,
         lifecycle: Arc<Lifecycle>,
-        body_timeout: Duration,
     ) -> Self {
         let Request {
             mut header,
@@ -137,10 +135,10 @@ impl Exchange {
             upgrade,
             lifecycle,
             framing,
-            body_timeout,
             response: None,
             awaiting: Awaiting::Header,
             upstream_timer: None,
+            total_timer: None,
             client_timer: None,
             client_addr: ticket.client.addr.into(),
             local_addr: ticket.client.local.into(),
@@ -186,6 +184,9 @@ impl Exchange {
 
     /// The next piece of the request body, noted for replay and held against the limit.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<pingora::Result<Option<Bytes>>> {
+        if let Poll::Ready(error) = self.poll_total(cx) {
+            return Poll::Ready(Err(error));
+        }
         // An end here would make a cut upload look whole to the origin, and reading on would pour it in for nothing.
         if self.response_is_complete() && !self.body_is_done() && !self.is_tunnel() {
             return Poll::Ready(Err(Error::new_down(ANSWERED_EARLY)));
@@ -223,17 +224,27 @@ impl Exchange {
             )
             .into_down())),
             Poll::Pending if self.is_tunnel() => Poll::Pending,
-            Poll::Pending => {
-                let patience = self.body_timeout;
-                let timer = self
-                    .client_timer
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-                timer
-                    .as_mut()
-                    .poll(cx)
-                    .map(|()| Err(Error::new_down(CLIENT_SILENT)))
-            }
+            Poll::Pending => self
+                .poll_client_timer(cx)
+                .map(|()| Err(Error::new_down(CLIENT_SILENT))),
         }
+    }
+
+    fn poll_client_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.client_timer.is_none() {
+            let patience = self.ticket.terms().body_timeout;
+            self.client_timer = patience.map(|patience| Box::pin(tokio::time::sleep(patience)));
+        }
+        poll_timer(&mut self.client_timer, cx)
+    }
+
+    /// Resolves when the whole exchange's time is over, whatever it is doing.
+    fn poll_total(&mut self, cx: &mut Context<'_>) -> Poll<Box<Error>> {
+        if self.total_timer.is_none() {
+            let total = self.ticket.terms().total;
+            self.total_timer = total.map(|at| Box::pin(tokio::time::sleep_until(at)));
+        }
+        poll_timer(&mut self.total_timer, cx).map(|()| Error::new_down(UPSTREAM_SILENT))
     }
 
     /// Resolves with the fault that ends the wait for the upstream: the client left, or the upstream's time is up.
@@ -246,6 +257,9 @@ impl Exchange {
             return Poll::Ready(
                 Error::because(CLIENT_GONE, "while it was served", cause).into_down(),
             );
+        }
+        if let Poll::Ready(error) = self.poll_total(cx) {
+            return Poll::Ready(error);
         }
         self.poll_upstream_timer(cx)
             .map(|()| Error::new_down(UPSTREAM_SILENT))
@@ -261,19 +275,9 @@ impl Exchange {
                 Awaiting::Header => terms.first_byte,
                 Awaiting::Body => terms.between_bytes,
             };
-            let deadline = match (
-                patience.map(|patience| clock::now() + patience),
-                terms.total,
-            ) {
-                (Some(a), Some(b)) => Some(Instant::min(a, b)),
-                (a, b) => a.or(b),
-            };
-            self.upstream_timer =
-                deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline)));
+            self.upstream_timer = patience.map(|patience| Box::pin(tokio::time::sleep(patience)));
         }
-        self.upstream_timer
-            .as_mut()
-            .map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
+        poll_timer(&mut self.upstream_timer, cx)
     }
 
     /// A try begins: the next thing to come from the upstream is a header.
@@ -284,7 +288,10 @@ impl Exchange {
     }
 
     fn write_head(&mut self, response: Box<ResponseHeader>, ended: bool) -> pingora::Result<()> {
-        self.upstream_timer = None;
+        // Interim responses are not what is waited for.
+        if !response.status.is_informational() {
+            self.upstream_timer = None;
+        }
         let close = self.ticket.closes() || self.lifecycle.is_draining();
         match self.wire() {
             Wire::Http1(http1) => http1.write_head(&response, ended, close),
@@ -323,9 +330,18 @@ impl Exchange {
         let read_ahead = self.ticket.terms().read_ahead;
         std::future::poll_fn(|cx| match self.poll_flush(cx) {
             Poll::Pending if self.queued() <= read_ahead => Poll::Ready(Ok(())),
-            other => other,
+            Poll::Pending => self.poll_total(cx).map(Err),
+            Poll::Ready(flushed) => Poll::Ready(flushed.map_err(|cause| {
+                Error::because(CLIENT_GONE, "writing the response", cause).into_down()
+            })),
         })
         .await
-        .map_err(|cause| Error::because(CLIENT_GONE, "writing the response", cause).into_down())
     }
+}
+
+/// Polls a timer that may not be running.
+fn poll_timer(timer: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<()> {
+    timer
+        .as_mut()
+        .map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
 }

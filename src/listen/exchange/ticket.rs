@@ -1,6 +1,7 @@
 //! What a connection, the session given to Pingora and the proxy's phases share about one request.
 
 use crate::clock::{self, Instant};
+use crate::listen::settings::LimitSettings;
 use crate::listen::stream::Client;
 use crate::telemetry::access_log::AccessEntry;
 use parking_lot::Mutex;
@@ -39,6 +40,8 @@ pub struct Terms {
     pub replay_limit: usize,
     /// How far the response may be read ahead of the client.
     pub read_ahead: usize,
+    /// Between two pieces of the request's body.
+    pub body_timeout: Option<Duration>,
     /// From the request sent to the response's header.
     pub first_byte: Option<Duration>,
     /// Between two parts of the response's body.
@@ -49,9 +52,10 @@ pub struct Terms {
 
 impl Ticket {
     /// A ticket for a request that has just arrived; no upstream deadline applies yet.
-    pub fn new(client: Arc<Client>, host: String, body_limit: u64, logged: bool) -> Self {
+    pub fn new(client: Arc<Client>, host: String, limits: &LimitSettings, logged: bool) -> Self {
         let terms = Terms {
-            body_limit,
+            body_limit: limits.body.bytes(),
+            body_timeout: Some(limits.body_timeout),
             replay_limit: 64 * 1024,
             read_ahead: 64 * 1024,
             first_byte: None,

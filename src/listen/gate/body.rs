@@ -38,6 +38,10 @@ enum ChunkState {
         digits: u8,
         size: u64,
     },
+    /// White space behind a size, which only an extension may follow.
+    SizeBws {
+        size: u64,
+    },
     Extension {
         size: u64,
     },
@@ -119,12 +123,10 @@ impl BodyReader {
     /// Reads the framing behind the data just taken, as far as it is there, so that the end is known together with
     /// the last data. A fault is told by the next [`Self::decode`].
     pub fn settle(&mut self, buf: &mut BytesMut) {
-        if let Self::Chunked(chunks) = self {
-            match chunks.read_framing(buf) {
-                Ok(Next::End) => *self = Self::Done,
-                Ok(Next::Data | Next::More) => {}
-                Err(_) => chunks.state = ChunkState::Broken,
-            }
+        if let Self::Chunked(chunks) = self
+            && chunks.read_framing(buf) == Ok(Next::End)
+        {
+            *self = Self::Done;
         }
     }
 }
@@ -157,6 +159,14 @@ impl Chunks {
         data
     }
 
+    fn count_extension(&mut self) -> Result<(), Refusal> {
+        self.extension_bytes += 1;
+        if self.extension_bytes > EXTENSION_BYTES_MAX {
+            return Err(refusals::CHUNK);
+        }
+        Ok(())
+    }
+
     fn count_trailer(&mut self) -> Result<(), Refusal> {
         self.trailer_bytes += 1;
         if self.trailer_bytes > TRAILER_BYTES_MAX {
@@ -165,8 +175,19 @@ impl Chunks {
         Ok(())
     }
 
-    /// Consumes everything up to the next data or the end.
+    /// Consumes everything up to the next data or the end. A fault stays one: what follows it has no meaning.
     fn read_framing(&mut self, buf: &mut BytesMut) -> Result<Next, Refusal> {
+        if self.state == ChunkState::Broken {
+            return Err(refusals::CHUNK);
+        }
+        let next = self.read_octets(buf);
+        if next.is_err() {
+            self.state = ChunkState::Broken;
+        }
+        next
+    }
+
+    fn read_octets(&mut self, buf: &mut BytesMut) -> Result<Next, Refusal> {
         use ChunkState as S;
         loop {
             if let S::Data { .. } = self.state {
@@ -193,12 +214,13 @@ impl Chunks {
                         size,
                     }
                 }
-                (S::Size { digits: 1.., size }, b';' | b' ' | b'\t')
+                (S::Size { digits: 1.., size } | S::SizeBws { size }, b' ' | b'\t') => {
+                    self.count_extension()?;
+                    S::SizeBws { size }
+                }
+                (S::Size { digits: 1.., size } | S::SizeBws { size }, b';')
                 | (S::Extension { size }, b' '..=b'~' | b'\t') => {
-                    self.extension_bytes += 1;
-                    if self.extension_bytes > EXTENSION_BYTES_MAX {
-                        return Err(refusals::CHUNK);
-                    }
+                    self.count_extension()?;
                     S::Extension { size }
                 }
                 (S::Size { digits: 1.., size } | S::Extension { size }, b'\r') => {
@@ -260,7 +282,7 @@ mod tests {
             ("0\r\n\r\nGET", "", "GET"),
             ("3\r\nabc\r\n0\r\n\r\n", "abc", ""),
             ("3;a=b\r\nabc\r\n00\r\nT: v\r\n\r\nX", "abc", "X"),
-            ("A\r\n0123456789\r\n0 \r\n\r\n", "0123456789", ""),
+            ("A\r\n0123456789\r\n0 ;x\r\n\r\n", "0123456789", ""),
         ] {
             let (end, out, left) = chunked(wire.as_bytes());
             assert_eq!(
@@ -289,6 +311,7 @@ mod tests {
             "1;\x00\r\n",
             "0\r\nT\n",
             "0\r\nno colon\r\n",
+            "5 \r\n",
             "0\r\n folded\r\n",
             "0\r\n\r\r",
             " 1\r\n",
@@ -299,6 +322,20 @@ mod tests {
             chunked(format!("1;{}", "x".repeat(5000)).as_bytes()).0,
             Err(refusals::CHUNK)
         );
+    }
+
+    #[test]
+    fn a_fault_stays_a_fault() {
+        let mut reader = BodyReader::new(Framing::Streamed);
+        let mut buf = BytesMut::from("1\r\nax\r\n0\r\n\r\n");
+        let mut out = Vec::new();
+        for _ in 0..3 {
+            assert_eq!(
+                decode_all(&mut reader, &mut buf, &mut out),
+                Err(refusals::CHUNK)
+            );
+        }
+        assert!(!reader.is_done());
     }
 
     #[test]

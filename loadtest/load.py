@@ -11,6 +11,8 @@ import asyncio
 import time
 from collections import Counter, deque
 
+from rig import BODY, PATH
+
 PATIENCE = 30.0
 """Seconds from the moment a request was due until it has failed."""
 CONNECTIONS = 512
@@ -117,7 +119,7 @@ class Connection(asyncio.Protocol):
             self.done("bytes after the answer")
         elif not self.head.startswith(b"http/1.1 2"):
             self.done(f"status {self.head[9:12].decode(errors='replace')}")
-        elif self.load.body is not None and self.buffer[self.body_at :] != self.load.body:
+        elif self.buffer[self.body_at :] != BODY:
             self.done("wrong body")
         else:
             self.done(None)
@@ -159,14 +161,13 @@ class Connection(asyncio.Protocol):
 class Load:
     """`rate` requests a second to `address`, from `start` to `stop`."""
 
-    def __init__(self, address, rate, path="/1k", body=b"k" * 1024, keep_alive=True, connections=CONNECTIONS):
+    def __init__(self, address, rate, keep_alive=True, connections=CONNECTIONS):
         self.address = address
         self.rate = rate
-        self.body = body
         self.keep_alive = keep_alive
         self.connections = connections
         close = "" if keep_alive else "Connection: close\r\n"
-        self.request = f"GET {path} HTTP/1.1\r\nHost: load.test\r\n{close}\r\n".encode()
+        self.request = f"GET {PATH} HTTP/1.1\r\nHost: load.test\r\n{close}\r\n".encode()
         self.report = Report()
         self.open = set()
         self.idle = []

@@ -4,6 +4,7 @@ use super::lifecycle::Connected;
 use super::proxy_protocol::{self, Header, Parsed, V2_BYTES_MAX};
 use super::stream::{Client, ClientStream};
 use super::{Handler, Shared, http1, http2, socket};
+use crate::clock;
 use crate::telemetry::metrics::ListenerMetrics;
 use crate::tls::Acceptor;
 use arc_swap::ArcSwap;
@@ -15,12 +16,14 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 /// What a client that knows we speak HTTP/2 sends first (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What the first read of a plain connection takes: a usual request head and more.
 const FIRST_READ: usize = 4 * 1024;
+/// How long a closing socket still accepts what had begun to connect: a round trip to a distant client.
+const HANDSHAKES_LAST: Duration = Duration::from_millis(400);
 /// Between two tries to accept when files have run out.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 /// Between two looks at a PROXY protocol header that came in pieces; senders send it in one.
@@ -111,10 +114,11 @@ pub async fn run<H: Handler>(
                 listener.name
             );
         }
-        // The socket is non-blocking: this ends when the queue is empty.
-        while let Ok((tcp, peer)) = socket.accept() {
-            tcp.set_nonblocking(true)?;
-            serve(TcpStream::from_std(tcp)?, peer);
+        // Hand-shakes that had begun by now end within a round trip to the client.
+        let socket = TcpListener::from_std(socket)?;
+        let last = clock::now() + HANDSHAKES_LAST;
+        while let Ok(Ok((tcp, peer))) = timeout_at(last, socket.accept()).await {
+            serve(tcp, peer);
         }
     }
     Ok(())
@@ -233,7 +237,7 @@ async fn plain<H: Handler>(
                 }
             }
             () = tokio::time::sleep(patience) => return,
-            () = shared.lifecycle.draining() => return,
+            () = shared.lifecycle.silence_is_over() => return,
         }
         let mut first = [0; FIRST_READ];
         match tcp.try_read(&mut first) {

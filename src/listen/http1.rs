@@ -25,10 +25,6 @@ const SKIP_MAX: u64 = 256 * 1024;
 /// reset the connection and take the answer back (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(2);
 
-/// How long an idle connection is kept once a drain has begun: a request that is under way by then is still answered,
-/// with `Connection: close`, instead of meeting a closed connection.
-const DRAIN_IDLE: Duration = Duration::from_secs(1);
-
 /// Serves the connection. `inbox` is what was already read of it.
 pub async fn serve<H: Handler>(
     stream: ClientStream,
@@ -67,7 +63,14 @@ pub async fn serve<H: Handler>(
             body_limit,
             shared.access_log.is_enabled(),
         ));
-        let exchange = Exchange::new(request, wire, slot.clone(), ticket.clone(), body_timeout);
+        let exchange = Exchange::new(
+            request,
+            wire,
+            slot.clone(),
+            ticket.clone(),
+            shared.lifecycle.clone(),
+            body_timeout,
+        );
         handler
             .handle(ServerSession::new_custom(Box::new(exchange)))
             .await;
@@ -126,10 +129,7 @@ async fn next_request(connection: &mut Http1, shared: &Shared) -> Next {
                 }
             }
             () = tokio::time::sleep(idle_timeout) => return Next::Over,
-            () = async {
-                shared.lifecycle.draining().await;
-                tokio::time::sleep(DRAIN_IDLE).await;
-            } => return Next::Over,
+            () = shared.lifecycle.silence_is_over() => return Next::Over,
         }
     }
     let limits = shared.limits.load_full();

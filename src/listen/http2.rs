@@ -166,6 +166,7 @@ fn accept<H: Handler>(
         wire,
         slot.clone(),
         ticket.clone(),
+        shared.lifecycle.clone(),
         limits.body_timeout,
     );
     let (shared, handler, budget) = (shared.clone(), handler.clone(), budget.clone());
@@ -187,11 +188,8 @@ fn accept<H: Handler>(
             budget.charge();
             stream.reset(Reason::CANCEL);
         } else if complete {
+            // Where the body was not read to its end, dropping the stream tells the client so (RFC 9113 §8.1).
             budget.earn();
-            if !stream.body_is_done() {
-                // RFC 9113 §8.1: the answer stands without the rest of the body.
-                stream.reset(Reason::NO_ERROR);
-            }
         } else {
             stream.reset(Reason::INTERNAL_ERROR);
             budget.charge();

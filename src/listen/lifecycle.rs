@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
+
+/// How long a silent connection is kept once a drain has begun.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Shared by every accept loop and connection.
 #[derive(Debug)]
@@ -44,6 +48,13 @@ impl Lifecycle {
             .subscribe()
             .wait_for(|draining| *draining)
             .await;
+    }
+
+    /// Resolves when a connection that has nothing to say should close: a request that is under way by the time a drain
+    /// begins is still answered, with `Connection: close`, instead of meeting a closed connection.
+    pub async fn silence_is_over(&self) {
+        self.draining().await;
+        tokio::time::sleep(SILENCE).await;
     }
 
     /// Connections now open.

@@ -6,7 +6,7 @@ use crate::fields::{forwarded, hop_by_hop, host, uri, via};
 use crate::listen::exchange::ticket::Ticket;
 use crate::routing::{self, RequestView};
 use http::header::{HeaderName, MAX_FORWARDS};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::RequestHeader;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -208,6 +208,7 @@ pub const OPTIONS_HERE: Verdict = Verdict::new(StatusCode::NO_CONTENT, "options"
 /// # Errors
 /// Never for values made here; Pingora's header type says so in its signature.
 pub fn write_forwarding_fields(
+    asked_by: Version,
     request: &mut RequestHeader,
     entered: &Entered,
 ) -> pingora::Result<()> {
@@ -235,7 +236,7 @@ pub fn write_forwarding_fields(
             forwarded::element(peer, host, scheme),
         )?;
     }
-    request.append_header(http::header::VIA, entered.site.via.clone())?;
+    request.append_header(http::header::VIA, entered.site.via(asked_by))?;
     request.append_header(CDN_LOOP, entered.site.settings.name.as_str())?;
     debug_assert!(
         !request.headers.contains_key(hop_by_hop::KEEP_ALIVE),

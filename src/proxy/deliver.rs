@@ -68,7 +68,7 @@ pub fn write_response(
         entered.ticket.set_terms(|terms| terms.between_bytes = None);
     }
     if entered.site.settings.via {
-        response.append_header(VIA, entered.site.via.clone())?;
+        response.append_header(VIA, entered.site.via(response.version))?;
     }
     if !response.headers.contains_key(&X_REQUEST_ID) {
         response.insert_header(X_REQUEST_ID, entered.id.as_str())?;

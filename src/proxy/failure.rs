@@ -1,12 +1,13 @@
 //! A try failed: once more, or what is the client told?
 
 use super::deliver;
-use super::forward::is_clients_fault;
+use super::forward::{STALE, is_clients_fault};
 use super::walk::{Verdict, Walk};
 use crate::listen::exchange::{
     BODY_MALFORMED, BODY_TOO_LARGE, CLIENT_GONE, CLIENT_SILENT, UPSTREAM_SILENT,
 };
 use crate::upstream::{self, FailureKind, RetryQuestion};
+use http::header::TRANSFER_ENCODING;
 use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::proxy::{FailToProxy, Session};
@@ -27,6 +28,9 @@ pub fn judge_answer(session: &Session, response: &ResponseHeader, walk: &mut Wal
     if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(());
     }
+    if let Some(fault) = malformed(session, response) {
+        return Err(Error::explain(ErrorType::InvalidHTTPHeader, fault));
+    }
     forwarding.status = Some(status);
     if route.hold_on.contains(&status)
         && question(session).idempotent
@@ -41,6 +45,19 @@ pub fn judge_answer(session: &Session, response: &ResponseHeader, walk: &mut Wal
         return Err(Error::explain(REPLACED, format!("answered {status}")));
     }
     Ok(())
+}
+
+/// What an answer's head holds that Pingora lets through and a client must not have to make sense of.
+fn malformed(session: &Session, response: &ResponseHeader) -> Option<&'static str> {
+    if response.status == StatusCode::SWITCHING_PROTOCOLS && !session.is_upgrade_req() {
+        return Some("a switch of protocols that nobody asked for");
+    }
+    let mut codings = response.headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => None,
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => None,
+        (Some(_), _) => Some("a transfer coding other than `chunked`"),
+    }
 }
 
 fn question(session: &Session) -> RetryQuestion {
@@ -92,7 +109,9 @@ pub fn try_failed(
         error.set_retry(true);
         return error;
     }
+    let unsent = *error.etype() == STALE;
     let kind = match error.etype() {
+        _ if unsent => FailureKind::StaleConnection,
         _ if reused && !begun && forwarding.status.is_none() && is_dead_connection(&error) => {
             FailureKind::StaleConnection
         }
@@ -107,7 +126,8 @@ pub fn try_failed(
         .as_ref()
         .and_then(|entered| entered.ticket.terms().total)
         .is_some_and(|total| crate::clock::now() >= total);
-    let question = question(session);
+    let mut question = question(session);
+    question.idempotent |= unsent;
     error.set_retry(!begun && !total_is_over && forwarding.claim.may_retry(question).is_ok());
     error
 }

@@ -9,12 +9,15 @@ use crate::routing::rewrite;
 use crate::routing::settings::Action;
 use crate::upstream::settings::{HostPolicy, UpstreamHttp};
 use crate::upstream::{self, ClaimRequest, Refusal, Target};
-use http::header::{CONTENT_TYPE, HOST, TE};
-use http::{HeaderMap, Version};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TE};
+use http::{HeaderMap, Method, Version};
+use nix::sys::socket::MsgFlags;
 use pingora::http::RequestHeader;
+use pingora::protocols::ALPN;
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
+use std::os::fd::RawFd;
 
 /// Room for the piece that the last read brought, behind what is received ahead of a try.
 const LAST_PIECE: usize = 64 * 1024;
@@ -115,6 +118,11 @@ fn is_streamed(request: &RequestHeader) -> bool {
     is_grpc(&request.headers) || request.headers.contains_key(http::header::UPGRADE)
 }
 
+/// Whether a request of this method has a body even if that is empty (RFC 9110 §8.6).
+fn takes_a_body(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+}
+
 fn is_grpc(headers: &HeaderMap) -> bool {
     headers
         .get(CONTENT_TYPE)
@@ -140,11 +148,28 @@ async fn receive_ahead(session: &mut Session, walk: &mut Walk) -> Result<()> {
     Ok(())
 }
 
-/// A connection is there.
-pub fn connected(walk: &mut Walk, reused: bool) {
+/// A kept connection was closed, or holds bytes that nobody asked for.
+pub const STALE: ErrorType = ErrorType::new("StaleConnection");
+
+/// A connection is there; `fd` is its descriptor.
+///
+/// # Errors
+/// [`STALE`] for a kept connection that must not be used; nothing was sent on it.
+pub fn connected(walk: &mut Walk, reused: bool, peer: &HttpPeer, fd: RawFd) -> Result<()> {
+    if reused && !peer.is_tls() && peer.options.alpn == ALPN::H1 && !is_quiet(fd) {
+        return Err(Error::new_up(STALE));
+    }
     if let Some(forwarding) = &mut walk.forwarding {
         forwarding.claim.connected(reused);
     }
+    Ok(())
+}
+
+/// Whether nothing is there to be read on a connection. Pingora looks too, but through the reactor, which may not have
+/// heard yet of bytes or an end that the kernel holds: they would be read as the answer to what is sent next.
+fn is_quiet(fd: RawFd) -> bool {
+    let look = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    nix::sys::socket::recv(fd, &mut [0], look) == Err(nix::errno::Errno::EAGAIN)
 }
 
 /// The upstream's part is over: its place is free, though the client may still be reading.
@@ -156,10 +181,11 @@ pub fn release(walk: &mut Walk) {
 
 /// Writes the request as the upstream is to see it.
 pub fn write_request(
-    asked_by: Version,
+    session: &mut Session,
     request: &mut RequestHeader,
     walk: &mut Walk,
 ) -> Result<()> {
+    let asked_by = session.req_header().version;
     let (Some(entered), Some(route), Some(forwarding)) =
         (&walk.entered, &walk.route, &walk.forwarding)
     else {
@@ -174,7 +200,7 @@ pub fn write_request(
         };
         request.set_raw_path(rewritten.as_bytes())?;
     }
-    write_forwarding_fields(request, entered)?;
+    write_forwarding_fields(asked_by, request, entered)?;
     let settings = forwarding.upstream.settings();
     let server = forwarding.target.as_ref().map(Target::authority);
     let host = match (&settings.host, request.headers.get(HOST), server) {
@@ -185,6 +211,15 @@ pub fn write_request(
     };
     if let Some(host) = host {
         request.insert_header(HOST, host.to_owned())?;
+    }
+    // Received whole, a chunked upload has a length: many applications read no body without one.
+    if session.as_mut().is_body_done()
+        && !request.headers.contains_key(CONTENT_LENGTH)
+        && !session.is_upgrade_req()
+        && (entered.ticket.bytes_in() > 0 || takes_a_body(&request.method))
+        && !session.as_ref().retry_buffer_truncated()
+    {
+        request.insert_header(CONTENT_LENGTH, entered.ticket.bytes_in())?;
     }
     // RFC 9113 §8.2.2 allows it, and gRPC wants to know that trailers arrive; they do, where both sides speak HTTP/2.
     if asked_by == Version::HTTP_2

@@ -120,13 +120,12 @@ impl ProxyHttp for FrontDoor {
         &self,
         _session: &mut Session,
         reused: bool,
-        _peer: &HttpPeer,
-        _fd: std::os::unix::io::RawFd,
+        peer: &HttpPeer,
+        fd: std::os::fd::RawFd,
         _digest: Option<&Digest>,
         walk: &mut Walk,
     ) -> Result<()> {
-        forward::connected(walk, reused);
-        Ok(())
+        forward::connected(walk, reused, peer, fd)
     }
 
     async fn upstream_request_filter(
@@ -135,7 +134,7 @@ impl ProxyHttp for FrontDoor {
         request: &mut RequestHeader,
         walk: &mut Walk,
     ) -> Result<()> {
-        forward::write_request(session.req_header().version, request, walk)
+        forward::write_request(session, request, walk)
     }
 
     async fn upstream_response_filter(

@@ -2,11 +2,12 @@
 
 use super::error_page::ErrorPages;
 use super::settings::ProxySettings;
+use crate::fields::via;
 use crate::routing::Table;
 use crate::routing::settings::RouteSettings;
 use crate::telemetry::metrics::{HttpMetrics, RouteMetrics};
 use crate::upstream::Upstreams;
-use http::HeaderValue;
+use http::{HeaderValue, Version};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -21,8 +22,7 @@ pub struct Site {
     pub settings: ProxySettings,
     /// The operator's error pages.
     pub error_pages: ErrorPages,
-    /// `Via` for what came in as HTTP/1.1, made once.
-    pub via: HeaderValue,
+    via: [HeaderValue; 3],
     metrics: HashMap<Arc<str>, RouteMetrics>,
     unrouted: RouteMetrics,
 }
@@ -42,9 +42,11 @@ impl Site {
         let by_route = routes
             .in_order()
             .map(|route| (Arc::from(route.name.as_str()), metrics.route(&route.name)));
-        // A server name is a token by the rules of the configuration, so it is always a field value.
-        let via = crate::fields::via::element(http::Version::HTTP_11, &settings.name);
-        let via = HeaderValue::from_str(&via).unwrap_or(HeaderValue::from_static("1.1 forebay"));
+        let via = [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2].map(|received| {
+            // A server name is a token by the rules of the configuration, so it is always a field value.
+            HeaderValue::from_str(&via::element(received, &settings.name))
+                .unwrap_or(HeaderValue::from_static("1.1 forebay"))
+        });
         Self {
             metrics: by_route.collect(),
             unrouted: metrics.route(UNROUTED),
@@ -53,6 +55,16 @@ impl Site {
             upstreams,
             settings,
             via,
+        }
+    }
+
+    /// Our `Via` element for a message that was received in this version (RFC 9110 §7.6.3).
+    pub fn via(&self, received: Version) -> HeaderValue {
+        let [http10, http11, http2] = &self.via;
+        match received {
+            Version::HTTP_2 => http2.clone(),
+            Version::HTTP_10 => http10.clone(),
+            _ => http11.clone(),
         }
     }
 

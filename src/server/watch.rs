@@ -58,14 +58,22 @@ impl Watch {
             watcher,
         };
         watch.follow(sources);
+        watch.seen = fingerprint(&watch.sources).unwrap_or(0);
         watch
     }
 
     /// From now on watches `sources`: for a reload that changed what is included.
+    ///
+    /// Other sources than before may have changed since they were read, so they count as changed once; the reload
+    /// that follows finds nothing new. The same sources keep what was last seen of them: a change that came while they
+    /// were read is still a change.
     pub fn follow(&mut self, sources: &[PathBuf]) {
-        self.sources = sources.to_vec();
+        if self.sources != sources {
+            self.sources = sources.to_vec();
+            self.seen = 0;
+            self.hint.notify_one();
+        }
         self.subscribe();
-        self.seen = fingerprint(&self.sources).unwrap_or(0);
     }
 
     /// Waits until contents differ from those last seen. Cancel-safe.

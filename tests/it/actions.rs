@@ -258,14 +258,14 @@ async fn error_pages_replace_errors_of_ours_and_of_the_origin() {
         .send()
         .await
         .expect(503)
-        .header("content-type", "text/html")
+        .header("content-type", "text/html; charset=utf-8")
         .body("<h1>sorry</h1>");
     c.get("/404").send().await.expect(404).body("raw");
     c.get("/nobody")
         .send()
         .await
         .expect(502)
-        .header("content-type", "text/html")
+        .header("content-type", "text/html; charset=utf-8")
         .body("<h1>sorry</h1>");
     c.head("/nobody")
         .send()

@@ -308,12 +308,8 @@ async fn curl_over_every_protocol() {
         )
         .await;
         assert!(upload.contains("\"bytes\":32768"), "{upload}");
-        assert_eq!(
-            ask("/slow?ms=1", &["--head", "--request", "GET"])
-                .await
-                .contains("via: 1.1 edge"),
-            true
-        );
+        let head = ask("/slow?ms=1", &["--head"]).await;
+        assert!(head.contains("via: 1.1 edge"), "{head}");
     }
 }
 

@@ -83,9 +83,9 @@ async fn a_cut_upload_never_looks_complete() {
             .await;
         o.body_of(0, 5).await;
         if n == 1 {
-            k.reset()
+            k.reset();
         } else {
-            k.finish().await
+            k.finish().await;
         }
         let seen = o.request(0).await;
         assert!(!seen.complete && seen.failure.is_some(), "{seen:#?}");

@@ -16,34 +16,31 @@ async fn pair() -> (Origin, Edge) {
 /// Each of `rows`, a complete hostile message, is refused with one of `statuses`.
 async fn refused(statuses: &[u16], rows: Vec<(String, Vec<u8>)>) {
     let (o, e) = pair().await;
+    let mut wrong = Vec::new();
     for (name, bytes) in rows {
+        let before = o.requests().len();
         let mut k = e.client().connect().await;
         // The edge may have read enough before everything is written.
         let _ = k.try_write([bytes.as_slice(), FOLLOWING].concat()).await;
         let got = k.response("GET").await;
-        assert!(
-            statuses.contains(&got.status) && got.cut.is_none(),
-            "{name}: expected {statuses:?}, got {got:#?}"
-        );
-        let rest = k.rest().await;
-        assert!(
-            rest.is_empty(),
-            "{name}: not closed after the refusal: {:?}",
-            String::from_utf8_lossy(&rest)
-        );
-        assert!(
-            o.requests().is_empty(),
-            "{name}: reached the origin: {:#?}",
-            o.requests()
-        );
+        if statuses.contains(&got.status) && got.cut.is_none() {
+            let rest = k.rest().await;
+            if !rest.is_empty() {
+                let rest = String::from_utf8_lossy(&rest);
+                wrong.push(format!("{name}: not closed after the refusal: {rest:?}"));
+            }
+        } else {
+            let (status, cut) = (got.status, got.cut);
+            wrong.push(format!("{name}: answered {status} {cut:?}"));
+        }
+        for seen in &o.requests()[before..] {
+            wrong.push(format!("{name}: reached the origin: {:?}", seen.head));
+        }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
     // A refusal is no reason to doubt the next client.
-    e.client()
-        .get("/ordinary")
-        .send()
-        .await
-        .expect(200)
-        .body("v1");
+    let ordinary = e.client().get("/ordinary").send().await;
+    ordinary.expect(200).body("v1");
     assert_eq!(o.requests().len(), 1);
 }
 
@@ -69,15 +66,6 @@ fn with_host(lines: &str) -> (String, Vec<u8>) {
     (
         format!("host lines {lines:?}"),
         format!("GET /row HTTP/1.1\r\n{lines}\r\n").into_bytes(),
-    )
-}
-
-/// A chunked request with this body.
-fn with_chunks(body: &str) -> (String, Vec<u8>) {
-    let head = "POST /row HTTP/1.1\r\nHost: site.test\r\nTransfer-Encoding: chunked\r\n\r\n";
-    (
-        format!("chunks {body:?}"),
-        format!("{head}{body}").into_bytes(),
     )
 }
 
@@ -345,76 +333,9 @@ async fn versions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn chunked_bodies() {
-    let bodies = [
-        "5\r\nhello\r\n\r\n\r\n",      // an empty size
-        "\r\n5\r\nhello\r\n0\r\n\r\n", // a leading empty line
-        "+5\r\nhello\r\n0\r\n\r\n",
-        "-5\r\nhello\r\n0\r\n\r\n",
-        "0x5\r\nhello\r\n0\r\n\r\n",
-        "5h\r\nhello\r\n0\r\n\r\n",
-        " 5\r\nhello\r\n0\r\n\r\n",
-        "5_0\r\nhello\r\n0\r\n\r\n",
-        "g\r\nhello\r\n0\r\n\r\n",
-        "8000000000000000\r\nhello\r\n0\r\n\r\n", // beyond 2^63
-        "00000000000000005\r\nhello\r\n0\r\n\r\n", // 17 digits
-        "5\r\nhelloX\r\n0\r\n\r\n",               // data not ended by CRLF
-        "5\r\nhello0\r\n\r\n",
-        "5\r\nhello\n0\r\n\r\n",
-        "5\r\nhello\r0\r\n\r\n",
-        "5\nhello\r\n0\r\n\r\n", // bare LF after a size
-        "5\rhello\r\n0\r\n\r\n",
-        "5;a=\0\r\nhello\r\n0\r\n\r\n", // NUL in an extension
-        "5;a=b\rc\r\nhello\r\n0\r\n\r\n",
-        "5;a=b\nc\r\nhello\r\n0\r\n\r\n",
-        "5\r\nhello\r\n0\r\nno colon\r\n\r\n",
-        "5\r\nhello\r\n0\r\nX : y\r\n\r\n",
-        "5\r\nhello\r\n0\r\n folded\r\n\r\n",
-    ];
-    let (o, e) = pair().await;
-    for body in bodies {
-        let (name, bytes) = with_chunks(body);
-        let mut k = e.client().connect().await;
-        let _ = k.try_write([bytes.as_slice(), FOLLOWING].concat()).await;
-        let got = k.response("POST").await;
-        assert!(got.status == 400 && got.cut.is_none(), "{name}: {got:#?}");
-        assert!(k.rest().await.is_empty(), "{name}: not closed");
-        // What was good in front of the fault may have been sent on, but never as a complete upload.
-        for seen in o.requests() {
-            assert!(!seen.complete, "{name}: looked complete: {seen:#?}");
-            assert_ne!(seen.target(), "/smuggled", "{name}");
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn broken_chunks_never_look_complete_where_uploads_are_streamed() {
-    let o = origin("o1").on("*", ok().body("v1")).start().await;
-    let e =
-        edge("[upstream.o]\nservers = [\"{o1}\"]\nbuffer_request = \"0\"\n[[route]]\nto = \"o\"")
-            .origin(&o)
-            .start()
-            .await;
-    let mut k = e.client().connect().await;
-    k.write(
-        "POST /row HTTP/1.1\r\nHost: site.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
-    )
-    .await;
-    // The good chunk is on its way before the bad one comes.
-    o.body_of(0, 5).await;
-    k.write([b"\r\n\r\n".as_slice(), FOLLOWING].concat()).await;
-    let got = k.response("POST").await;
-    assert!(got.status == 400 || got.cut.is_some(), "{got:#?}");
-    assert!(k.rest().await.is_empty());
-    let seen = o.request(0).await;
-    assert!(!seen.complete && seen.failure.is_some(), "{seen:#?}");
-    assert_eq!(o.requests().len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn heads_over_the_limits() {
     let long = |n: usize| "a".repeat(n);
-    let lines = |n: usize| (0..n).map(|i| format!("X-{i}: v\r\n")).collect::<String>();
+    let lines = |n: usize| (0..n).fold(String::new(), |lines, i| lines + &format!("X-{i}: v\r\n"));
     refused(
         &[431],
         vec![

@@ -80,8 +80,6 @@ async fn malformed_heads_are_refused_and_reach_nobody() {
         ("x-a", "v\r\nTransfer-Encoding: chunked"),
         ("x-a", "v\n"),
         ("x-a", "\0"),
-        ("x-a", " v"),
-        ("x-a", "v "),
         ("connection", "keep-alive"),
         ("keep-alive", "1"),
         ("proxy-connection", "x"),

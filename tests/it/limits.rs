@@ -39,6 +39,8 @@ async fn heads() {
 async fn an_endless_head_is_not_read_for_ever() {
     let o = origin("o1").on("*", ok()).start().await;
     let e = edge("[[route]]\nto = \"{o1}\"").origin(&o).start().await;
+    // What one request needs is in memory before it is measured.
+    e.client().get("/warm").send().await.expect(200);
     let mut k = e.client().connect().await;
     let _ = k.try_write("GET /a HTTP/1.1\r\nHost: site.test\r\n").await;
     let before = resident_kib(e.pid());
@@ -50,7 +52,7 @@ async fn an_endless_head_is_not_read_for_ever() {
     }
     assert!(written < 64 << 20, "the edge went on reading");
     assert!(resident_kib(e.pid()) < before + 8 * 1024);
-    assert!(o.requests().is_empty());
+    assert_eq!(o.requests().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,7 +105,7 @@ async fn bodies_of_unknown_length() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_beyond_the_limit_wait_their_turn() {
     let o = origin("o1").on("*", ok().body("v1")).start().await;
-    let e = edge("[limits]\nconnections = 4\n[[route]]\nto = \"{o1}\"")
+    let e = edge("[server]\nthreads = 1\n[limits]\nconnections = 4\n[[route]]\nto = \"{o1}\"")
         .origin(&o)
         .start()
         .await;

@@ -156,7 +156,7 @@ async fn a_file_is_opened_again_on_sigusr1() {
     let written = async |path: &std::path::Path, part: &str| {
         within(&format!("{part} in {}", path.display()), async {
             while !has(path, part) {
-                tokio::task::yield_now().await
+                tokio::task::yield_now().await;
             }
         })
         .await;
@@ -167,7 +167,7 @@ async fn a_file_is_opened_again_on_sigusr1() {
     e.signal(Signal::USR1);
     within("the new file", async {
         while !path.exists() {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     })
     .await;

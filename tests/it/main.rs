@@ -3,6 +3,11 @@
 //! One file is one concern; this list is the index. `rig` has the actors. Nothing sleeps: a scenario waits for what
 //! it is about (a line, a connect, a byte), and every wait is bounded and named.
 
+#![expect(clippy::format_push_string, reason = "heads are written line by line")]
+#![expect(
+    clippy::many_single_char_names,
+    reason = "o, e, c and k are the origin, the edge, the client and its kept connection in every scenario"
+)]
 #![expect(
     clippy::unwrap_used,
     reason = "a rig or a scenario that is wrong fails where it stands"
@@ -20,6 +25,7 @@ mod routing; // host, path, method, header, query, and which of several wins
 mod early; // 1xx, Expect: 100-continue, answers before the request has ended
 mod framing; // bodies both ways: chunked, length, close, HEAD, 204, cut, broken
 mod gate; // hostile heads: table 3.1, refused; nothing of them reaches an origin
+mod gate_bodies; // and the bodies of table 3.1
 mod hygiene; // hop-by-hop, Via, loops, X-Forwarded-*, Forwarded, X-Request-Id, Date
 mod normalise; // table 3.2: what is repaired before it goes on, split points, pipelining
 mod streams; // WebSocket and event streams, unbuffered both ways

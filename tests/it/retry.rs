@@ -22,6 +22,8 @@ async fn connections_are_reused() {
         k.get("/a").await.expect(200);
     }
     assert_eq!(o.connections(), 1);
+    let last = &o.requests()[9];
+    assert_eq!((last.connection, last.nth), (0, 9));
 }
 
 #[tokio::test(flavor = "multi_thread")]

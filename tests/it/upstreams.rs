@@ -221,6 +221,8 @@ async fn many_requests_share_an_http2_connection() {
     .start()
     .await;
     let h2 = e.client().h2().await;
+    // Pingora makes a connection for each of several requests that come while there is none; then they share.
+    h2.send(get("/first")).await.expect(200);
     let all: Vec<_> = (0..20)
         .map(|n| {
             let h2 = h2.clone();
@@ -231,8 +233,8 @@ async fn many_requests_share_an_http2_connection() {
         answer.await.unwrap().expect(200).body("v1");
     }
     assert!(
-        o.connections() < 20,
-        "{} connections for 20 requests",
+        o.connections() < 3,
+        "{} connections for 21 requests",
         o.connections()
     );
 }

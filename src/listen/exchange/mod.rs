@@ -17,6 +17,7 @@ pub mod ticket;
 
 use crate::clock::{self, Instant};
 use crate::listen::gate::{Framing, Request};
+use crate::listen::lifecycle::Lifecycle;
 use bytes::Bytes;
 use http::HeaderMap;
 use http1::{BodyFault, Http1};
@@ -93,8 +94,9 @@ pub struct Exchange {
     loan: Loan,
     ticket: Arc<Ticket>,
     replay: Replay,
+    lifecycle: Arc<Lifecycle>,
     upgrade: bool,
-    body_empty: bool,
+    framing: Framing,
     body_timeout: Duration,
     response: Option<Box<ResponseHeader>>,
     awaiting: Awaiting,
@@ -113,6 +115,7 @@ impl Exchange {
         wire: Box<Wire>,
         slot: Slot,
         ticket: Arc<Ticket>,
+        lifecycle: Arc<Lifecycle>,
         body_timeout: Duration,
     ) -> Self {
         let Request {
@@ -130,7 +133,8 @@ impl Exchange {
             },
             replay: Replay::default(),
             upgrade,
-            body_empty: framing == Framing::None,
+            lifecycle,
+            framing,
             body_timeout,
             response: None,
             awaiting: Awaiting::Header,
@@ -268,7 +272,7 @@ impl Exchange {
 
     fn write_head(&mut self, response: Box<ResponseHeader>, ended: bool) -> pingora::Result<()> {
         self.upstream_timer = None;
-        let close = self.ticket.closes();
+        let close = self.ticket.closes() || self.lifecycle.is_draining();
         match self.wire() {
             Wire::Http1(http1) => http1.write_head(&response, ended, close),
             Wire::Http2(http2) => http2.write_head(&response, ended).map_err(|cause| {

@@ -1,6 +1,7 @@
 //! The exchange as Pingora's `Session`: each call of the trait, in the words of this room.
 
 use super::Exchange;
+use crate::listen::gate::Framing;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::Stream;
@@ -155,7 +156,8 @@ impl Session for Exchange {
     }
 
     fn is_body_empty(&mut self) -> bool {
-        self.body_empty
+        // A chunked body may turn out to hold nothing, once it was received ahead of the try.
+        self.framing == Framing::None || self.ticket.bytes_in() == 0 && self.body_is_done()
     }
 
     async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {

@@ -1,6 +1,7 @@
 //! Follows the framing of a request body, so that not one byte behind it is taken for a part of it, or the reverse.
 
 use super::{Framing, Refusal, refusals};
+use crate::fields::token;
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Chunk extensions of a whole body; they carry nothing anyone uses, and are dropped.
@@ -50,7 +51,8 @@ enum ChunkState {
     DataLf,
     /// At the start of a trailer line, or of the empty line that ends the body.
     TrailerStart,
-    Trailer,
+    TrailerName,
+    TrailerValue,
     TrailerLf,
     EndLf,
     /// A fault was found ahead of time.
@@ -155,6 +157,14 @@ impl Chunks {
         data
     }
 
+    fn count_trailer(&mut self) -> Result<(), Refusal> {
+        self.trailer_bytes += 1;
+        if self.trailer_bytes > TRAILER_BYTES_MAX {
+            return Err(refusals::HEAD_TOO_LARGE);
+        }
+        Ok(())
+    }
+
     /// Consumes everything up to the next data or the end.
     fn read_framing(&mut self, buf: &mut BytesMut) -> Result<Next, Refusal> {
         use ChunkState as S;
@@ -199,16 +209,16 @@ impl Chunks {
                 (S::DataCr, b'\r') => S::DataLf,
                 (S::DataLf, b'\n') => S::Size { digits: 0, size: 0 },
                 (S::TrailerStart, b'\r') => S::EndLf,
-                (S::Trailer, b'\r') => S::TrailerLf,
+                (S::TrailerValue, b'\r') => S::TrailerLf,
                 (S::EndLf, b'\n') => return Ok(Next::End),
-                (S::TrailerStart | S::Trailer, octet)
-                    if octet >= b' ' && octet != 0x7f || octet == b'\t' =>
-                {
-                    self.trailer_bytes += 1;
-                    if self.trailer_bytes > TRAILER_BYTES_MAX {
-                        return Err(refusals::HEAD_TOO_LARGE);
-                    }
-                    S::Trailer
+                (S::TrailerStart | S::TrailerName, octet) if token::is_tchar(octet) => {
+                    self.count_trailer()?;
+                    S::TrailerName
+                }
+                (S::TrailerName, b':') => S::TrailerValue,
+                (S::TrailerValue, octet) if token::is_field_value_octet(octet) => {
+                    self.count_trailer()?;
+                    S::TrailerValue
                 }
                 _ => return Err(refusals::CHUNK),
             };
@@ -278,6 +288,8 @@ mod tests {
             ";a\r\n",
             "1;\x00\r\n",
             "0\r\nT\n",
+            "0\r\nno colon\r\n",
+            "0\r\n folded\r\n",
             "0\r\n\r\r",
             " 1\r\n",
         ] {

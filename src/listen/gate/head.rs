@@ -2,11 +2,12 @@
 
 use super::message::{MessageFields, Seen};
 use super::{Framing, Refusal, Request, refusals};
-use crate::fields::{hop_by_hop, host};
+use crate::fields::{hop_by_hop, host, uri};
 use crate::listen::settings::LimitSettings;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, Version};
 use pingora::http::RequestHeader;
+use std::borrow::Cow;
 
 /// Fields that fit on the stack; a head with more takes one allocation.
 const FIELDS_INLINE: usize = 48;
@@ -162,32 +163,18 @@ fn assemble(
 fn split_target<'a>(
     target: &'a str,
     method: &Method,
-) -> Result<(Option<&'a str>, &'a str), Refusal> {
-    if !target
-        .bytes()
-        .all(|b| (0x21..=0x7e).contains(&b) && b != b'#')
-    {
-        return Err(refusals::TARGET);
+) -> Result<(Option<&'a str>, Cow<'a, str>), Refusal> {
+    if target == "*" && *method == Method::OPTIONS {
+        return Ok((None, Cow::Borrowed(target)));
     }
     if target.starts_with('/') {
-        return Ok((None, target));
+        let path = uri::check_origin_form(target.as_bytes()).map_err(|_| refusals::TARGET)?;
+        return Ok((None, Cow::Borrowed(path)));
     }
-    if target == "*" && *method == Method::OPTIONS {
-        return Ok((None, target));
-    }
-    let scheme_end = target.find("://").ok_or(refusals::TARGET)?;
-    let (scheme, rest) = (&target[..scheme_end], &target[scheme_end + 3..]);
-    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
-        return Err(refusals::TARGET);
-    }
-    let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(authority_end);
-    match path {
-        "" => Ok((Some(authority), "/")),
-        path if path.starts_with('/') => Ok((Some(authority), path)),
-        // `http://host?query` has no path to put on a request line; nobody sends it who means well.
-        _ => Err(refusals::TARGET),
-    }
+    let absolute = uri::split_absolute(target.as_bytes()).ok_or(refusals::TARGET)?;
+    let authority = std::str::from_utf8(absolute.authority).map_err(|_| refusals::HOST)?;
+    let path = uri::check_origin_form(&absolute.target).map_err(|_| refusals::TARGET)?;
+    Ok((Some(authority), Cow::Owned(path.to_owned())))
 }
 
 /// The one host of a request: the target's where it has one (RFC 9112 §3.2.2), else that of the `Host` field.

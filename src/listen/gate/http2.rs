@@ -6,7 +6,7 @@
 
 use super::head::is_dropped;
 use super::{Framing, Refusal, Request, refusals};
-use crate::fields::{content_length, host, token};
+use crate::fields::{content_length, host, token, uri};
 use crate::listen::settings::LimitSettings;
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
 use http::{HeaderValue, Method, Version, request};
@@ -40,11 +40,8 @@ pub fn read(
         Some(target) if target.starts_with('/') => target,
         Some(_) => return Err(refusals::TARGET),
     };
-    if !target
-        .bytes()
-        .all(|b| (0x21..=0x7e).contains(&b) && b != b'#')
-    {
-        return Err(refusals::TARGET);
+    if target != "*" {
+        uri::check_origin_form(target.as_bytes()).map_err(|_| refusals::TARGET)?;
     }
     let mut header = RequestHeader::build_no_case(
         parts.method.clone(),
@@ -56,7 +53,9 @@ pub fn read(
     let mut length = None;
     let mut expects_continue = false;
     for (name, value) in &parts.headers {
-        if !token::is_field_value(value.as_bytes()) {
+        // RFC 9113 §8.2.1: what HTTP/1 would trim away is not there to be trimmed.
+        let bytes = value.as_bytes();
+        if !token::is_field_value(bytes) || token::trim_ows(bytes).len() != bytes.len() {
             return Err(refusals::CONTROL);
         }
         if name == CONTENT_LENGTH {

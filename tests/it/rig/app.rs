@@ -13,7 +13,6 @@ use super::within;
 pub struct App {
     child: Child,
     out: Lines,
-    err: Lines,
 }
 
 impl App {
@@ -22,22 +21,15 @@ impl App {
         command
             .kill_on_drop(true)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stdout(Stdio::piped());
         let mut child = command.spawn().expect("the application starts");
         let out = Lines::of(child.stdout.take().expect("piped"));
-        let err = Lines::of(child.stderr.take().expect("piped"));
-        Self { child, out, err }
+        Self { child, out }
     }
 
     /// Waits for a line of its standard output.
     pub async fn says(&self, part: &str) -> String {
         self.out.expect(part).await
-    }
-
-    /// Waits for a line of its standard error.
-    pub async fn logs(&self, part: &str) -> String {
-        self.err.expect(part).await
     }
 
     /// Asks it to end, as `docker stop` does, and waits until it has.
@@ -100,4 +92,20 @@ async fn pulse_program() -> PathBuf {
         .await;
     assert!(built.expect("cargo runs").success(), "pulse does not build");
     target.join("release/pulse")
+}
+
+impl Drop for App {
+    /// Its workers too: gunicorn's would outlive their master for a second, and the test with them.
+    fn drop(&mut self) {
+        let Some(id) = self.child.id() else { return };
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        let children = children.unwrap_or_default();
+        let workers = children
+            .split(' ')
+            .filter_map(|pid| pid.trim().parse().ok());
+        let _ = self.child.start_kill();
+        for worker in workers.filter_map(Pid::from_raw) {
+            let _ = kill_process(worker, Signal::KILL);
+        }
+    }
 }

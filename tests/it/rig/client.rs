@@ -6,7 +6,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio_rustls::TlsConnector;
 
-use super::wire::{Body, Framing, Reader, WireError};
+use super::wire::{Framing, Reader, WireError};
 use super::{Request, Response, Stream, WebSocket, request, within};
 
 /// Where a client connects to, and as whom.

@@ -27,7 +27,6 @@ const DEFAULTS: [(&str, &str, &str); 4] = [
 pub struct EdgeBuilder {
     toml: String,
     values: HashMap<String, String>,
-    environment: Vec<(String, String)>,
     open_files: Option<u64>,
     private_hosts: bool,
     directory: tempfile::TempDir,
@@ -40,7 +39,6 @@ pub fn edge(toml: &str) -> EdgeBuilder {
     EdgeBuilder {
         toml: toml.to_owned(),
         values: HashMap::new(),
-        environment: Vec::new(),
         open_files: None,
         private_hosts: false,
         directory: temporary_directory(),
@@ -70,12 +68,6 @@ impl EdgeBuilder {
     /// Fills in the placeholder `{name}`.
     pub fn value(mut self, name: &str, value: &str) -> Self {
         self.values.insert(name.to_owned(), value.to_owned());
-        self
-    }
-
-    /// Sets a variable of the program's environment.
-    pub fn env(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -154,9 +146,7 @@ impl EdgeBuilder {
             .args(["run", "--config"])
             .arg(&path)
             .current_dir(dir);
-        command
-            .env("FOREBAY_RIG", dir)
-            .envs(self.environment.iter().cloned());
+        command.env("FOREBAY_RIG", dir);
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -11,10 +11,9 @@ const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Waits for `event`; panics, naming `what` was waited for, when it does not come.
 pub async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, event).await {
-        Ok(value) => value,
-        Err(_) => panic!("waited {}s for {what}", PATIENCE.as_secs()),
-    }
+    tokio::time::timeout(PATIENCE, event)
+        .await
+        .unwrap_or_else(|_| panic!("waited {}s for {what}", PATIENCE.as_secs()))
 }
 
 /// A gate that holds whoever comes until it is opened, for one or for all.

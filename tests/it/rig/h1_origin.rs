@@ -134,7 +134,7 @@ async fn read_body(
         shared.update(id, |r| {
             r.body
                 .content
-                .extend_from_slice(&body.content[r.body.content.len()..])
+                .extend_from_slice(&body.content[r.body.content.len()..]);
         });
     };
     let read = reader.body(framing, &mut body, show).await;

@@ -98,7 +98,7 @@ async fn answer(
                 body.as_mut()?.send_data(content.into(), false).ok()?;
             }
             Step::End if reply.trailers.is_empty() => {
-                body.as_mut()?.send_data(Bytes::new(), true).ok()?
+                body.as_mut()?.send_data(Bytes::new(), true).ok()?;
             }
             Step::End => body.as_mut()?.send_trailers(typed(&reply.trailers)).ok()?,
             Step::Cut | Step::Reset => respond.send_reset(h2::Reason::INTERNAL_ERROR),

@@ -370,14 +370,6 @@ impl Origin {
             .await;
     }
 
-    /// Waits for the nth connection (counted from 0).
-    pub async fn connected(&self, n: usize) {
-        self.eventually(&format!("connection {n}"), |r| {
-            (r.wires.len() > n).then_some(())
-        })
-        .await;
-    }
-
     /// Waits until connection `n` has ended.
     pub async fn disconnected(&self, n: usize) {
         let closed = |r: &Record| r.wires.get(n).is_some_and(|w| w.closed).then_some(());
@@ -418,12 +410,11 @@ impl Origin {
 impl Drop for Origin {
     fn drop(&mut self) {
         let faults = &self.shared.record.lock().faults;
-        if !faults.is_empty() && !std::thread::panicking() {
-            panic!(
-                "what the edge sent to {} is not canonical HTTP: {faults:#?}",
-                self.shared.name
-            );
-        }
+        assert!(
+            faults.is_empty() || std::thread::panicking(),
+            "what the edge sent to {} is not canonical HTTP: {faults:#?}",
+            self.shared.name
+        );
     }
 }
 

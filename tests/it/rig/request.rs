@@ -44,11 +44,6 @@ pub fn head(target: &str) -> Request {
     request("HEAD", target)
 }
 
-/// A DELETE.
-pub fn delete(target: &str) -> Request {
-    request("DELETE", target)
-}
-
 /// A POST with a body.
 pub fn post(target: &str, body: impl AsRef<[u8]>) -> Request {
     request("POST", target).body(body)
@@ -57,11 +52,6 @@ pub fn post(target: &str, body: impl AsRef<[u8]>) -> Request {
 /// A PUT with a body.
 pub fn put(target: &str, body: impl AsRef<[u8]>) -> Request {
     request("PUT", target).body(body)
-}
-
-/// A CONNECT.
-pub fn connect_method(target: &str) -> Request {
-    request("CONNECT", target)
 }
 
 impl Request {

@@ -46,18 +46,6 @@ impl Stream {
             .expect("a connected socket takes SO_LINGER");
     }
 
-    /// The local address as text; empty for unix sockets.
-    pub fn local_addr(&self) -> String {
-        let tcp = match self {
-            Stream::Tcp(tcp) => tcp,
-            Stream::Tls(tls) => tls.get_ref().0,
-            Stream::Unix(_) => return String::new(),
-        };
-        tcp.local_addr()
-            .expect("a connected socket has an address")
-            .to_string()
-    }
-
     /// The TLS session; panics on a plain stream.
     pub fn tls(&self) -> &TlsStream<TcpStream> {
         match self {

@@ -12,6 +12,9 @@ pub type Frame = (u8, Vec<u8>);
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
 
+/// What stands in the length's place when two bytes of it follow.
+const LENGTH_IN_TWO_BYTES: u8 = 0x7e;
+
 /// The client's side of a WebSocket.
 pub struct WebSocket {
     reader: Reader<Stream>,
@@ -139,16 +142,12 @@ fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
 fn frame(opcode: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
     let masked = if mask.is_some() { 0x80 } else { 0 };
     let mut bytes = vec![0x80 | opcode];
-    match u8::try_from(payload.len()) {
-        Ok(short @ ..126) => bytes.push(masked | short),
-        _ => {
-            bytes.push(masked | 126);
-            bytes.extend(
-                u16::try_from(payload.len())
-                    .expect("short frames")
-                    .to_be_bytes(),
-            );
-        }
+    if let Ok(short @ ..LENGTH_IN_TWO_BYTES) = u8::try_from(payload.len()) {
+        bytes.push(masked | short);
+    } else {
+        bytes.push(masked | LENGTH_IN_TWO_BYTES);
+        let length = u16::try_from(payload.len()).expect("short frames");
+        bytes.extend(length.to_be_bytes());
     }
     bytes.extend(
         mask.unwrap_or_default()

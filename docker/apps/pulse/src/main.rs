@@ -61,7 +61,9 @@ struct Size {
 // One thread: the service is measured on one core.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "0.0.0.0:8000".to_owned());
+    let addr = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "0.0.0.0:8000".to_owned());
     let app = Router::new()
         .route("/json", get(counted))
         .route("/bytes/{n}", get(bytes))
@@ -142,6 +144,7 @@ async fn download(Query(Size { bytes }): Query<Size>) -> Response {
     let whole = bytes / PATTERN.len() as u64;
     let rest = usize::try_from(bytes % PATTERN.len() as u64).unwrap_or(0);
     let pieces = stream::iter((0..whole).map(|_| PATTERN.len()).chain([rest]));
-    let body = Body::from_stream(pieces.map(|n| Ok::<_, Infallible>(Bytes::from_static(&PATTERN[..n]))));
+    let body =
+        Body::from_stream(pieces.map(|n| Ok::<_, Infallible>(Bytes::from_static(&PATTERN[..n]))));
     ([(header::CONTENT_LENGTH, bytes.to_string())], body).into_response()
 }

@@ -3,7 +3,8 @@
 
     python3 loadtest/figures.py [--only a,e] [--rounds 5] [--seconds 5] [--rate 2000]
 
-Installs and builds what it needs. Writes loadtest/out/figures.md and figures.json. Exits 1 when a goal is missed, 2 when something cannot be measured.
+Installs and builds what it needs. Writes loadtest/out/figures.md and figures.json. Exits 1 when a goal is missed, 2 when
+something cannot be measured. Takes five minutes and both cores: (e) pins the proxy to one and the load to the other.
 """
 
 import argparse
@@ -99,7 +100,8 @@ def statuses(counts):
 def load(figure):
     reasons = "".join(f"; {count} × {why}" for why, count in sorted(figure["failures"].items(), key=lambda f: -f[1])[:3])
     closed = f", {figure['closed_unannounced']} connections closed unannounced" if figure["closed_unannounced"] else ""
-    return f"{figure['failed']} failed of {figure['requests']}{reasons}{closed}; slowest {figure['slowest_ms']:.0f} ms"
+    late = f" (the client stalled {figure['client_stalled_ms']} ms)" if figure["client_stalled_ms"] > 200 else ""
+    return f"{figure['failed']} failed of {figure['requests']}{reasons}{closed}; slowest {figure['slowest_ms']:.0f} ms{late}"
 
 
 def table(results):

@@ -159,7 +159,7 @@ mod tests {
                     drop(near);
                 };
                 let mut read = Vec::new();
-                let (_, result) = tokio::join!(writing, far.read_to_end(&mut read));
+                let ((), result) = tokio::join!(writing, far.read_to_end(&mut read));
                 result.expect("read");
                 assert_eq!(read, expected);
             });

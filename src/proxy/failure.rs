@@ -4,11 +4,11 @@ use super::deliver;
 use super::forward::{STALE, is_clients_fault};
 use super::walk::{Verdict, Walk};
 use crate::listen::exchange::{
-    BODY_MALFORMED, BODY_TOO_LARGE, CLIENT_GONE, CLIENT_SILENT, UPSTREAM_SILENT,
+    ANSWERED_EARLY, BODY_MALFORMED, BODY_TOO_LARGE, CLIENT_GONE, CLIENT_SILENT, UPSTREAM_SILENT,
 };
 use crate::upstream::{self, FailureKind, RetryQuestion};
-use http::header::TRANSFER_ENCODING;
-use http::{Method, StatusCode};
+use http::header::{ALLOW, RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE};
+use http::{HeaderName, Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::proxy::{FailToProxy, Session};
 use pingora::{Error, ErrorType, Result};
@@ -18,6 +18,10 @@ const STARTING: ErrorType = ErrorType::new("Starting");
 
 /// An answer that the operator's error page takes the place of.
 const REPLACED: ErrorType = ErrorType::new("Replaced");
+
+/// What such an answer keeps: a 401 must say how to authenticate (RFC 9110 §15.5.2), a 405 what is allowed (§15.5.6), and
+/// a 503 may say when to come back (§10.2.3).
+const KEPT: [HeaderName; 3] = [WWW_AUTHENTICATE, ALLOW, RETRY_AFTER];
 
 /// Looks at an answer's head before anything of it reaches the client.
 pub fn judge_answer(session: &Session, response: &ResponseHeader, walk: &mut Walk) -> Result<()> {
@@ -42,6 +46,11 @@ pub fn judge_answer(session: &Session, response: &ResponseHeader, walk: &mut Wal
     forwarding.claim.answered(status);
     if route.error_pages.contains_key(&status.as_u16()) {
         walk.verdict = Some(Verdict::new(status, "error-page"));
+        for name in &KEPT {
+            for value in response.headers.get_all(name) {
+                walk.kept.append(name.clone(), value.clone());
+            }
+        }
         return Err(Error::explain(REPLACED, format!("answered {status}")));
     }
     Ok(())
@@ -155,7 +164,8 @@ pub async fn tell_client(session: &mut Session, walk: &mut Walk, error: &Error) 
             entered.ticket.close_after();
         }
         // A client that is gone by now needs no answer; nobody is left to be told.
-        let _ = deliver::own_answer(session, walk, verdict).await;
+        let kept = std::mem::take(&mut walk.kept);
+        let _ = deliver::own_answer_with(session, walk, verdict, kept).await;
     }
     FailToProxy {
         error_code: verdict.status.as_u16(),
@@ -170,6 +180,7 @@ fn verdict_on(error: &Error) -> Verdict {
     let (status, reason) = match error.etype() {
         other if *other == UPSTREAM_SILENT => (504, "upstream-timeout"),
         other if *other == CLIENT_SILENT => (408, "body-timeout"),
+        other if *other == ANSWERED_EARLY => (413, "answered-early"),
         other if *other == BODY_TOO_LARGE => (413, "body-too-large"),
         other if *other == BODY_MALFORMED => (400, "chunk"),
         other if *other == CLIENT_GONE => (CLIENT_CLOSED_REQUEST, "client-gone"),

@@ -40,8 +40,9 @@ pub async fn next_peer(session: &mut Session, walk: &mut Walk) -> Result<Box<Htt
             .as_ref()
             .map(|ticket| ticket.set_terms(|terms| terms.first_byte = deadline))
     };
-    // Waiting for a server is not waiting for its answer.
+    // Waiting for a server is not waiting for its answer: what is left of the last try's deadline is forgotten.
     first_byte(None);
+    session.as_mut().enable_retry_buffering();
     // The client's end of the connection is watched meanwhile: who leaves frees the place, and a body that comes early
     // is not read.
     let body_done = session.as_mut().is_body_done();
@@ -242,6 +243,13 @@ fn verdict_on(refusal: &Refusal) -> Verdict {
 
 /// Whether an error is the client's doing, so that nothing is held against the upstream.
 pub fn is_clients_fault(error: &Error) -> bool {
-    use crate::listen::exchange::{BODY_MALFORMED, CLIENT_SILENT};
-    [CLIENT_GONE, CLIENT_SILENT, BODY_TOO_LARGE, BODY_MALFORMED].contains(error.etype())
+    use crate::listen::exchange::{ANSWERED_EARLY, BODY_MALFORMED, CLIENT_SILENT};
+    [
+        CLIENT_GONE,
+        CLIENT_SILENT,
+        BODY_TOO_LARGE,
+        BODY_MALFORMED,
+        ANSWERED_EARLY,
+    ]
+    .contains(error.etype())
 }

@@ -5,7 +5,7 @@ use crate::clock::Instant;
 use crate::listen::exchange::ticket::Ticket;
 use crate::routing::settings::RouteSettings;
 use crate::upstream::{Claim, Target, Upstream};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub struct Walk {
     pub forwarding: Option<Forwarding>,
     /// Why the proxy itself answers, where it does.
     pub verdict: Option<Verdict>,
+    /// Of an upstream's answer that our page takes the place of: what the status is worth nothing without.
+    pub kept: HeaderMap,
     /// When the first byte of the answer was written.
     pub first_byte: Option<Instant>,
 }

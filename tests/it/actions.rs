@@ -258,6 +258,7 @@ async fn error_pages_replace_errors_of_ours_and_of_the_origin() {
         .send()
         .await
         .expect(503)
+        .header("retry-after", "7")
         .header("content-type", "text/html; charset=utf-8")
         .body("<h1>sorry</h1>");
     c.get("/404").send().await.expect(404).body("raw");

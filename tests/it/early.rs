@@ -147,24 +147,25 @@ async fn expect_from_http_1_0_is_ignored() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_early_answer_is_relayed_and_the_connection_closed() {
-    let o = origin("o1")
-        .on(
-            "/a",
-            status(413)
-                .early()
-                .header("Connection", "close")
-                .body("too much"),
-        )
+    let answer = status(413)
+        .early()
+        .header("Connection", "close")
+        .body("too much");
+    let o = origin("o1").on("/a", answer).start().await;
+    // The client has all the time in the world: it is the answer that ends the exchange.
+    let e = edge(&format!("[limits]\nbody_timeout = \"1h\"\n{STREAMING}"))
+        .origin(&o)
         .start()
         .await;
-    let e = edge(STREAMING).origin(&o).start().await;
     let mut k = e.client().connect().await;
     // Ten bytes of a gigabyte; the rest never comes.
     k.write("POST /a HTTP/1.1\r\nHost: site.test\r\nContent-Length: 1000000000\r\n\r\n0123456789")
         .await;
     k.response("POST").await.expect(413).body("too much");
     k.expect_close().await;
+    o.disconnected(0).await;
     assert!(!o.requests()[0].complete);
+    assert_eq!(e.log_line("/a").await["end"], "complete");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -199,6 +199,7 @@ async fn a_bidirectional_stream_is_not_held_back() {
         .data("ready")
         .hold(&next)
         .data("second")
+        .hold(&next)
         .trailer("grpc-status", "0")
         .early();
     let o = origin("o1").on("/both", reply).h2().start().await;
@@ -209,9 +210,11 @@ async fn a_bidirectional_stream_is_not_held_back() {
     // The answer begins while the request is still open.
     let mut answer = call.response.await.unwrap().into_body();
     assert_eq!(&answer.data().await.unwrap().unwrap()[..], b"ready");
-    next.open();
+    next.let_one_through();
     assert_eq!(&answer.data().await.unwrap().unwrap()[..], b"second");
+    // An answer that ended first would end the request too.
     call.body.send_data("last".into(), true).unwrap();
+    next.let_one_through();
     assert!(answer.data().await.is_none());
     assert_eq!(
         answer.trailers().await.unwrap().unwrap()["grpc-status"],

@@ -10,7 +10,7 @@ use crate::admin::settings::AdminListen;
 use crate::routing::settings::HostMatch;
 use crate::upstream::settings::{Endpoint, HostPolicy, ServerSettings};
 
-/// "0.0.0.0:8080", "[::]:8080", "localhost:8080", or ":8080" for every IPv4 address.
+/// "0.0.0.0:8080", "`[::]`:8080", "localhost:8080", or ":8080" for every IPv4 address.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, Fault> {
     let port = |port: &str| port.parse::<u16>().ok().filter(|_| is_digits(port));
     let with = |ip: Ipv4Addr, text: &str| port(text).map(|port| SocketAddr::new(ip.into(), port));

@@ -1,11 +1,11 @@
 //! One HTTP/2 stream as an exchange uses it: the body in, the answer out, under the stream's flow control.
 
 use super::http1::BodyFault;
-use super::response_head::{is_hop_by_hop, is_nominated};
+use super::response_head::is_hop_by_hop;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
+use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::http::ResponseHeader;
 use std::collections::VecDeque;
@@ -142,9 +142,8 @@ impl Http2 {
     pub fn write_head(&mut self, response: &ResponseHeader, ended: bool) -> io::Result<()> {
         let mut head = http::Response::new(());
         *head.status_mut() = response.status;
-        let nominates = response.headers.contains_key(CONNECTION);
         for (name, value) in &response.headers {
-            if !(is_hop_by_hop(name) || nominates && is_nominated(&response.headers, name)) {
+            if !is_hop_by_hop(&response.headers, name) {
                 head.headers_mut().append(name.clone(), value.clone());
             }
         }

@@ -44,6 +44,8 @@ pub const CLIENT_SILENT: ErrorType = ErrorType::new("ClientSilent");
 pub const BODY_TOO_LARGE: ErrorType = ErrorType::new("BodyTooLarge");
 /// The request body's framing is broken.
 pub const BODY_MALFORMED: ErrorType = ErrorType::new("BodyMalformed");
+/// The answer is whole and the request body is not: the origin did not want the rest (RFC 9112 §9.3).
+pub const ANSWERED_EARLY: ErrorType = ErrorType::new("AnsweredEarly");
 /// The client left, or takes nothing of the answer.
 pub const CLIENT_GONE: ErrorType = ErrorType::new("ClientGone");
 
@@ -171,12 +173,23 @@ impl Exchange {
         }
     }
 
+    fn response_is_complete(&mut self) -> bool {
+        match self.wire() {
+            Wire::Http1(http1) => http1.response_is_complete(),
+            Wire::Http2(http2) => http2.response_is_complete(),
+        }
+    }
+
     fn is_tunnel(&mut self) -> bool {
         matches!(self.wire(), Wire::Http1(http1) if http1.is_tunnel())
     }
 
     /// The next piece of the request body, noted for replay and held against the limit.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<pingora::Result<Option<Bytes>>> {
+        // An end here would make a cut upload look whole to the origin, and reading on would pour it in for nothing.
+        if self.response_is_complete() && !self.body_is_done() && !self.is_tunnel() {
+            return Poll::Ready(Err(Error::new_down(ANSWERED_EARLY)));
+        }
         let polled = match self.wire() {
             Wire::Http1(http1) => http1.poll_body(cx).map_ok(|data| {
                 http1.settle_body();

@@ -1,8 +1,8 @@
 //! Writes an HTTP/1 response head, and decides how the body behind it is delimited.
 
-use crate::fields::date;
+use crate::fields::{date, hop_by_hop, list};
 use bytes::{BufMut, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
 use http::{HeaderMap, HeaderName, StatusCode, Version};
 use pingora::http::{HeaderNameVariant, ResponseHeader};
 
@@ -34,30 +34,12 @@ pub struct Asked {
     pub persistent: bool,
 }
 
-/// Fields that speak of the connection to the origin, not of ours to the client (RFC 9110 §7.6.1).
-pub fn is_hop_by_hop(name: &HeaderName) -> bool {
-    const KEEP_ALIVE: &str = "keep-alive";
-    const PROXY_CONNECTION: &str = "proxy-connection";
-    [
-        CONNECTION,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        http::header::TE,
-        http::header::TRAILER,
-    ]
-    .contains(name)
-        || matches!(name.as_str(), KEEP_ALIVE | PROXY_CONNECTION)
-}
-
-/// Whether the response's own `Connection` names `name`.
-pub fn is_nominated(headers: &HeaderMap, name: &HeaderName) -> bool {
-    headers.get_all(CONNECTION).iter().any(|line| {
-        line.as_bytes().split(|&b| b == b',').any(|option| {
-            option
-                .trim_ascii()
-                .eq_ignore_ascii_case(name.as_str().as_bytes())
-        })
-    })
+/// Whether a field is for the connection to the origin and not for the client: by its name, or because the response's
+/// own `Connection` says so (RFC 9110 §7.6.1).
+pub fn is_hop_by_hop(headers: &HeaderMap, name: &HeaderName) -> bool {
+    hop_by_hop::is_hop_by_hop(name)
+        || headers.contains_key(CONNECTION)
+            && list::contains_token(headers.get_all(CONNECTION), name.as_str())
 }
 
 /// Writes a final head and says how its body is delimited. `ended` says that no body comes.
@@ -141,17 +123,13 @@ fn write_status_line(out: &mut BytesMut, response: &ResponseHeader) {
 
 /// Writes the end-to-end fields in the case that the origin used.
 fn write_fields(out: &mut BytesMut, response: &ResponseHeader) {
-    let nominates = response.headers.contains_key(CONNECTION);
     let mut names = response.headers.iter().map(|(name, _)| name);
     // `map` gives the written case but not the typed name; both walk the same map in the same order.
     let walked = response.map(|written, value| {
         let Some(name) = names.next() else {
             return Ok(());
         };
-        if is_hop_by_hop(name)
-            || *name == CONTENT_LENGTH
-            || nominates && is_nominated(&response.headers, name)
-        {
+        if *name == CONTENT_LENGTH || is_hop_by_hop(&response.headers, name) {
             return Ok(());
         }
         match written {

@@ -279,6 +279,15 @@ http {{
     def pid(self):
         return int(self.pid_file.read_text())
 
+    def end(self):
+        # A daemon is nobody's child, and nginx writes its title over the environment by which others are found.
+        if self.pid_file.exists():
+            try:
+                self.signal(signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+        super().end()
+
     async def ready(self):
         await until("nginx to listen", lambda: self.pid_file.exists() and listening(self.port))
 

@@ -1,5 +1,5 @@
 # The commands of this repository. Thin: what takes more than two lines is a script or a cargo alias.
-.PHONY: run test bench fmt lint setup venv
+.PHONY: run test bench fmt lint setup venv figures
 
 # A demo application behind the proxy on :8080, with a banner of things to try.
 run: setup
@@ -20,6 +20,10 @@ fmt:
 
 bench: setup
 	cargo bench --locked
+
+# Forebay beside nginx, as a table: failures, processor time, memory. For some of them: make figures ONLY=a,e
+figures: setup
+	python3 loadtest/figures.py $(if $(ONLY),--only $(ONLY))
 
 # Installs what the build needs and this machine lacks (Debian, Ubuntu); does nothing when all is there.
 setup:

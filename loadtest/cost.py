@@ -5,7 +5,7 @@ import re
 import statistics
 import subprocess
 
-from rig import PROXIES, Forebay, Nginx, Origin, cpu_seconds, free_port, resident_kib
+from rig import PATH, PROXIES, Forebay, Nginx, Origin, cpu_seconds, free_port, resident_kib
 
 PROXY_CORE, LOAD_CORE = 0, 1
 CONNECTIONS = 64
@@ -14,7 +14,7 @@ IDLE = 5000
 
 def wrk(port, seconds):
     """Requests that wrk completed, all of them 2xx and whole."""
-    command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}", f"http://127.0.0.1:{port}/1k"]
+    command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}", f"http://127.0.0.1:{port}{PATH}"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if "Socket errors" in said or "Non-2xx" in said:
         raise RuntimeError(f"wrk saw errors: {said}")
@@ -56,7 +56,7 @@ async def visit(port, kept, turns):
     """A connection that has had one request and then idles."""
     async with turns:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
-        writer.write(b"GET /1k HTTP/1.1\r\nHost: load.test\r\n\r\n")
+        writer.write(f"GET {PATH} HTTP/1.1\r\nHost: load.test\r\n\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(head)

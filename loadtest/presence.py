@@ -5,7 +5,7 @@ import signal
 import time
 
 from load import Load
-from rig import PROXIES, Pulse, free_port
+from rig import BODY, PATH, PROXIES, Pulse, free_port
 
 ABSENT = 4.0
 CLIENTS = 20
@@ -18,10 +18,10 @@ async def one(port, results):
     """One GET on a connection of its own: its status, and when it was answered."""
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET /1k HTTP/1.1\r\nHost: load.test\r\nConnection: close\r\n\r\n")
+        writer.write(f"GET {PATH} HTTP/1.1\r\nHost: load.test\r\nConnection: close\r\n\r\n".encode())
         answer = await reader.read(-1)
         writer.close()
-        whole = answer.endswith(b"\r\n\r\n" + b"k" * 1024)
+        whole = answer.endswith(b"\r\n\r\n" + BODY)
         status = answer[9:12].decode() if whole or not answer.startswith(b"HTTP/1.1 200") else "200 cut"
         results.append((status or "closed", time.monotonic()))
     except OSError as error:

@@ -12,9 +12,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FOREBAY = ROOT / "target/release/forebay"
-PULSE = ROOT / "target/apps/release/pulse"
+PULSE = ROOT / "target/pulse/release/pulse"
 OUT = ROOT / "loadtest/out"
 MARK = "FOREBAY_FIGURES"
+# What is asked for: pulse makes it, and the origin has it as a file.
+PATH = "/bytes/1024"
+BODY = b"p" * 1024
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -276,6 +279,15 @@ http {{
     def pid(self):
         return int(self.pid_file.read_text())
 
+    def end(self):
+        # A daemon is nobody's child, and nginx writes its title over the environment by which others are found.
+        if self.pid_file.exists():
+            try:
+                self.signal(signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+        super().end()
+
     async def ready(self):
         await until("nginx to listen", lambda: self.pid_file.exists() and listening(self.port))
 
@@ -311,7 +323,8 @@ class Origin(Process):
         self.port = port
         www = directory / "www"
         www.mkdir(parents=True, exist_ok=True)
-        (www / "1k").write_bytes(b"k" * 1024)
+        (www / PATH.lstrip("/")).parent.mkdir(exist_ok=True)
+        (www / PATH.lstrip("/")).write_bytes(BODY)
         self.config = directory / "origin.conf"
         self.config.write_text(
             f"""worker_processes 1;

@@ -121,8 +121,13 @@ fn matched(route: &RouteSettings) -> String {
     if !text.is_empty() {
         text.push(' ');
     }
+    let any_host = matches.scheme.map_or("", |scheme| {
+        text.push_str(scheme.as_str());
+        text.push_str("://");
+        "*"
+    });
     match &matches.host {
-        HostMatch::Any => {}
+        HostMatch::Any => text.push_str(any_host),
         HostMatch::Exact(host) => text.push_str(host),
         HostMatch::Wildcard(suffix) => {
             let _ = write!(text, "*.{suffix}");
@@ -259,6 +264,7 @@ to = "api"
 
 [[route]]
 path = "=/old"
+scheme = "http"
 redirect = "/new"
 
 [[route]]
@@ -286,7 +292,7 @@ files = "/srv"
 
           routes, in the order they are tried
             GET,POST example.org/api/ (1 more condition)  -> api
-            =/old                                 308 to /new
+            http://*=/old                         308 to /new
             /img/*.png                            files of /srv
             /                                     -> http://app:5000
 

@@ -49,6 +49,7 @@ fn row(route: &RouteSettings) -> [String; COLUMNS] {
 
 fn conditions(matches: &MatchSettings) -> String {
     let mut all = Vec::new();
+    all.extend(matches.scheme.map(|scheme| scheme.as_str().to_owned()));
     if !matches.methods.is_empty() {
         let methods: Vec<&str> = matches.methods.iter().map(http::Method::as_str).collect();
         all.push(methods.join("|"));
@@ -123,6 +124,7 @@ mod tests {
             [[route]]
             host = "example.org"
             path = "/api/"
+            scheme = "http"
             method = ["GET", "POST"]
             header = { X-Canary = "1" }
             query = { debug = true }
@@ -141,10 +143,10 @@ mod tests {
         assert_eq!(
             printed.as_deref(),
             Ok("\
-HOST         PATH    WHEN                           THEN                                         NAME
-example.org  /api/   GET|POST, x-canary: 1, ?debug  redirect 308 to https://{host}{uri}          example.org/api/
-*            =/ping  -                              respond 200                                  ping
-*            /       -                              to http://app:5000 (9), http://new:5000 (1)  /
+HOST         PATH    WHEN                                 THEN                                         NAME
+example.org  /api/   http, GET|POST, x-canary: 1, ?debug  redirect 308 to https://{host}{uri}          example.org/api/
+*            =/ping  -                                    respond 200                                  ping
+*            /       -                                    to http://app:5000 (9), http://new:5000 (1)  /
 ")
         );
     }

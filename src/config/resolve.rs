@@ -11,8 +11,8 @@ use super::source::{Place, Sources};
 use super::{Surroundings, defaults};
 use crate::admin::settings::{AdminListen, AdminSettings};
 use crate::listen::settings::ListenSettings;
-use crate::routing::settings::RouteSettings;
-use crate::routing::{Shadowed, unreachable_routes};
+use crate::routing::settings::{RouteSettings, Scheme};
+use crate::routing::{PassedBy, Shadowed, passed_redirects, unreachable_routes};
 use crate::upstream::settings::{UpstreamHttp, UpstreamSettings};
 
 /// Makes the settings of all sections. They are only good if nothing was reported as an error.
@@ -30,9 +30,11 @@ pub(super) fn resolve(
             "the cache's settings are checked but not obeyed: this version does not cache yet",
         );
     }
+    schemes(&file, report);
     let upstreams = upstreams(file.upstreams, &file.routes, report);
     let names = names(&file.routes, sources, report);
     reach(&file.routes, sources, report);
+    redirects(&file.routes, &names, report);
     let routes = file.routes.into_iter().zip(names);
     let mut settings = Settings {
         server: file.server.process,
@@ -209,6 +211,48 @@ fn reach(routes: &[Route], sources: &Sources, report: &Report) {
                 format!(
                     "this route is never reached: every request it is for goes to the one at {}",
                     sources.position(by.place)
+                ),
+            );
+        }
+    }
+}
+
+/// There is somebody who can ask by a route's scheme. A note, because the same file may serve elsewhere.
+fn schemes(file: &File, report: &Report) {
+    if !file.server.proxy.trusted_proxies.is_empty() {
+        return;
+    }
+    let is_tls = |listen: &Spotted<ListenSettings>| listen.value.tls.is_some();
+    let why = if !file.listen.iter().any(is_tls) {
+        (Scheme::Https, "no listener has `tls`")
+    } else if file.listen.iter().all(is_tls) {
+        (Scheme::Http, "every listener has `tls`")
+    } else {
+        return;
+    };
+    for route in &file.routes {
+        if route.settings.matches.scheme == Some(why.0) {
+            report.note(
+                route.place,
+                format!(
+                    "this route is never reached: {}, and there are no `trusted_proxies` whose word would count",
+                    why.1
+                ),
+            );
+        }
+    }
+}
+
+/// A redirect to `https` redirects what it seems to. A note, because a route may well be for both.
+fn redirects(routes: &[Route], names: &[String], report: &Report) {
+    let settings: Vec<RouteSettings> = routes.iter().map(|r| r.settings.clone()).collect();
+    for PassedBy { redirect, route } in passed_redirects(&settings) {
+        if let (Some(redirect), Some(route)) = (names.get(redirect), routes.get(route)) {
+            report.note(
+                route.place,
+                format!(
+                    "this route takes `http` too, before the redirect of route `{redirect}` is asked; say which it is \
+                     for: `scheme = \"https\"` or `\"http\"`"
                 ),
             );
         }

@@ -123,6 +123,7 @@ fn everything_to(upstream: &str) -> RouteSettings {
     RouteSettings {
         name: "/".to_owned(),
         matches: MatchSettings {
+            scheme: None,
             host: HostMatch::Any,
             path: PathMatch::Prefix("/".to_owned()),
             methods: Vec::new(),

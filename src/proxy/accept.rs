@@ -4,6 +4,7 @@ use super::Site;
 use super::walk::{Entered, Verdict, Walk};
 use crate::fields::{forwarded, hop_by_hop, host, uri, via};
 use crate::listen::exchange::ticket::Ticket;
+use crate::routing::settings::Scheme;
 use crate::routing::{self, RequestView};
 use http::header::{HeaderName, MAX_FORWARDS};
 use http::{HeaderMap, Method, StatusCode, Version};
@@ -98,6 +99,7 @@ pub fn accept(header: &mut RequestHeader, walk: &mut Walk) -> Result<(), Verdict
         .map(str::to_owned);
     let host = host::parse(entered.ticket.host.as_bytes()).map_or("", |authority| authority.host);
     let view = RequestView {
+        scheme: scheme(&header.headers, entered),
         host,
         path: &entered.path,
         query: query.as_deref(),
@@ -162,6 +164,31 @@ fn client_behind(headers: &HeaderMap, entered: &Entered) -> IpAddr {
     client
 }
 
+/// The scheme that the client used: what a trusted proxy says of it, as far as that is one plain word, else what it is
+/// between us and our peer.
+fn scheme(headers: &HeaderMap, entered: &Entered) -> Scheme {
+    let mut said = headers.get_all(&X_FORWARDED_PROTO).iter();
+    match (said.next(), said.next()) {
+        // Of several we would have to know who of them said what.
+        (Some(said), None) if entered.trusted => scheme_named(said.as_bytes()),
+        _ => None,
+    }
+    .unwrap_or_else(|| connection_scheme(entered))
+}
+
+fn scheme_named(word: &[u8]) -> Option<Scheme> {
+    let named = |scheme: &Scheme| word.eq_ignore_ascii_case(scheme.as_str().as_bytes());
+    [Scheme::Http, Scheme::Https].into_iter().find(named)
+}
+
+fn connection_scheme(entered: &Entered) -> Scheme {
+    if entered.ticket.client.tls {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    }
+}
+
 /// The id that a trusted proxy gave, where it is a plain word of reasonable length, else one of ours.
 fn request_id(headers: &HeaderMap) -> String {
     let given = headers
@@ -216,11 +243,7 @@ pub fn write_forwarding_fields(
     entered: &Entered,
 ) -> pingora::Result<()> {
     let peer = entered.ticket.client.addr.ip().to_canonical();
-    let scheme = if entered.ticket.client.tls {
-        "https"
-    } else {
-        "http"
-    };
+    let scheme = connection_scheme(entered).as_str();
     let host = entered.ticket.host.as_str();
     let chain = forwarded::append_x_forwarded_for(request.headers.get_all(&X_FORWARDED_FOR), peer);
     request.insert_header(X_FORWARDED_FOR, chain)?;

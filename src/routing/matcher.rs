@@ -2,13 +2,15 @@
 
 use super::glob::Glob;
 use super::normalise::{normalise, upper_case_hex};
-use super::settings::{HostMatch, MatchSettings, PathMatch};
+use super::settings::{HostMatch, MatchSettings, PathMatch, Scheme};
 use http::{HeaderMap, HeaderName, Method};
 use std::fmt;
 
 /// What routing sees of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestView<'a> {
+    /// The scheme that the client used, with us or with a trusted proxy in front of us.
+    pub scheme: Scheme,
     /// The host that the request is for, in any case; a port, the brackets of an IPv6 address and a trailing dot are
     /// not compared. Empty where there is none.
     pub host: &'a str,
@@ -29,6 +31,8 @@ pub enum Mismatch<'r> {
     Host,
     /// The path is another.
     Path,
+    /// The scheme is the other.
+    Scheme,
     /// The method is not in the list.
     Method,
     /// The field is absent or has another value.
@@ -42,6 +46,7 @@ impl fmt::Display for Mismatch<'_> {
         match self {
             Self::Host => f.write_str("the host differs"),
             Self::Path => f.write_str("the path differs"),
+            Self::Scheme => f.write_str("the scheme differs"),
             Self::Method => f.write_str("the method differs"),
             Self::Header(name) => write!(f, "the header `{name}` differs"),
             Self::Query(name) => write!(f, "the query parameter `{name}` differs"),
@@ -173,11 +178,26 @@ pub(super) fn host_matches(rule: &HostMatch, host: &str) -> bool {
     }
 }
 
+/// Whether every host that `other` matches is matched by `rule`.
+pub(super) fn host_covers(rule: &HostMatch, other: &HostMatch) -> bool {
+    match (rule, other) {
+        (HostMatch::Any, _) => true,
+        (_, HostMatch::Any) | (HostMatch::Exact(_), HostMatch::Wildcard(_)) => false,
+        (_, HostMatch::Exact(host)) => host_matches(rule, bare_host(host)),
+        (HostMatch::Wildcard(suffix), HostMatch::Wildcard(longer)) => {
+            suffix == longer || host_matches(rule, longer)
+        }
+    }
+}
+
 /// The conditions besides host and path.
 pub(super) fn conditions<'r>(
     rule: &'r MatchSettings,
     request: &RequestView<'_>,
 ) -> Result<(), Mismatch<'r>> {
+    if rule.scheme.is_some_and(|scheme| scheme != request.scheme) {
+        return Err(Mismatch::Scheme);
+    }
     if !method_matches(&rule.methods, request.method) {
         return Err(Mismatch::Method);
     }
@@ -202,18 +222,25 @@ pub(super) fn conditions<'r>(
 
 /// How many conditions there are besides host and path: the more, the more specific.
 pub(super) fn condition_count(rule: &MatchSettings) -> usize {
-    usize::from(!rule.methods.is_empty()) + rule.headers.len() + rule.query.len()
+    usize::from(rule.scheme.is_some())
+        + usize::from(!rule.methods.is_empty())
+        + rule.headers.len()
+        + rule.query.len()
 }
 
 /// Whether whatever satisfies `other`'s conditions satisfies `rule`'s.
 pub(super) fn conditions_cover(rule: &MatchSettings, other: &MatchSettings) -> bool {
+    let scheme = rule.scheme.is_none() || rule.scheme == other.scheme;
     let methods = rule.methods.is_empty()
         || (!other.methods.is_empty()
             && other
                 .methods
                 .iter()
                 .all(|method| method_matches(&rule.methods, method)));
-    methods && implied(&rule.headers, &other.headers) && implied(&rule.query, &other.query)
+    scheme
+        && methods
+        && implied(&rule.headers, &other.headers)
+        && implied(&rule.query, &other.query)
 }
 
 fn implied<N: PartialEq>(rule: &[(N, Option<String>)], other: &[(N, Option<String>)]) -> bool {
@@ -288,6 +315,32 @@ mod tests {
             ("badexample.org", false),
         ] {
             assert_eq!(host_matches(&wildcard, host), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn covering_hosts() {
+        let rule = |text: &str| match text.strip_prefix("*.") {
+            Some(suffix) => HostMatch::Wildcard(suffix.to_owned()),
+            None if text.is_empty() => HostMatch::Any,
+            None => HostMatch::Exact(text.to_owned()),
+        };
+        for (a, b, expected) in [
+            ("", "", true),
+            ("", "*.a", true),
+            ("", "a", true),
+            ("a", "", false),
+            ("a", "a", true),
+            ("a", "b", false),
+            ("b.a", "*.a", false),
+            ("*.a", "", false),
+            ("*.a", "a", false),
+            ("*.a", "b.a", true),
+            ("*.a", "*.a", true),
+            ("*.a", "*.b.a", true),
+            ("*.b.a", "*.a", false),
+        ] {
+            assert_eq!(host_covers(&rule(a), &rule(b)), expected, "{a} {b}");
         }
     }
 

@@ -9,7 +9,7 @@
 //! 2. **Path**: an exact path, then the longest literal beginning. A prefix counts without its trailing slash
 //!    (`/img/` is 4 long), a glob counts up to its first `*` (`/img/*.png` is 5 long, and so comes before the prefix
 //!    `/img/` that it is a part of). At equal length the prefix goes before the glob: `/img/a/` before `/img/a**`.
-//! 3. **More conditions first**: a method list counts one, each header and each query parameter one.
+//! 3. **More conditions first**: a scheme counts one, a method list one, each header and each query parameter one.
 //! 4. **The order of the file.**
 //!
 //! [`Table::in_order`] is this order, and `forebay routes` prints it.
@@ -46,4 +46,4 @@ mod tree;
 pub use matcher::{Mismatch, RequestView};
 pub use normalise::{AmbiguousPath, normalise};
 pub use share::choose;
-pub use table::{Explained, Shadowed, Table, unreachable_routes};
+pub use table::{Explained, PassedBy, Shadowed, Table, passed_redirects, unreachable_routes};

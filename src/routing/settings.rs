@@ -33,6 +33,8 @@ pub struct RouteSettings {
 /// Which requests a route is for; all conditions must hold.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MatchSettings {
+    /// The scheme that the client used; `None` is either.
+    pub scheme: Option<Scheme>,
     /// The host without its port.
     pub host: HostMatch,
     /// The path without its query.
@@ -43,6 +45,25 @@ pub struct MatchSettings {
     pub headers: Vec<(HeaderName, Option<String>)>,
     /// Query parameters and the value each must have; `None` is any value.
     pub query: Vec<(String, Option<String>)>,
+}
+
+/// What a client speaks: HTTP without or with TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// Without TLS.
+    Http,
+    /// Over TLS, which may end at a trusted proxy in front of us.
+    Https,
+}
+
+impl Scheme {
+    /// As it stands in front of `://`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
 }
 
 /// Which hosts a route is for. Compared without case and port.

@@ -2,10 +2,10 @@
 
 use super::matcher::{
     Mismatch, PathRule, RequestView, bare_host, condition_count, conditions, conditions_cover,
-    host_matches,
+    host_covers, host_matches,
 };
 use super::normalise::upper_case_hex;
-use super::settings::{HostMatch, RouteSettings};
+use super::settings::{Action, HostMatch, RouteSettings, Scheme};
 use super::tree::PathTree;
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -32,6 +32,15 @@ pub struct Shadowed {
     pub route: usize,
     /// The route that is tried before it and matches whatever it would.
     pub by: usize,
+}
+
+/// A route that keeps requests from a redirect to `https`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PassedBy {
+    /// The redirect, as an index of the given list.
+    pub redirect: usize,
+    /// The route that is tried before it and takes some of its requests.
+    pub route: usize,
 }
 
 /// One line of an explanation: a route that was tried, and what came of it.
@@ -178,6 +187,36 @@ pub fn unreachable_routes(routes: &[RouteSettings]) -> Vec<Shadowed> {
         }
     }
     found.sort_by_key(|shadowed| shadowed.route);
+    found
+}
+
+/// The routes that keep requests from a redirect to `https` though they may not mean to: those within the hosts and paths
+/// of a redirect whose only other condition is `http`, more specific than it, and silent on the scheme.
+pub fn passed_redirects(routes: &[RouteSettings]) -> Vec<PassedBy> {
+    let to_https = |at: usize| match &routes[at].action {
+        Action::Redirect { to, .. } => to.starts_with("https://"),
+        Action::Forward(_) | Action::Respond { .. } | Action::Files { .. } => false,
+    };
+    let paths: Vec<PathRule> = routes.iter().map(path_rule).collect();
+    let order = order(routes, &paths);
+    let mut found = Vec::new();
+    for (at, &redirect) in order.iter().enumerate() {
+        let sent = &routes[redirect].matches;
+        let is_only_condition = sent.scheme == Some(Scheme::Http) && condition_count(sent) == 1;
+        if !is_only_condition || !to_https(redirect) {
+            continue;
+        }
+        let passes = |route: usize| {
+            let taken = &routes[route].matches;
+            taken.scheme.is_none()
+                && !to_https(route)
+                && host_covers(&sent.host, &taken.host)
+                && paths[redirect].covers(&paths[route])
+        };
+        let passing = order[..at].iter().filter(|&&route| passes(route));
+        found.extend(passing.map(|&route| PassedBy { redirect, route }));
+    }
+    found.sort_by_key(|passed| (passed.redirect, passed.route));
     found
 }
 

@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::routing::settings::{
-    Action, CacheSettings, HeaderEdits, MatchSettings, PathMatch, Rewrite,
+    Action, CacheSettings, HeaderEdits, MatchSettings, PathMatch, Rewrite, Scheme,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
 
-/// A route as in a file: `[HOST]PATH [METHOD,…] [?NAME[=VALUE]] [NAME: VALUE]`.
+/// A route as in a file: `[HOST]PATH [http|https] [METHOD,…] [?NAME[=VALUE]] [NAME: VALUE]`.
 fn route(text: &str) -> RouteSettings {
     let mut words = text.split(' ');
     let (host, path) = words
@@ -24,6 +24,7 @@ fn route(text: &str) -> RouteSettings {
             None if path.contains('*') => PathMatch::Glob(path.to_owned()),
             None => PathMatch::Prefix(path.to_owned()),
         },
+        scheme: None,
         methods: Vec::new(),
         headers: Vec::new(),
         query: Vec::new(),
@@ -37,6 +38,8 @@ fn route(text: &str) -> RouteSettings {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
             let value = value(word.split_once(':')).filter(|v| !v.is_empty());
             matches.headers.push((name, value));
+        } else if let Some(scheme) = scheme(word) {
+            matches.scheme = Some(scheme);
         } else {
             let methods = word.split(',').map(|m| m.parse().expect("a method"));
             matches.methods.extend(methods);
@@ -59,6 +62,12 @@ fn route(text: &str) -> RouteSettings {
     }
 }
 
+fn scheme(word: &str) -> Option<Scheme> {
+    [Scheme::Http, Scheme::Https]
+        .into_iter()
+        .find(|scheme| scheme.as_str() == word)
+}
+
 fn host_end(word: &str) -> usize {
     word.find(['/', '=']).unwrap_or(word.len())
 }
@@ -67,8 +76,9 @@ fn routes(texts: &[&str]) -> Vec<RouteSettings> {
     texts.iter().map(|text| route(text)).collect()
 }
 
-/// A request: `METHOD HOST PATH[?QUERY] [NAME: VALUE]`.
+/// A request: `METHOD [SCHEME://]HOST PATH[?QUERY] [NAME: VALUE]`.
 struct Request {
+    scheme: Scheme,
     method: Method,
     host: String,
     path: String,
@@ -81,6 +91,8 @@ impl Request {
         let mut words = text.split(' ');
         let mut word = || words.next().unwrap_or("").to_owned();
         let (method, host, target) = (word(), word(), word());
+        let (given, host) = host.split_once("://").unwrap_or(("http", &host));
+        let (scheme, host) = (scheme(given).expect("a scheme"), host.to_owned());
         let mut headers = HeaderMap::new();
         for field in words {
             let (name, value) = field.split_once(':').expect("a field");
@@ -94,6 +106,7 @@ impl Request {
             None => (target, None),
         };
         Self {
+            scheme,
             method: method.parse().expect("a method"),
             host,
             path,
@@ -104,6 +117,7 @@ impl Request {
 
     fn view(&self) -> RequestView<'_> {
         RequestView {
+            scheme: self.scheme,
             host: &self.host,
             path: &self.path,
             query: self.query.as_deref(),
@@ -140,6 +154,10 @@ fn the_most_specific_route_takes_the_request() {
         "/canary x-canary:",
         "/q ?v=2",
         "/q ?v",
+        "/tls https",
+        "/up http",
+        "/up https GET",
+        "/up",
         "only.example.org/only",
         "[::1]/",
     ]));
@@ -174,6 +192,11 @@ fn the_most_specific_route_takes_the_request() {
         ("GET h /q?v=2", "/q ?v=2"),
         ("GET h /q?v=3", "/q ?v"),
         ("GET h /q", "/"),
+        ("GET https://h /tls", "/tls https"),
+        ("GET http://h /tls", "/"),
+        ("GET http://h /up", "/up http"),
+        ("GET https://h /up", "/up https GET"),
+        ("POST https://h /up", "/up"),
         // The host's routes do not match: the wildcard's and anybody's are asked next.
         ("GET only.example.org /other", "*.example.org/"),
     ] {
@@ -234,6 +257,7 @@ fn an_explanation_ends_with_the_route_that_matched() {
         "/a POST",
         "/a h:",
         "/a ?q",
+        "/a https",
         "/b",
         "/",
     ]));
@@ -253,6 +277,7 @@ fn an_explanation_ends_with_the_route_that_matched() {
             "/a POST: the method differs",
             "/a h:: the header `h` differs",
             "/a ?q: the query parameter `q` differs",
+            "/a https: the scheme differs",
             "/b: the path differs",
             "/: taken",
         ]
@@ -268,6 +293,12 @@ fn unreachable() {
         (&["/a", "/a GET"], &[]),
         (&["/a GET,POST", "/a POST"], &[(1, 0)]),
         (&["/a h:", "/a h:1"], &[(1, 0)]),
+        (&["/a http", "/a http"], &[(1, 0)]),
+        (&["/a http", "/a https"], &[]),
+        (&["/a http", "/a"], &[]),
+        (&["/a", "/a http"], &[]),
+        (&["/a https", "/a https GET"], &[]),
+        (&["/a GET", "/a https"], &[]),
         (&["/a h:1", "/a h:"], &[]),
         (&["/a ?v=1", "/a ?v=1 h:1"], &[]),
         (&["/", "/**"], &[(0, 1)]),
@@ -285,12 +316,45 @@ fn unreachable() {
     }
 }
 
+#[test]
+fn redirects_that_are_passed() {
+    for (texts, redirects, expected) in [
+        // At the same host and path the redirect has more conditions, and comes first.
+        (&["/", "/ http"][..], &[1][..], &[][..]),
+        (&["/api", "/ http"], &[1], &[(1, 0)]),
+        (&["a.h/", "/ http"], &[1], &[(1, 0)]),
+        (&["/ POST h:", "/ http"], &[1], &[(1, 0)]),
+        (&["/api https", "/.well-known http", "/ http"], &[2], &[]),
+        (&["b/", "a/ http"], &[1], &[]),
+        (&["b.a/", "*.a/ http"], &[1], &[(1, 0)]),
+        (&["/b", "/a http"], &[1], &[]),
+        // These send requests to `https` themselves, or are no redirect to it, or of some requests only.
+        (&["www.h/", "/ http"], &[0, 1], &[]),
+        (&["/api", "/ http"], &[], &[]),
+        (&["/api", "/ http GET"], &[1], &[]),
+        (&["/api", "/ https"], &[1], &[]),
+    ] {
+        let mut routes = routes(texts);
+        for &at in redirects {
+            routes[at].action = Action::Redirect {
+                to: "https://{host}{uri}".to_owned(),
+                status: StatusCode::PERMANENT_REDIRECT,
+            };
+        }
+        let found: Vec<(usize, usize)> = passed_redirects(&routes)
+            .iter()
+            .map(|p| (p.redirect, p.route))
+            .collect();
+        assert_eq!(found, expected, "{texts:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn the_index_finds_what_trying_each_route_finds(
         texts in proptest::collection::vec(
-            "(|a|b\\.a|\\*\\.a)(=?(/[ab]{0,2}){1,3}|(/[ab*]{0,2}){1,3})( GET| POST|)( \\?q|)", 0..12),
-        request in "(GET|HEAD|POST) (a|b\\.a|c\\.b\\.a|x) (/[ab]{0,2}){1,4}(\\?q|)",
+            "(|a|b\\.a|\\*\\.a)(=?(/[ab]{0,2}){1,3}|(/[ab*]{0,2}){1,3})( https?|)( GET| POST|)( \\?q|)", 0..12),
+        request in "(GET|HEAD|POST) https?://(a|b\\.a|c\\.b\\.a|x) (/[ab]{0,2}){1,4}(\\?q|)",
     ) {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let table = Table::new(routes(&texts));

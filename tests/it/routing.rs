@@ -1,6 +1,6 @@
-//! Which route a request belongs to: host, path, method, header and query, and which of several wins.
+//! Which route a request belongs to: scheme, host, path, method, header and query, and which of several wins.
 
-use crate::rig::{client, edge, get, head, request};
+use crate::rig::{Authority, Client, Edge, client, edge, get, head, ok, origin, request};
 
 /// Routes that answer with their own name, so that an answer tells which one was chosen.
 fn answering(routes: &[(&str, &str)]) -> String {
@@ -127,6 +127,105 @@ async fn head_is_matched_where_get_is() {
         .expect(200)
         .header("content-length", "4")
         .body("");
+}
+
+/// A redirect to `https` and what it leaves alone, with a plain listener and one with TLS.
+const TO_HTTPS: &str = r#"
+[[listen]]
+addr = "{listen}"
+[[listen]]
+addr = "{listen2}"
+tls = { cert = "{dir}/a.pem", key = "{dir}/a.key" }
+[[route]]
+scheme = "http"
+redirect = "https://{host}{uri}"
+[[route]]
+scheme = "http"
+path = "/.well-known/acme-challenge/"
+respond = "challenge"
+[[route]]
+scheme = "https"
+path = "/api/"
+respond = "api"
+[[route]]
+respond = "site"
+"#;
+
+/// An edge with certificates for a.test, its plain and its TLS client.
+async fn both(toml: &str) -> (Edge, Client, Client) {
+    let ca = Authority::new();
+    let e = edge(toml);
+    ca.write(e.dir(), "a", &["a.test"]);
+    let e = e.start().await;
+    let plain = e.client().host("a.test");
+    let tls = client(e.value("listen2")).tls(ca.client(&["http/1.1"]), "a.test");
+    (e, plain, tls)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_is_sent_to_https_and_not_round_in_a_circle() {
+    let (_e, plain, tls) = both(TO_HTTPS).await;
+    for (uri, body) in [
+        ("/", "site"),
+        ("/x?y=z", "site"),
+        ("/api/x", "api"),
+        // The challenge is answered without TLS only; with TLS the path is like any other.
+        ("/.well-known/other", "site"),
+    ] {
+        let there = format!("https://a.test{uri}");
+        let sent = plain.get(uri).host("a.test:8080").send().await;
+        sent.expect(308).header("location", &there);
+        tls.get(uri).send().await.expect(200).body(body);
+    }
+    let challenge = "/.well-known/acme-challenge/token";
+    plain
+        .get(challenge)
+        .send()
+        .await
+        .expect(200)
+        .body("challenge");
+    tls.get(challenge).send().await.expect(200).body("site");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_scheme_is_the_connections_and_not_what_a_stranger_says() {
+    let (_e, plain, tls) = both(TO_HTTPS).await;
+    let claims = get("/").header("X-Forwarded-Proto", "https");
+    plain.request(claims).send().await.expect(308);
+    let claims = get("/").header("X-Forwarded-Proto", "http");
+    tls.request(claims).send().await.expect(200).body("site");
+    // RFC 9112 §3.2.2: the target's authority counts, but no target makes a connection safe.
+    let absolute = get("https://a.test/").host("a.test");
+    plain.request(absolute).send().await.expect(308);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_proxy_says_which_scheme_the_client_used() {
+    let o = origin("o1").on("*", ok().body("site")).start().await;
+    let e = edge(
+        "[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\n[[route]]\nscheme = \"http\"\n\
+         redirect = \"https://{host}{uri}\"\n[[route]]\nto = \"{o1}\"",
+    )
+    .origin(&o)
+    .start()
+    .await;
+    let c = e.client();
+    for (said, status) in [
+        (&["https"][..], 200),
+        (&["HTTPS"], 200),
+        (&["http"], 308),
+        // Nothing that could be understood: the connection is plain.
+        (&[], 308),
+        (&["wss"], 308),
+        (&["https, http"], 308),
+        (&["https", "https"], 308),
+    ] {
+        let request = said
+            .iter()
+            .fold(get("/"), |r, word| r.header("X-Forwarded-Proto", word));
+        c.request(request).send().await.expect(status);
+    }
+    assert_eq!(o.requests().len(), 2, "what was redirected was not sent on");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,6 +32,10 @@ pub(super) fn write(out: &mut Writer, route: &RouteSettings) {
 
 fn conditions(out: &mut Writer, route: &RouteSettings) {
     let matches = &route.matches;
+    out.set_or_none(
+        "scheme",
+        matches.scheme.map(|scheme| quoted(scheme.as_str())),
+    );
     let host = match &matches.host {
         HostMatch::Any => None,
         HostMatch::Exact(host) => Some(quoted(host)),

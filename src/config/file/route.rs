@@ -13,12 +13,14 @@ use super::{DAY, addresses, scalars};
 use crate::config::source::Place;
 use crate::config::tree::Kind;
 use crate::routing::settings::{
-    Action, CacheSettings, HeaderEdits, HostMatch, MatchSettings, PathMatch, Rewrite, RouteSettings,
+    Action, CacheSettings, HeaderEdits, HostMatch, MatchSettings, PathMatch, Rewrite,
+    RouteSettings, Scheme,
 };
 use crate::units::ByteSize;
 
 pub(super) static KEYS: &[Key] = &[
     key("name"),
+    key("scheme"),
     key("host"),
     key("path"),
     key("method"),
@@ -129,6 +131,9 @@ fn judge(section: &Section<'_>, route: &RouteSettings) {
 
 fn matches(section: &Section<'_>) -> MatchSettings {
     MatchSettings {
+        scheme: section.get("scheme", |at| {
+            at.word(&[("http", Scheme::Http), ("https", Scheme::Https)])
+        }),
         host: section.or("host", HostMatch::Any, |at| at.parse(addresses::host_match)),
         path: section.or("path", PathMatch::Prefix("/".to_owned()), |at| {
             at.parse(scalars::path_match)

@@ -83,6 +83,7 @@ pub fn leave_entry(session: &Session, walk: &Walk, error: Option<&Error>) {
         tries: report.as_ref().map_or(0, |report| report.tries),
         retry_reason: report
             .as_ref()
+            .filter(|report| report.tries > 1)
             .and_then(|report| report.retry_reason)
             .map(upstream::RetryReason::word),
         end: EndState::Complete,

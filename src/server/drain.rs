@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// Kept of the grace for what is left when requests are not held any longer: their 503s, and the log.
 const RESERVE: Duration = Duration::from_secs(1);
+/// A second signal within this is the echo of the first.
+const ECHO: Duration = Duration::from_millis(500);
 /// How long the access log may take to be written out.
 const LOG_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -57,7 +59,9 @@ pub async fn drain(
                 break;
             }
             signal = signals.next() => {
-                if matches!(signal, Signal::Drain | Signal::Now) {
+                // `timeout` and some supervisors signal the process and its group: that is one wish, said twice.
+                let repeated = clock::now() - begun < ECHO;
+                if matches!(signal, Signal::Drain | Signal::Now) && !repeated {
                     return at_once(served);
                 }
             }

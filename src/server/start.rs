@@ -128,7 +128,7 @@ impl RunError {
 fn bind_remedy(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::AddrInUse => {
-            "; another program listens there: stop it, or choose another address with `--listen` or in proxy.toml"
+            "; another program has that port: stop it, or choose another address with `--listen` or in proxy.toml"
         }
         io::ErrorKind::PermissionDenied => {
             "; a port below 1024 needs root or CAP_NET_BIND_SERVICE, a unix socket a writable directory"

@@ -298,13 +298,15 @@ impl Upstream {
         } else {
             format!(" ({})", address.complaint())
         };
-        tracing::info!(
-            "upstream `{}`: {} ({}) is {}{complaint}",
-            self.name(),
-            address.server.name,
-            address.socket,
-            standing.word()
-        );
+        // A literal address is its own name.
+        let (server, socket) = (&address.server.name, address.socket.to_string());
+        let place = if **server == socket {
+            socket
+        } else {
+            format!("{server} ({socket})")
+        };
+        let state = standing.word();
+        tracing::info!("upstream `{}`: {place} is {state}{complaint}", self.name());
     }
 
     /// Lets go those who wait, where somebody is available; holds back the others, where nobody is.

@@ -18,6 +18,8 @@ pub const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// See [`X_FORWARDED_FOR`].
 pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// What was stripped from the path in front of an application that knows nothing of it.
+pub const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 /// See [`X_FORWARDED_FOR`].
 pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// See [`X_FORWARDED_FOR`].

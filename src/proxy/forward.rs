@@ -1,12 +1,12 @@
 //! Who is asked, on which connection, and in which words.
 
-use super::accept::{target, write_forwarding_fields};
+use super::accept::{X_FORWARDED_PREFIX, target, write_forwarding_fields};
 use super::deliver::edit;
 use super::walk::{Forwarding, Verdict, Walk};
 use crate::fields::uri;
 use crate::listen::exchange::{BODY_TOO_LARGE, CLIENT_GONE};
 use crate::routing::rewrite;
-use crate::routing::settings::Action;
+use crate::routing::settings::{Action, Rewrite};
 use crate::upstream::settings::{HostPolicy, UpstreamHttp, UpstreamSettings};
 use crate::upstream::{self, ClaimRequest, Refusal, Target};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TE};
@@ -209,6 +209,12 @@ pub fn write_request(
         request.set_raw_path(rewritten.as_bytes())?;
     }
     write_forwarding_fields(asked_by, request, entered)?;
+    if let Rewrite::StripPrefix(prefix) = &route.rewrite {
+        let prefix = prefix.trim_end_matches('/');
+        if !prefix.is_empty() && !request.headers.contains_key(&X_FORWARDED_PREFIX) {
+            request.insert_header(X_FORWARDED_PREFIX, prefix)?;
+        }
+    }
     let settings = forwarding.upstream.settings();
     let server = forwarding.target.as_ref().map(Target::authority);
     let host = match (&settings.host, request.headers.get(HOST), server) {

@@ -128,6 +128,17 @@ async fn strip_and_replace_a_prefix() {
     }
     let seen: Vec<String> = o.requests().iter().map(|r| r.target().to_owned()).collect();
     assert_eq!(seen, rewritten.map(|(_, arrived)| arrived));
+    let prefix = |nth: usize| {
+        o.requests()[nth]
+            .header("x-forwarded-prefix")
+            .map(str::to_owned)
+    };
+    assert_eq!(prefix(0).as_deref(), Some("/strip"));
+    assert_eq!(
+        prefix(5),
+        None,
+        "what replaces a prefix is the application's own"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,7 +37,7 @@ pub fn refused(shared: &Shared, client: &Arc<Client>, refusal: Refusal) {
         ts: clock::wall(),
         id: Bytes::new(),
         client: client.addr.ip().to_canonical(),
-        method: Method::GET,
+        method: Method::from_bytes(b"-").unwrap_or_default(),
         host: Bytes::new(),
         path: Bytes::from_static(b"-"),
         query: None,

@@ -33,9 +33,9 @@ fn write_json(out: &mut Vec<u8>, entry: &AccessEntry) {
         Rfc3339(entry.ts),
         entry.client
     );
-    text(out, "id", &entry.id);
+    optional_text(out, "id", non_empty(&entry.id));
     text(out, "method", entry.method.as_str().as_bytes());
-    text(out, "host", &entry.host);
+    optional_text(out, "host", non_empty(&entry.host));
     text(out, "path", &entry.path);
     optional_text(out, "query", entry.query.as_deref());
     text(out, "proto", entry.proto.as_bytes());
@@ -95,6 +95,11 @@ fn write_combined(out: &mut Vec<u8>, entry: &AccessEntry) {
     out.extend_from_slice(b"\" \"");
     combined_escaped(out, entry.user_agent.as_deref().unwrap_or(b"-"));
     out.push(b'"');
+}
+
+/// A refused head has no id, and an HTTP/1.0 request may have no host.
+fn non_empty(value: &[u8]) -> Option<&[u8]> {
+    Some(value).filter(|value| !value.is_empty())
 }
 
 fn key(out: &mut Vec<u8>, key: &str) {

@@ -13,7 +13,7 @@ use crate::clock;
 use bytes::{Bytes, BytesMut};
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream};
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use pingora::protocols::http::ServerSession;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -156,11 +156,10 @@ fn accept<H: Handler>(
             return refuse(respond, refusal);
         }
     };
-    let head = parts.method == Method::HEAD;
     let wire = Box::new(Wire::Http2(Http2::new(
         body,
         respond,
-        head,
+        &request,
         limits.write_timeout,
     )));
     let ticket = Arc::new(Ticket::new(

@@ -223,6 +223,20 @@ async fn a_bidirectional_stream_is_not_held_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_waits_for_100_is_told_to_go_on() {
+    let o = origin("o1").on("*", ok().echo()).start().await;
+    let e = edge(PLAIN).origin(&o).start().await;
+    let h2 = e.client().h2().await;
+    let asks = post("/a", "").header("expect", "100-continue");
+    let mut call = h2.call(&asks, false).await.unwrap();
+    let interim = std::future::poll_fn(|cx| call.response.poll_informational(cx)).await;
+    assert_eq!(interim.unwrap().unwrap().status(), 100);
+    call.body.send_data("hello".into(), true).unwrap();
+    call.answer().await.expect(200).body("hello");
+    assert_eq!(o.requests()[0].header("expect"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn request_trailers_reach_an_http2_origin() {
     let o = origin("o1").on("*", ok().body("v1")).h2().start().await;
     let e = edge(STREAMING).origin(&o).start().await;

@@ -2,11 +2,12 @@
 
 use super::http1::BodyFault;
 use super::response_head::is_hop_by_hop;
+use crate::listen::gate::Request;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, DATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use pingora::http::ResponseHeader;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -29,6 +30,8 @@ pub struct Http2 {
     end: Option<End>,
     state: State,
     head: bool,
+    /// The client waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1).
+    owes_continue: bool,
     stalled: Option<Pin<Box<Sleep>>>,
     write_timeout: Duration,
 }
@@ -63,11 +66,11 @@ fn broken(error: h2::Error) -> io::Error {
 }
 
 impl Http2 {
-    /// Takes up a stream whose request head was read. `head` says whether the method is HEAD.
+    /// Takes up a stream whose request head was read.
     pub fn new(
         body: RecvStream,
         respond: SendResponse<Bytes>,
-        head: bool,
+        request: &Request,
         write_timeout: Duration,
     ) -> Self {
         let body_done = body.is_end_stream();
@@ -80,7 +83,8 @@ impl Http2 {
             queued: 0,
             end: None,
             state: State::Unsent,
-            head,
+            head: request.method() == Method::HEAD,
+            owes_continue: request.expects_continue && !body_done,
             stalled: None,
             write_timeout,
         }
@@ -110,6 +114,12 @@ impl Http2 {
     pub fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>> {
         if self.body_done {
             return Poll::Ready(Ok(None));
+        }
+        if std::mem::take(&mut self.owes_continue) && self.state == State::Unsent {
+            let mut interim = http::Response::new(());
+            *interim.status_mut() = StatusCode::CONTINUE;
+            // Whether the client still listens is found out by reading.
+            let _ = self.respond.send_informational(interim);
         }
         match ready!(self.body.poll_data(cx)) {
             Some(Ok(data)) => {

@@ -10,8 +10,9 @@ use super::reader::{Key, Section, Spotted, Title, key, table};
 use super::route_action::{self, FILES_KEYS, REDIRECT_KEYS, RESPOND_KEYS, TARGET_KEYS, Target};
 use super::value::At;
 use super::{DAY, addresses, scalars};
+use crate::config::error::nearest;
 use crate::config::source::Place;
-use crate::config::tree::Kind;
+use crate::config::tree::{Entry, Kind, shortened};
 use crate::routing::settings::{
     Action, CacheSettings, HeaderEdits, HostMatch, MatchSettings, PathMatch, Rewrite,
     RouteSettings, Scheme,
@@ -224,6 +225,14 @@ fn rewrite(section: &Section<'_>, path: &PathMatch) -> Rewrite {
 }
 
 fn header_edits(at: At<'_>) -> Option<HeaderEdits> {
+    if let Kind::Table(table) = at.kind()
+        && let Some(header) = table.0.iter().find(|entry| is_bare_header(entry))
+    {
+        let name = shortened(&header.key);
+        return at.fail(format_args!(
+            "expected `set` and `remove`; write {{ set = {{ \"{name}\" = … }} }}"
+        ));
+    }
     let section = at.section(EDIT_KEYS)?;
     let set = section.get("set", |at| {
         for entry in at.entries() {
@@ -241,6 +250,12 @@ fn header_edits(at: At<'_>) -> Option<HeaderEdits> {
         set: set.unwrap_or_default(),
         remove: remove.unwrap_or_default(),
     })
+}
+
+/// `"X-A" = "b"` where `set` should stand around it.
+fn is_bare_header(entry: &Entry) -> bool {
+    matches!(entry.value.kind, Kind::Text { .. })
+        && nearest(&entry.key, EDIT_KEYS.iter().map(|key| key.name)).is_none()
 }
 
 fn error_pages(at: At<'_>) -> BTreeMap<u16, PathBuf> {

@@ -61,6 +61,8 @@ pub(super) static KEYS: &[Key] = &[
 /// A whole configuration, each section read by itself.
 #[derive(Debug)]
 pub(super) struct File {
+    /// Its beginning.
+    pub(super) place: Place,
     pub(super) server: Server,
     pub(super) listen: Vec<Spotted<ListenSettings>>,
     pub(super) limits: LimitSettings,
@@ -88,6 +90,7 @@ pub(super) fn read(root: &Table, around: &Surroundings<'_>, report: &Report) -> 
     let routes = routes.unwrap_or_default();
     let cache = section("cache", "[cache]", cache::KEYS);
     File {
+        place: start,
         server: server::read(section("server", "[server]", server::KEYS), around),
         listen: top
             .get("listen", |at| {

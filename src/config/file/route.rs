@@ -1,7 +1,8 @@
 //! `[[route]]`: which requests a route is for, and how they are changed. What becomes of them is in `route_action`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::{HeaderName, StatusCode};
@@ -113,20 +114,41 @@ pub(super) fn read(at: At<'_>) -> Option<Route> {
 
 /// What is lawful but without effect.
 fn judge(section: &Section<'_>, route: &RouteSettings) {
-    let (why, keeps_path) = match route.action {
+    let (why, has_path) = match &route.action {
         Action::Forward(_) => return,
-        Action::Files { .. } => ("where files are served", true),
+        Action::Files { root, .. } => {
+            same_twice(section, route, root);
+            ("where files are served", true)
+        }
         Action::Redirect { .. } => ("on a redirect", false),
         Action::Respond { .. } => ("on a fixed response", false),
     };
     let edits = route.request_headers != HeaderEdits::default();
     section.idle_if(edits, "request_headers", why);
     section.idle_if(!route.hold_on.is_empty(), "hold_on", why);
-    if !keeps_path {
+    if !has_path {
         let strips = matches!(route.rewrite, Rewrite::StripPrefix(_));
         let replaces = matches!(route.rewrite, Rewrite::ReplacePrefix { .. });
         section.idle_if(strips, "strip_prefix", why);
         section.idle_if(replaces, "replace_prefix", why);
+    }
+}
+
+/// `path = "/static/"` with `files = "/srv/static"`: the directory was probably meant to stand for the prefix.
+fn same_twice(section: &Section<'_>, route: &RouteSettings, root: &Path) {
+    let (PathMatch::Prefix(path), Rewrite::None) = (&route.matches.path, &route.rewrite) else {
+        return;
+    };
+    let path = path.trim_matches('/');
+    let last = path.rsplit('/').next().filter(|last| !last.is_empty());
+    if let Some(at) = section.at("files")
+        && root.file_name().and_then(OsStr::to_str) == last
+        && last.is_some()
+    {
+        at.note(format_args!(
+            "`/{path}/x` is `{}`; to leave the prefix out, set `strip_prefix = true`",
+            root.join(path).join("x").display()
+        ));
     }
 }
 

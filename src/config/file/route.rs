@@ -120,7 +120,7 @@ fn judge(section: &Section<'_>, route: &RouteSettings) {
             same_twice(section, route, root);
             ("where files are served", true)
         }
-        Action::Redirect { .. } => ("on a redirect", false),
+        Action::Redirect { .. } => ("on a redirect", true),
         Action::Respond { .. } => ("on a fixed response", false),
     };
     let edits = route.request_headers != HeaderEdits::default();

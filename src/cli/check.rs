@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::output;
 use crate::config::settings::Settings;
 use crate::config::{self, Loaded};
+use crate::routing::settings::Action;
 
 /// Prints that the file is valid, with notes on what is probably not meant; or all its errors. Code 0 or 2.
 #[expect(
@@ -17,6 +18,7 @@ pub fn run(config: Option<PathBuf>) -> ExitCode {
     match load(config.as_deref()) {
         Ok((path, loaded)) => {
             output::print(&verdict(&path, &loaded));
+            output::print(&absent(&loaded.settings));
             ExitCode::SUCCESS
         }
         Err(code) => code,
@@ -54,6 +56,47 @@ fn verdict(path: &Path, loaded: &Loaded) -> String {
     text
 }
 
+/// A note for each file that is named and not there. It may be there where the program will run, so it is no error.
+fn absent(settings: &Settings) -> String {
+    let mut text = String::new();
+    for (path, what) in named(settings) {
+        if !path.exists() {
+            writeln!(text, "note: {what}: `{}` is not there", path.display())
+                .expect("writing to a String cannot fail");
+        }
+    }
+    text
+}
+
+/// The files and directories that are read at start or while running, and what each is.
+fn named(settings: &Settings) -> Vec<(&Path, String)> {
+    let mut all: Vec<(&Path, String)> = Vec::new();
+    for listen in &settings.listen {
+        for pair in listen.tls.iter().flat_map(|tls| &tls.certificates) {
+            let what = |key| format!("{key} of listener `{}`", listen.addr);
+            all.extend([(&*pair.cert, what("cert")), (&*pair.key, what("key"))]);
+        }
+    }
+    for upstream in &settings.upstreams {
+        let tls = &upstream.tls;
+        let keys = [("ca", &tls.ca), ("cert", &tls.cert), ("key", &tls.key)];
+        all.extend(keys.into_iter().filter_map(|(key, path)| {
+            let what = format!("{key} of upstream `{}`", upstream.name);
+            Some((path.as_deref()?, what))
+        }));
+    }
+    for route in &settings.routes {
+        if let Action::Files { root, .. } = &route.action {
+            all.push((root, format!("files of route `{}`", route.name)));
+        }
+        all.extend(route.error_pages.iter().map(|(status, page)| {
+            let what = format!("error page {status} of route `{}`", route.name);
+            (page.as_path(), what)
+        }));
+    }
+    all
+}
+
 /// "1 route", "2 routes".
 fn counted(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
@@ -75,6 +118,34 @@ mod tests {
         assert_eq!(
             verdict.as_deref(),
             Ok("proxy.toml is valid: 1 listener, 2 routes, 2 upstreams\n")
+        );
+    }
+
+    #[test]
+    fn what_is_not_there_is_noted() {
+        let text = r#"
+            [[listen]]
+            addr = "127.0.0.1:443"
+            tls = { cert = "Cargo.toml", key = "no.key" }
+            [upstream.api]
+            servers = ["https://a"]
+            tls = { ca = "no.ca" }
+            [[route]]
+            to = "api"
+            error_pages = { 404 = "Cargo.toml", 502 = "no.html" }
+            [[route]]
+            path = "/static/"
+            files = "no/where"
+        "#;
+        let settings = config::load_str(text, "proxy.toml");
+        assert_eq!(
+            settings.map(|settings| absent(&settings)).as_deref(),
+            Ok("\
+note: key of listener `127.0.0.1:443`: `no.key` is not there
+note: ca of upstream `api`: `no.ca` is not there
+note: error page 502 of route `/`: `no.html` is not there
+note: files of route `/static/`: `no/where` is not there
+")
         );
     }
 }

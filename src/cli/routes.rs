@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::{check, output};
 use crate::routing::Table;
 use crate::routing::settings::{
-    Action, HostMatch, MatchSettings, PathMatch, RouteSettings, WeightedUpstream,
+    Action, HostMatch, MatchSettings, PathMatch, Rewrite, RouteSettings, WeightedUpstream,
 };
 
 /// Prints a table of the routes, or all errors. Code 0 or 2.
@@ -42,7 +42,7 @@ fn row(route: &RouteSettings) -> [String; COLUMNS] {
         host,
         path,
         conditions(&route.matches),
-        action(&route.action),
+        action(&route.action) + &rewrite(&route.rewrite),
         route.name.clone(),
     ]
 }
@@ -88,6 +88,15 @@ fn action(action: &Action) -> String {
     }
 }
 
+/// The key that changes the path, as it was written.
+fn rewrite(rewrite: &Rewrite) -> String {
+    match rewrite {
+        Rewrite::None => String::new(),
+        Rewrite::StripPrefix(_) => ", strip_prefix".to_owned(),
+        Rewrite::ReplacePrefix { to, .. } => format!(", replace_prefix {to}"),
+    }
+}
+
 /// Rows under a head, each column as wide as its widest cell.
 fn in_columns(rows: impl Iterator<Item = [String; COLUMNS]>) -> String {
     let mut all = vec![HEAD.map(str::to_owned)];
@@ -129,6 +138,7 @@ mod tests {
             header = { X-Canary = "1" }
             query = { debug = true }
             redirect = "https://{host}{uri}"
+            replace_prefix = "/v1/"
 
             [[route]]
             name = "ping"
@@ -143,10 +153,10 @@ mod tests {
         assert_eq!(
             printed.as_deref(),
             Ok("\
-HOST         PATH    WHEN                                 THEN                                         NAME
-example.org  /api/   http, GET|POST, x-canary: 1, ?debug  redirect 308 to https://{host}{uri}          example.org/api/
-*            =/ping  -                                    respond 200                                  ping
-*            /       -                                    to http://app:5000 (9), http://new:5000 (1)  /
+HOST         PATH    WHEN                                 THEN                                                      NAME
+example.org  /api/   http, GET|POST, x-canary: 1, ?debug  redirect 308 to https://{host}{uri}, replace_prefix /v1/  example.org/api/
+*            =/ping  -                                    respond 200                                               ping
+*            /       -                                    to http://app:5000 (9), http://new:5000 (1)               /
 ")
         );
     }

@@ -109,8 +109,13 @@ pub(super) fn nearest<'a>(
 }
 
 /// ` (did you mean "ttl"?)`, or nothing.
-pub(super) fn hint<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    let near = nearest(word, candidates);
+pub(super) fn hint<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str> + Clone,
+) -> String {
+    // "warning" is too far from "warn" for a slip, but begins with it.
+    let begun = |candidate: &&str| candidate.len() >= 4 && word.starts_with(*candidate);
+    let near = nearest(word, candidates.clone()).or_else(|| candidates.into_iter().find(begun));
     near.map_or_else(String::new, |near| format!(" (did you mean \"{near}\"?)"))
 }
 

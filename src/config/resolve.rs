@@ -30,6 +30,12 @@ pub(super) fn resolve(
             "the cache's settings are checked but not obeyed: this version does not cache yet",
         );
     }
+    if file.routes.is_empty() {
+        report.note(
+            file.place,
+            "there is no [[route]], so every request is answered 404",
+        );
+    }
     schemes(&file, report);
     let upstreams = upstreams(file.upstreams, &file.routes, report);
     let names = names(&file.routes, sources, report);

@@ -168,7 +168,7 @@ fn client_behind(headers: &HeaderMap, entered: &Entered) -> IpAddr {
 
 /// The scheme that the client used: what a trusted proxy says of it, as far as that is one plain word, else what it is
 /// between us and our peer.
-fn scheme(headers: &HeaderMap, entered: &Entered) -> Scheme {
+pub fn scheme(headers: &HeaderMap, entered: &Entered) -> Scheme {
     let mut said = headers.get_all(&X_FORWARDED_PROTO).iter();
     match (said.next(), said.next()) {
         // Of several we would have to know who of them said what.

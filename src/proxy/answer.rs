@@ -1,6 +1,6 @@
 //! Answers that need nobody else: redirects, fixed responses, files.
 
-use super::accept::target;
+use super::accept::{self, target};
 use super::files::{self, Directory, FileRequest};
 use super::walk::{Verdict, Walk};
 use super::{deliver, template};
@@ -23,7 +23,7 @@ pub async fn without_asking(session: &mut Session, walk: &mut Walk) -> Result<bo
     };
     match &route.action {
         Action::Forward(_) => return Ok(false),
-        Action::Redirect { to, status } => redirect(session, walk, to, *status).await?,
+        Action::Redirect { to, status } => redirect(session, walk, &route, to, *status).await?,
         Action::Respond {
             status,
             body,
@@ -57,15 +57,17 @@ pub async fn without_asking(session: &mut Session, walk: &mut Walk) -> Result<bo
 async fn redirect(
     session: &mut Session,
     walk: &mut Walk,
+    route: &RouteSettings,
     to: &str,
     status: StatusCode,
 ) -> Result<()> {
     let mut response = ResponseHeader::build(status, Some(4))?;
     if let Some(entered) = &walk.entered {
         let values = template::Placeholders {
+            scheme: accept::scheme(&session.req_header().headers, entered),
             host: host::parse(entered.ticket.host.as_bytes())
                 .map_or("", |authority| authority.host),
-            path: &entered.path,
+            path: &rewrite::path(&route.rewrite, &entered.path),
             query: uri::split_path_query(target(session.req_header())).query,
         };
         response.insert_header(LOCATION, template::location(to, &values))?;

@@ -1,5 +1,6 @@
 //! Redirect targets: `https://{host}{uri}` filled in from a request, and never more than one header value.
 
+use crate::routing::settings::Scheme;
 use http::HeaderValue;
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -7,9 +8,11 @@ use std::fmt::Write as _;
 /// What the placeholders of a target stand for.
 #[derive(Debug, Clone, Copy)]
 pub struct Placeholders<'a> {
+    /// `{scheme}`: `http` or `https`.
+    pub scheme: Scheme,
     /// `{host}`: the host without its port.
     pub host: &'a str,
-    /// `{path}`: the path as asked.
+    /// `{path}`: the path after the route's rewrite.
     pub path: &'a str,
     /// `{query}`, with its `?` where there is one. `{uri}` is `{path}{query}`.
     pub query: Option<&'a str>,
@@ -59,6 +62,7 @@ fn push_value(out: &mut String, name: &str, values: &Placeholders<'_>) -> bool {
     };
     let query = values.query.map(|query| ["?", query]).unwrap_or_default();
     match name {
+        "scheme" => out.push_str(values.scheme.as_str()),
         "host" => out.push_str(values.host),
         "path" => out.push_str(path),
         "query" => out.extend(query),
@@ -97,7 +101,13 @@ mod tests {
 
     fn filled(target: &str, path: &str, query: Option<&str>) -> String {
         let host = "example.org";
-        let value = location(target, &Placeholders { host, path, query });
+        let values = Placeholders {
+            scheme: Scheme::Https,
+            host,
+            path,
+            query,
+        };
+        let value = location(target, &values);
         value.to_str().expect("ASCII").to_owned()
     }
 
@@ -111,6 +121,12 @@ mod tests {
                 "https://example.org/a?b=1",
             ),
             ("https://{host}{uri}", "/a", None, "https://example.org/a"),
+            (
+                "{scheme}://{host}:8443{path}",
+                "/a",
+                Some("b"),
+                "https://example.org:8443/a",
+            ),
             (
                 "https://{host}{uri}",
                 "/a",

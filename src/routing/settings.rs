@@ -14,7 +14,7 @@ pub struct RouteSettings {
     pub matches: MatchSettings,
     /// What becomes of them.
     pub action: Action,
-    /// How the path changes on its way to the upstream or the directory.
+    /// How the path changes on its way to the upstream, the directory or a redirect's `Location`.
     pub rewrite: Rewrite,
     /// Changes to the request's fields on their way to the upstream.
     pub request_headers: HeaderEdits,
@@ -96,7 +96,7 @@ pub enum Action {
     Forward(Vec<WeightedUpstream>),
     /// A redirect.
     Redirect {
-        /// The `Location`; `{host}`, `{path}`, `{query}` (with its `?`) and `{uri}` are replaced by the request's.
+        /// The `Location`; `{scheme}`, `{host}`, `{path}` (rewritten), `{query}` (with its `?`) and `{uri}` are the request's.
         to: String,
         /// 301, 302, 303, 307 or 308. Default 308.
         status: StatusCode,

@@ -35,6 +35,43 @@ async fn redirect_fills_in_the_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_goes_by_the_rewritten_path() {
+    let e = edge(
+        r#"
+        [[route]]
+        path = "/old/"
+        replace_prefix = "/new/"
+        redirect = { to = "{scheme}://{host}:8443{uri}", status = 301 }
+        [[route]]
+        path = "/gone/"
+        strip_prefix = true
+        redirect = "{path}"
+        "#,
+    )
+    .start()
+    .await;
+    let c = e.client().host("site.test:8080");
+    for (sent, location) in [
+        ("/old/a/b?x=1", "http://site.test:8443/new/a/b?x=1"),
+        ("/old", "http://site.test:8443/new/"),
+    ] {
+        c.get(sent)
+            .send()
+            .await
+            .expect(301)
+            .header("location", location);
+    }
+    // What is left of the path must not become another site's name.
+    for (sent, location) in [("/gone/a", "/a"), ("/gone//evil.test", "/evil.test")] {
+        c.get(sent)
+            .send()
+            .await
+            .expect(308)
+            .header("location", location);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn respond_with_text_or_in_full() {
     let e = edge(
         r#"

@@ -3,6 +3,7 @@
 //! Meanings and defaults are at the fields of the rooms' `settings`; what a key costs is in the reference file
 //! `proxy.toml`. What concerns several sections is left to `resolve`.
 
+mod familiar;
 mod reader;
 mod value;
 
@@ -60,6 +61,8 @@ pub(super) static KEYS: &[Key] = &[
 /// A whole configuration, each section read by itself.
 #[derive(Debug)]
 pub(super) struct File {
+    /// Its beginning.
+    pub(super) place: Place,
     pub(super) server: Server,
     pub(super) listen: Vec<Spotted<ListenSettings>>,
     pub(super) limits: LimitSettings,
@@ -81,13 +84,18 @@ pub(super) fn read(root: &Table, around: &Surroundings<'_>, report: &Report) -> 
     };
     let top = Section::new(Title::Top, root, start, KEYS, report);
     let section = |name, title, keys| top.get(name, |at| at.titled(Title::Section(title), keys));
-    let routes = top.get("route", |at| at.list(route::read));
+    let routes = top.get("route", |at| {
+        at.sections("to = \"http://app:5000\"", route::read)
+    });
     let routes = routes.unwrap_or_default();
     let cache = section("cache", "[cache]", cache::KEYS);
     File {
+        place: start,
         server: server::read(section("server", "[server]", server::KEYS), around),
         listen: top
-            .get("listen", |at| at.list(listen::read))
+            .get("listen", |at| {
+                at.sections("addr = \"0.0.0.0:8080\"", listen::read)
+            })
             .unwrap_or_default(),
         limits: limits::read(section("limits", "[limits]", limits::KEYS)),
         admin: admin::read(section("admin", "[admin]", admin::KEYS), start),

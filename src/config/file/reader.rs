@@ -4,6 +4,7 @@
 
 use std::fmt::{self, Display};
 
+use super::familiar;
 use super::value::At;
 use crate::config::error::{Report, nearest};
 use crate::config::source::Place;
@@ -108,11 +109,11 @@ impl<'a> Section<'a> {
                     .find(|path| path.rsplit('.').next() == leaf)
             })
             .or_else(|| elsewhere.next().filter(|_| elsewhere.next().is_none()));
-        let hint = match meant {
+        let hint = familiar::advice(word).unwrap_or_else(|| match meant {
             Some(key) if key == word => " (it belongs at the top of the file)".to_owned(),
             Some(key) => format!(" (did you mean \"{key}\"?)"),
             None => String::new(),
-        };
+        });
         self.report.error(
             entry.key_place,
             format!("unknown key \"{}\" {}{hint}", shortened(word), self.title),

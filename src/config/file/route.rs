@@ -1,7 +1,8 @@
 //! `[[route]]`: which requests a route is for, and how they are changed. What becomes of them is in `route_action`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::{HeaderName, StatusCode};
@@ -10,8 +11,9 @@ use super::reader::{Key, Section, Spotted, Title, key, table};
 use super::route_action::{self, FILES_KEYS, REDIRECT_KEYS, RESPOND_KEYS, TARGET_KEYS, Target};
 use super::value::At;
 use super::{DAY, addresses, scalars};
+use crate::config::error::nearest;
 use crate::config::source::Place;
-use crate::config::tree::Kind;
+use crate::config::tree::{Entry, Kind, shortened};
 use crate::routing::settings::{
     Action, CacheSettings, HeaderEdits, HostMatch, MatchSettings, PathMatch, Rewrite,
     RouteSettings, Scheme,
@@ -112,20 +114,41 @@ pub(super) fn read(at: At<'_>) -> Option<Route> {
 
 /// What is lawful but without effect.
 fn judge(section: &Section<'_>, route: &RouteSettings) {
-    let (why, keeps_path) = match route.action {
+    let (why, has_path) = match &route.action {
         Action::Forward(_) => return,
-        Action::Files { .. } => ("where files are served", true),
-        Action::Redirect { .. } => ("on a redirect", false),
+        Action::Files { root, .. } => {
+            same_twice(section, route, root);
+            ("where files are served", true)
+        }
+        Action::Redirect { .. } => ("on a redirect", true),
         Action::Respond { .. } => ("on a fixed response", false),
     };
     let edits = route.request_headers != HeaderEdits::default();
     section.idle_if(edits, "request_headers", why);
     section.idle_if(!route.hold_on.is_empty(), "hold_on", why);
-    if !keeps_path {
+    if !has_path {
         let strips = matches!(route.rewrite, Rewrite::StripPrefix(_));
         let replaces = matches!(route.rewrite, Rewrite::ReplacePrefix { .. });
         section.idle_if(strips, "strip_prefix", why);
         section.idle_if(replaces, "replace_prefix", why);
+    }
+}
+
+/// `path = "/static/"` with `files = "/srv/static"`: the directory was probably meant to stand for the prefix.
+fn same_twice(section: &Section<'_>, route: &RouteSettings, root: &Path) {
+    let (PathMatch::Prefix(path), Rewrite::None) = (&route.matches.path, &route.rewrite) else {
+        return;
+    };
+    let path = path.trim_matches('/');
+    let last = path.rsplit('/').next().filter(|last| !last.is_empty());
+    if let Some(at) = section.at("files")
+        && root.file_name().and_then(OsStr::to_str) == last
+        && last.is_some()
+    {
+        at.note(format_args!(
+            "`/{path}/x` is `{}`; to leave the prefix out, set `strip_prefix = true`",
+            root.join(path).join("x").display()
+        ));
     }
 }
 
@@ -224,6 +247,14 @@ fn rewrite(section: &Section<'_>, path: &PathMatch) -> Rewrite {
 }
 
 fn header_edits(at: At<'_>) -> Option<HeaderEdits> {
+    if let Kind::Table(table) = at.kind()
+        && let Some(header) = table.0.iter().find(|entry| is_bare_header(entry))
+    {
+        let name = shortened(&header.key);
+        return at.fail(format_args!(
+            "expected `set` and `remove`; write {{ set = {{ \"{name}\" = … }} }}"
+        ));
+    }
     let section = at.section(EDIT_KEYS)?;
     let set = section.get("set", |at| {
         for entry in at.entries() {
@@ -241,6 +272,12 @@ fn header_edits(at: At<'_>) -> Option<HeaderEdits> {
         set: set.unwrap_or_default(),
         remove: remove.unwrap_or_default(),
     })
+}
+
+/// `"X-A" = "b"` where `set` should stand around it.
+fn is_bare_header(entry: &Entry) -> bool {
+    matches!(entry.value.kind, Kind::Text { .. })
+        && nearest(&entry.key, EDIT_KEYS.iter().map(|key| key.name)).is_none()
 }
 
 fn error_pages(at: At<'_>) -> BTreeMap<u16, PathBuf> {

@@ -202,9 +202,9 @@ pub(crate) fn header_value(text: &str) -> Result<HeaderValue, Fault> {
     }
 }
 
-/// A `Location` in which `{host}`, `{path}`, `{query}` and `{uri}` stand for the request's.
+/// A `Location` in which `{scheme}`, `{host}`, `{path}`, `{query}` and `{uri}` stand for the request's.
 pub(crate) fn location(text: &str) -> Result<String, Fault> {
-    const PLACEHOLDERS: [&str; 4] = ["host", "path", "query", "uri"];
+    const PLACEHOLDERS: [&str; 5] = ["scheme", "host", "path", "query", "uri"];
     if text.is_empty() || text.bytes().any(|byte| !byte.is_ascii_graphic()) {
         return expected("a URL or path, percent-encoded", text);
     }
@@ -215,7 +215,7 @@ pub(crate) fn location(text: &str) -> Result<String, Fault> {
         };
         if !PLACEHOLDERS.contains(&name) {
             return expected(
-                "`{host}`, `{path}`, `{query}` or `{uri}`",
+                "`{scheme}`, `{host}`, `{path}`, `{query}` or `{uri}`",
                 &format!("{{{name}}}"),
             );
         }

@@ -9,7 +9,7 @@ use super::reader::{Key, Section, Title};
 use super::scalars::{Fault, none_of};
 use crate::config::error::{Report, listed};
 use crate::config::source::Place;
-use crate::config::tree::{Kind, Value};
+use crate::config::tree::{Kind, Value, shortened};
 use crate::units::{ByteSize, format_duration, parse_duration};
 
 /// A value that is being read, and the key it belongs to.
@@ -211,7 +211,27 @@ impl<'a> At<'a> {
                     .filter_map(|value| each(At { value, ..self }))
                     .collect(),
             ),
+            Kind::Text { text, .. } => self.fail(format_args!(
+                "expected an array, such as [\"{0}\"], found the string `{0}`",
+                shortened(text)
+            )),
             _ => self.expected("an array"),
+        }
+    }
+
+    /// The sections of one name, `[[route]]`; `line` is an example of what stands in one.
+    pub(super) fn sections<T>(
+        self,
+        line: &str,
+        each: impl FnMut(At<'a>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let key = self.key;
+        match &self.value.kind {
+            Kind::List(_) => self.list(each),
+            Kind::Table(_) => self.fail(format_args!(
+                "there may be several: write [[{key}]] in double brackets"
+            )),
+            _ => self.expected(format_args!("[[{key}]] and below it {line}")),
         }
     }
 
@@ -241,7 +261,10 @@ impl<'a> At<'a> {
                 keys,
                 self.report,
             )),
-            _ => self.expected("a table"),
+            _ => self.expected(format_args!(
+                "a table with keys such as {}",
+                listed(keys.iter().take(2).map(|key| key.name))
+            )),
         }
     }
 

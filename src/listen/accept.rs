@@ -25,7 +25,7 @@ const FIRST_READ: usize = 4 * 1024;
 /// How long a closing socket still accepts what had begun to connect: a round trip to a distant client.
 const HANDSHAKES_LAST: Duration = Duration::from_millis(400);
 /// Between two tries to accept when files have run out.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(250);
 /// Between two looks at a PROXY protocol header that came in pieces; senders send it in one.
 const PROXY_HEADER_PAUSE: Duration = Duration::from_millis(5);
 

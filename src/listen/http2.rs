@@ -3,7 +3,7 @@
 //! The loop is ours, on the h2 crate: Pingora's would overwrite `Date`, drop interim responses, and give its budget of
 //! malformed requests anew with each call.
 
-use super::exchange::http2::Http2;
+use super::exchange::http2::{Backlog, Http2};
 use super::exchange::ticket::Ticket;
 use super::exchange::{Exchange, Slot, Wire};
 use super::gate::{self, Refusal};
@@ -61,6 +61,14 @@ impl Budget {
     }
 }
 
+/// What the streams of a connection have in common.
+struct About {
+    budget: Arc<Budget>,
+    /// Cloned into each stream's task, so that its count tells how many run.
+    running: Arc<()>,
+    backlog: Backlog,
+}
+
 /// Serves the connection. `inbox` is what was already read of it.
 pub async fn serve<H: Handler>(
     stream: ClientStream,
@@ -84,9 +92,11 @@ pub async fn serve<H: Handler>(
     let Ok(Ok(mut connection)) = timeout(limits.handshake_timeout, handshake).await else {
         return;
     };
-    let budget = Arc::new(Budget::new(limits.http2_faults));
-    // Cloned into each stream's task, so that its count tells how many run.
-    let running = Arc::new(());
+    let about = About {
+        budget: Arc::new(Budget::new(limits.http2_faults)),
+        running: Arc::new(()),
+        backlog: Backlog::default(),
+    };
 
     let mut ending = false;
     let mut unread = false;
@@ -99,12 +109,12 @@ pub async fn serve<H: Handler>(
                 Some(Ok((request, respond))) => {
                     unread = false;
                     idle.as_mut().reset(clock::now() + limits.idle_timeout);
-                    accept(request, respond, &client, &shared, &handler, &budget, &running);
+                    accept(request, respond, &client, &shared, &handler, &about);
                 }
                 Some(Err(_)) | None => return,
             },
             () = &mut idle => {
-                if Arc::strong_count(&running) > 1 {
+                if Arc::strong_count(&about.running) > 1 {
                     idle.as_mut().reset(clock::now() + limits.idle_timeout);
                 } else if connection.has_streams() && !ending && !unread {
                     // Every answer was given to h2; the client has as long again to take what is left of them.
@@ -124,7 +134,7 @@ pub async fn serve<H: Handler>(
                 idle.as_mut().reset(clock::now() + GOAWAY_PATIENCE);
             }
         }
-        if budget.is_spent() {
+        if about.budget.is_spent() {
             return calm(&mut connection).await;
         }
     }
@@ -143,15 +153,14 @@ fn accept<H: Handler>(
     client: &Arc<Client>,
     shared: &Arc<Shared>,
     handler: &H,
-    budget: &Arc<Budget>,
-    running: &Arc<()>,
+    about: &About,
 ) {
     let (parts, body) = request.into_parts();
     let limits = shared.limits.load_full();
     let request = match gate::http2::read(&parts, body.is_end_stream(), &limits) {
         Ok(request) => request,
         Err(refusal) => {
-            budget.charge();
+            about.budget.charge();
             record::refused(shared, client, refusal);
             return refuse(respond, refusal);
         }
@@ -160,6 +169,7 @@ fn accept<H: Handler>(
         body,
         respond,
         &request,
+        about.backlog.clone(),
         limits.write_timeout,
     )));
     let ticket = Arc::new(Ticket::new(
@@ -176,8 +186,8 @@ fn accept<H: Handler>(
         ticket.clone(),
         shared.lifecycle.clone(),
     );
-    let (shared, handler, budget) = (shared.clone(), handler.clone(), budget.clone());
-    let running = running.clone();
+    let (shared, handler) = (shared.clone(), handler.clone());
+    let (budget, running) = (about.budget.clone(), about.running.clone());
     tokio::spawn(async move {
         handler
             .handle(ServerSession::new_custom(Box::new(exchange)))

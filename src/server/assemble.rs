@@ -11,6 +11,7 @@ use super::{drain, reload};
 use crate::admin::settings::AdminListen;
 use crate::admin::{self, Access, Socket};
 use crate::listen::lifecycle::Lifecycle;
+use crate::listen::settings::LimitSettings;
 use crate::listen::{Shared, socket};
 use crate::proxy::Site;
 use crate::telemetry::access_log::AccessLog;
@@ -24,9 +25,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
 
-/// Descriptors that are not clients' connections: sockets to upstreams, files, logs, the control plane.
-const FILES_BESIDES_CLIENTS: u64 = 1024;
-
 /// Runs the server until it is told to end. Returns when the drain is over.
 ///
 /// # Errors
@@ -34,7 +32,7 @@ const FILES_BESIDES_CLIENTS: u64 = 1024;
 pub fn run(mut start: Start) -> Result<(), RunError> {
     let logging =
         logging::init(&start.settings.log).map_err(|error| RunError::Config(error.to_string()))?;
-    warn_about_files(start.settings.limits.connections);
+    fit_into_files(&mut start.settings.limits);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("control")
@@ -50,15 +48,17 @@ pub fn run(mut start: Start) -> Result<(), RunError> {
     result
 }
 
-fn warn_about_files(connections: usize) {
-    let files = socket::raise_open_files();
-    // An idle client takes one; how many of the others talk to an upstream at once is for the operator to know.
-    let wanted = connections as u64 + FILES_BESIDES_CLIENTS;
-    if files < wanted {
+/// Keeps the limit of connections within the files that the system allows: half of them are for clients, since each
+/// may need one to an upstream as well.
+pub(super) fn fit_into_files(limits: &mut LimitSettings) {
+    let files = usize::try_from(socket::raise_open_files()).unwrap_or(usize::MAX);
+    let most = (files / 2).max(1);
+    if limits.connections > most {
         tracing::warn!(
-            "at most {files} files may be open, and {connections} connections may need {wanted}; raise `ulimit -n` or \
-             lower `[limits] connections`"
+            "{files} files may be open, so {most} connections are taken at once instead of {}; raise `ulimit -n`",
+            limits.connections
         );
+        limits.connections = most;
     }
 }
 

@@ -1,5 +1,6 @@
 //! A reload: complete new settings are put into force as a whole, or nothing changes.
 
+use super::assemble::fit_into_files;
 use super::listeners::{self, Bound, Listeners};
 use super::start::RunError;
 use super::threads::Threads;
@@ -48,10 +49,11 @@ impl State {
     /// [`RunError`] for what the settings name and is not there; nothing has changed then.
     pub fn apply(
         &mut self,
-        settings: Settings,
+        mut settings: Settings,
         site: &ArcSwap<Site>,
         shared: &Shared,
     ) -> Result<ReloadReport, RunError> {
+        fit_into_files(&mut settings.limits);
         // Everything that may fail comes first.
         let previous = site.load_full();
         let upstreams = Upstreams::build(

@@ -13,9 +13,18 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::Sleep;
+
+/// What all streams of a connection together may hold for the client; beyond it each waits for its own window.
+const BACKLOG_MAX: usize = 2 * 1024 * 1024;
+
+/// Octets that the streams of one connection hold.
+#[derive(Debug, Clone, Default)]
+pub struct Backlog(Arc<AtomicUsize>);
 
 /// The stream, with the state of the request it is serving.
 pub struct Http2 {
@@ -26,6 +35,7 @@ pub struct Http2 {
     send: Option<SendStream<Bytes>>,
     queue: VecDeque<Bytes>,
     queued: usize,
+    backlog: Backlog,
     /// Set when the answer's last part is queued.
     end: Option<End>,
     state: State,
@@ -71,6 +81,7 @@ impl Http2 {
         body: RecvStream,
         respond: SendResponse<Bytes>,
         request: &Request,
+        backlog: Backlog,
         write_timeout: Duration,
     ) -> Self {
         let body_done = body.is_end_stream();
@@ -81,6 +92,7 @@ impl Http2 {
             send: None,
             queue: VecDeque::new(),
             queued: 0,
+            backlog,
             end: None,
             state: State::Unsent,
             head: request.method() == Method::HEAD,
@@ -108,6 +120,16 @@ impl Http2 {
     /// Octets that wait for the client's window.
     pub fn queued(&self) -> usize {
         self.queued
+    }
+
+    /// How far an answer may be read ahead that may be read ahead by `most`: a client that opens a hundred streams and
+    /// takes nothing of them gets no more memory than one that opens a few.
+    pub fn read_ahead(&self, most: usize) -> usize {
+        if self.backlog.0.load(Relaxed) > BACKLOG_MAX {
+            0
+        } else {
+            most
+        }
     }
 
     /// The next piece of the request body; `None` when it is over. Trailers are dropped.
@@ -196,6 +218,7 @@ impl Http2 {
         }
         let n = data.len();
         self.queued += n;
+        self.backlog.0.fetch_add(n, Relaxed);
         self.queue.push_back(data);
         n
     }
@@ -240,6 +263,7 @@ impl Http2 {
                 self.queue.pop_front();
             }
             self.queued -= piece.len();
+            self.backlog.0.fetch_sub(piece.len(), Relaxed);
             let last = self.queue.is_empty() && matches!(self.end, Some(End::Data));
             send.send_data(piece, last).map_err(broken)?;
             if last {
@@ -266,5 +290,11 @@ impl Http2 {
             None => self.respond.send_reset(reason),
         }
         self.state = State::Complete;
+    }
+}
+
+impl Drop for Http2 {
+    fn drop(&mut self) {
+        self.backlog.0.fetch_sub(self.queued, Relaxed);
     }
 }

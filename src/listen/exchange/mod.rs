@@ -164,6 +164,13 @@ impl Exchange {
         }
     }
 
+    fn read_ahead(&mut self, most: usize) -> usize {
+        match self.wire() {
+            Wire::Http1(_) => most,
+            Wire::Http2(http2) => http2.read_ahead(most),
+        }
+    }
+
     fn body_is_done(&mut self) -> bool {
         match self.wire() {
             Wire::Http1(http1) => http1.body_is_done(),
@@ -327,9 +334,9 @@ impl Exchange {
 
     /// Writes what the client takes, and resolves as soon as what is left fits the read-ahead.
     async fn press_on(&mut self) -> pingora::Result<()> {
-        let read_ahead = self.ticket.terms().read_ahead;
+        let most = self.ticket.terms().read_ahead;
         std::future::poll_fn(|cx| match self.poll_flush(cx) {
-            Poll::Pending if self.queued() <= read_ahead => Poll::Ready(Ok(())),
+            Poll::Pending if self.queued() <= self.read_ahead(most) => Poll::Ready(Ok(())),
             Poll::Pending => self.poll_total(cx).map(Err),
             Poll::Ready(flushed) => Poll::Ready(flushed.map_err(|cause| {
                 Error::because(CLIENT_GONE, "writing the response", cause).into_down()

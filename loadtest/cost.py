@@ -24,14 +24,19 @@ def wrk(port, seconds):
 async def cpu(directory, options):
     """(e) CPU a request, passed through: 1 KiB, 64 kept connections, each proxy with one thread on one core."""
     figures = {}
-    for log in ("off", "file"):
-        place = directory / f"cpu-{log}"
+    conditions = {
+        "access log off": ("off", True),
+        "access log to a file": ("file", True),
+        "access log off, nginx with a bare proxy_pass": ("off", False),
+    }
+    for number, (condition, (log, kept)) in enumerate(conditions.items()):
+        place = directory / f"cpu-{number}"
         origin_port = free_port()
         access = {name: str(place / f"{name}.log") if log == "file" else "off" for name in ("forebay", "nginx")}
         with (
             Origin(place / "origin", origin_port) as origin,
             Forebay(place / "forebay", free_port(), origin_port, threads=1, access=access["forebay"]) as forebay,
-            Nginx(place / "nginx", free_port(), origin_port, workers=1, access=access["nginx"]) as nginx,
+            Nginx(place / "nginx", free_port(), origin_port, workers=1, access=access["nginx"], kept=kept) as nginx,
         ):
             origin.start(core=LOAD_CORE)
             await origin.ready()
@@ -46,7 +51,7 @@ async def cpu(directory, options):
                     requests = wrk(proxy.port, options.seconds)
                     micros[proxy.name].append((cpu_seconds(proxy.pid) - before) * 1e6 / requests)
         medians = {name: statistics.median(values) for name, values in micros.items()}
-        figures["access log off" if log == "off" else "access log to a file"] = {
+        figures[condition] = {
             name: {"micros_per_request": round(medians[name], 1), "rounds": [round(v, 1) for v in micros[name]]} for name in micros
         } | {"ratio": round(medians["forebay"] / medians["nginx"], 2)}
     return figures, figures["access log off"]["ratio"] <= 0.7

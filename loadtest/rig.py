@@ -226,20 +226,26 @@ to = "http://127.0.0.1:{self.backend}"
 
 
 class Nginx(Process):
-    """nginx as a careful administrator sets it up: connections to the backend are kept."""
+    """nginx as a careful administrator sets it up: connections to the backend are kept.
 
-    def __init__(self, directory, port, backend, workers="auto", access="off"):
+    With `kept=False` it is nginx as a bare `proxy_pass` makes it: HTTP/1.0, a connection for each request.
+    """
+
+    def __init__(self, directory, port, backend, workers="auto", access="off", kept=True):
         super().__init__("nginx", directory)
         self.port = port
         self.backend = backend
         self.workers = workers
         self.access = access
+        self.kept = kept
         self.config = directory / "nginx.conf"
         self.pid_file = directory / "nginx.pid"
         self.write(0)
 
     def write(self, generation):
         header = f"add_header X-Generation {generation};" if generation else ""
+        keepalive = "keepalive 64; keepalive_requests 1000000000;" if self.kept else ""
+        version = 'proxy_http_version 1.1; proxy_set_header Connection "";' if self.kept else ""
         fresh = self.config.with_suffix(".new")
         fresh.write_text(
             f"""worker_processes {self.workers};
@@ -253,13 +259,12 @@ http {{
   keepalive_requests 1000000000;
   client_body_temp_path {self.directory}/t1; proxy_temp_path {self.directory}/t2; fastcgi_temp_path {self.directory}/t3;
   uwsgi_temp_path {self.directory}/t4; scgi_temp_path {self.directory}/t5;
-  upstream backend {{ server 127.0.0.1:{self.backend}; keepalive 64; keepalive_requests 1000000000; }}
+  upstream backend {{ server 127.0.0.1:{self.backend}; {keepalive} }}
   server {{
     listen 127.0.0.1:{self.port} reuseport backlog=4096;
     location / {{
       proxy_pass http://backend;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
+      {version}
       proxy_set_header Host $host;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
       proxy_set_header X-Forwarded-Proto $scheme;

@@ -159,12 +159,13 @@ pub fn try_failed(
     error
 }
 
-/// Whether a kept connection turned out to be closed, as opposed to slow or talking nonsense.
+/// Whether a kept connection turned out to be closed, as opposed to slow or talking nonsense. A stream that an HTTP/2
+/// server resets is not that: its connection lives.
 fn is_dead_connection(error: &Error) -> bool {
     matches!(
         error.etype(),
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError
-    ) || matches!(error.etype(), ErrorType::H2Error | ErrorType::H1Error)
+    )
 }
 
 /// Tells the client, where nothing of an answer is out yet.

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::clock::{self, Instant};
 
 /// Dead kept connections that one request may meet for free. A pool holds several to one server, and all die at once
-/// when it restarts; but after two, a fresh try is a try like any other.
-const STALE_MAX: u32 = 2;
+/// when it restarts; but after these, a try is a try like any other.
+const STALE_MAX: u32 = 8;
 
 /// Failed connects that one request may go through while somebody else is left to be asked. Connects that end in
 /// holding are bounded by the hold's deadline instead.
@@ -171,7 +171,8 @@ pub fn decide(
     if kind == FailureKind::StaleConnection && tally.stale <= STALE_MAX {
         return Ok(kind.into());
     }
-    if tally.tries >= tries_max {
+    // Dead connections beyond the free ones are tries like any other.
+    if tally.tries + tally.stale.saturating_sub(STALE_MAX) >= tries_max {
         return Err(RetryRefusal::TriesExhausted);
     }
     if !spend() {
@@ -305,8 +306,9 @@ mod tests {
             ("a reset, body gone", Failure::Sent(Reset), SENT, tally(1, 0, 0), true, Err(RetryRefusal::NotReplayable)),
             ("a timeout, budget spent", Failure::Sent(Timeout), FREE, tally(1, 0, 0), false, Err(RetryRefusal::BudgetSpent)),
             ("a dead kept connection is free", Failure::Sent(StaleConnection), FREE, tally(3, 1, 0), false, yes(RetryReason::StaleConnection)),
-            ("and once more", Failure::Sent(StaleConnection), FREE, tally(3, 2, 0), false, yes(RetryReason::StaleConnection)),
-            ("but not without end", Failure::Sent(StaleConnection), FREE, tally(3, 3, 0), true, Err(RetryRefusal::TriesExhausted)),
+            ("and several more", Failure::Sent(StaleConnection), FREE, tally(3, 8, 0), false, yes(RetryReason::StaleConnection)),
+            ("but not for ever", Failure::Sent(StaleConnection), FREE, tally(0, 11, 0), true, Err(RetryRefusal::TriesExhausted)),
+            ("nor beyond the tries", Failure::Sent(StaleConnection), FREE, tally(3, 9, 0), true, Err(RetryRefusal::TriesExhausted)),
             ("nor for POST", Failure::Sent(StaleConnection), POST, tally(1, 1, 0), true, Err(RetryRefusal::NotIdempotent)),
         ];
         for (name, failure, question, tally, budget, expected) in table {

@@ -201,6 +201,26 @@ async fn both_directions_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn bytes_sent_with_the_handshake_are_nobodys() {
+    let o = origin("o1").on("/ws", upgrade("websocket")).start().await;
+    let e = edge(PLAIN).origin(&o).start().await;
+    let mut k = e.client().connect().await;
+    // A ping in the same write as the request: it cannot know of the switch yet.
+    let early = [0x89, 0x81, 0, 0, 0, 0, b'e'];
+    let handshake = WebSocket::handshake("/ws").head_bytes("site.test");
+    k.write([handshake.as_slice(), &early].concat()).await;
+    k.response("GET").await.expect(101);
+    let mut stream = k.into_stream();
+    stream
+        .write_all(&[0x89, 0x81, 0, 0, 0, 0, b'x'])
+        .await
+        .unwrap();
+    let mut pong = [0; 3];
+    stream.read_exact(&mut pong).await.unwrap();
+    assert_eq!(pong, [0x89, 1, b'x'], "the early ping is not answered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn raw_bytes_after_the_101_pass_both_ways() {
     let o = origin("o1").on("/ws", upgrade("websocket")).start().await;
     let e = edge(PLAIN).origin(&o).start().await;

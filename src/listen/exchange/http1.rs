@@ -202,6 +202,8 @@ impl Http1 {
             if response.status == StatusCode::SWITCHING_PROTOCOLS {
                 self.response = ResponseFraming::Tunnel;
                 self.body = BodyReader::Tunnel;
+                // What is here by now was sent before the client knew of the switch: it is neither protocol's.
+                self.inbox.clear();
                 self.asked.persistent = false;
             }
             return;

@@ -74,6 +74,9 @@ impl HeadScanner {
                 } else {
                     Ok(Scan::Complete { start, end })
                 };
+            } else if self.lines == 0 && lf + 1 - self.leading_empty * 2 > limit {
+                // Too long by itself, whether or not the rest of the head came with it.
+                return Err(refusals::TARGET_TOO_LONG);
             } else {
                 self.lines += 1;
             }
@@ -131,6 +134,8 @@ mod tests {
             scan_whole(b"\r\n\r\n\r\n\r\n\r\n"),
             Err(refusals::REQUEST_LINE)
         );
+        let whole = [[b'a'; 65].as_slice(), b"\r\nHost: a\r\n\r\n"].concat();
+        assert_eq!(scan_whole(&whole), Err(refusals::TARGET_TOO_LONG));
         assert_eq!(scan_whole(&[b'a'; 65]), Err(refusals::TARGET_TOO_LONG));
         assert_eq!(
             scan_whole(&[b"GET / HTTP/1.1\r\n".as_slice(), &[b'a'; 65]].concat()),

@@ -13,6 +13,7 @@ pub mod admin;
 pub mod listen;
 pub mod proxy;
 
+pub mod cache;
 pub mod upstream;
 
 pub mod routing;

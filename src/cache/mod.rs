@@ -1,0 +1,42 @@
+//! The cache engine: what may be kept, what may be reused, and who fetches what is missing.
+//!
+//! It knows HTTP's fields and no socket: a front end [`ask`](Cache::ask)s with a request's head and is told what to do;
+//! what is missing is fetched by whoever holds the [`Lead`], through a [`FillWriter`](fill::FillWriter). Both front ends
+//! (the full lane and the express lane) ask the same engine.
+//!
+//! | part | question |
+//! |---|---|
+//! | [`key`] | which requests ask for the same thing? |
+//! | [`control`] | what do the directives say? |
+//! | [`policy`] | may it be stored, for how long is it fresh, may it be reused? Pure. |
+//! | [`vary`] | which of several stored responses fits? |
+//! | [`store`] | what is kept, within which memory? |
+//! | [`fill`] | one fetch, many followers |
+//! | [`lookup`] | a request's way through all of these |
+//! | [`invalidate`] | what is no longer to be used? |
+//!
+//! Absent on purpose: sockets, Pingora's types, and the clock inside `policy`.
+
+pub mod settings;
+
+pub mod outcome;
+
+pub mod key;
+
+pub mod control;
+pub mod policy;
+pub mod vary;
+
+pub mod response;
+pub mod section;
+
+pub mod store;
+
+pub mod fill;
+
+pub mod invalidate;
+pub mod lookup;
+
+pub mod metrics;
+
+pub use lookup::{Answer, Ask, Cache, Lead};

@@ -1,0 +1,164 @@
+//! What an operator may decide about the cache: as a whole, and route by route.
+
+use crate::units::ByteSize;
+use http::{HeaderName, StatusCode};
+use std::time::Duration;
+
+/// `[cache]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// Everything that is kept: bodies, fields, keys, indexes. Default 256 MiB.
+    pub memory: ByteSize,
+    /// The largest body that is stored; larger ones stream through. At most an eighth of `memory`. Default 32 MiB, or less.
+    pub object: ByteSize,
+    /// What responses under way may hold before they are stored. Default a quarter of `memory`.
+    pub in_flight: ByteSize,
+    /// Stored responses for one target that differ by the fields that `Vary` names. Default 32.
+    pub variants: usize,
+    /// Fetches that nobody waits for any more, per client address and per upstream; beyond, they are cancelled. Default 16.
+    pub abandoned: usize,
+}
+
+/// What the cache may do on one route: `cache = …`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// False: never. Default true: obey the origin's fields.
+    pub enabled: bool,
+    /// Whether the origin's `Cache-Control` and `Expires` count. False takes `ttl` for everything that is not
+    /// `private`, `no-store` or setting a cookie.
+    pub origin: OriginFields,
+    /// The freshness lifetime, whatever the origin says of it.
+    pub ttl: Option<Duration>,
+    /// The same by status; the first that fits. Stronger than `ttl`.
+    pub ttl_by_status: Vec<(StatusMatch, Duration)>,
+    /// A lifetime that the origin gives is raised to this, where it is above zero.
+    pub ttl_min: Option<Duration>,
+    /// A lifetime that the origin gives is cut to this.
+    pub ttl_max: Option<Duration>,
+    /// The window of RFC 5861 §3; replaces the origin's.
+    pub stale_while_revalidate: Option<Duration>,
+    /// The window of RFC 5861 §4, for 5xx and time-outs; replaces the origin's.
+    pub stale_if_error: Option<Duration>,
+    /// How long a stale response may be served while the origin cannot be reached at all. Default one day.
+    pub stale_if_unreachable: Duration,
+    /// What a client's `Cache-Control` may do.
+    pub clients: ClientDirectives,
+    /// Requests that go past the cache; any that holds.
+    pub bypass: Vec<BypassRule>,
+    /// What the key is made of.
+    pub key: KeyRules,
+    /// Entries asked for since the last time are fetched anew this often, off the client's path.
+    pub refresh_every: Option<Duration>,
+    /// How long it is remembered that a response could not be shared. Default 120 s.
+    pub uncacheable_for: Duration,
+    /// Whether `Surrogate-Control` is obeyed like `CDN-Cache-Control`. Default false.
+    pub surrogate_control: bool,
+    /// Whether `X-Accel-Expires` is obeyed. Default false.
+    pub x_accel_expires: bool,
+    /// Whether identity responses are compressed for clients that accept it. Default true.
+    pub compress: bool,
+}
+
+/// Whether the origin's freshness counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OriginFields {
+    /// It does.
+    #[default]
+    Obey,
+    /// Only the route's rules do.
+    Ignore,
+}
+
+/// One status or a class of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusMatch {
+    /// `404`.
+    Exact(StatusCode),
+    /// `5xx` as 5.
+    Class(u16),
+}
+
+impl StatusMatch {
+    /// Whether a status is meant.
+    pub fn matches(self, status: StatusCode) -> bool {
+        match self {
+            Self::Exact(exact) => exact == status,
+            Self::Class(class) => status.as_u16() / 100 == class,
+        }
+    }
+}
+
+/// What a client's `Cache-Control` may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClientDirectives {
+    /// `no-cache` and `max-age` validate, all such requests together sharing one validation. The other directives are
+    /// honoured as far as they cost the origin nothing more than that. The default.
+    #[default]
+    Revalidate,
+    /// RFC 9111 §5.2.1 to the letter.
+    Honour,
+    /// None of them counts.
+    Ignore,
+}
+
+/// A request that goes past the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BypassRule {
+    /// It has this cookie.
+    Cookie(String),
+    /// It has this field, with this value where one is given.
+    Header(HeaderName, Option<String>),
+    /// It has this query parameter, with this value where one is given.
+    Query(String, Option<String>),
+    /// Its path is this one; `*` at the end is any text.
+    Path(String),
+}
+
+/// What the key is made of besides scheme, authority and path.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KeyRules {
+    /// Parameters of the query that do not count.
+    pub query: QueryRule,
+    /// Parameters in the order of their names.
+    pub sort_query: bool,
+    /// Request fields whose values count.
+    pub headers: Vec<HeaderName>,
+    /// Cookies whose values count.
+    pub cookies: Vec<String>,
+}
+
+/// Which parameters of the query count.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum QueryRule {
+    /// All.
+    #[default]
+    All,
+    /// All but these; `*` at the end of a name is any text.
+    Drop(Vec<String>),
+    /// These only.
+    Allow(Vec<String>),
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            origin: OriginFields::Obey,
+            ttl: None,
+            ttl_by_status: Vec::new(),
+            ttl_min: None,
+            ttl_max: None,
+            stale_while_revalidate: None,
+            stale_if_error: None,
+            stale_if_unreachable: Duration::from_secs(24 * 60 * 60),
+            clients: ClientDirectives::default(),
+            bypass: Vec::new(),
+            key: KeyRules::default(),
+            refresh_every: None,
+            uncacheable_for: Duration::from_secs(120),
+            surrogate_control: false,
+            x_accel_expires: false,
+            compress: true,
+        }
+    }
+}

@@ -19,6 +19,34 @@ pub struct CacheSettings {
     pub abandoned: usize,
 }
 
+impl CacheSettings {
+    /// The largest share of `memory` that one body may take: beyond it a few bodies would push everything else out.
+    pub const OBJECT_SHARE: u64 = 8;
+
+    /// The defaults that go with this much memory.
+    pub fn within(memory: ByteSize) -> Self {
+        let most = Self::object_max(memory);
+        Self {
+            memory,
+            object: most.min(ByteSize::mib(32)),
+            in_flight: ByteSize::new(memory.bytes() / 4),
+            variants: 32,
+            abandoned: 16,
+        }
+    }
+
+    /// The largest `object` that this much memory allows.
+    pub fn object_max(memory: ByteSize) -> ByteSize {
+        ByteSize::new(memory.bytes() / Self::OBJECT_SHARE)
+    }
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self::within(ByteSize::mib(256))
+    }
+}
+
 /// What the cache may do on one route: `cache = …`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
@@ -137,6 +165,51 @@ pub enum QueryRule {
     Drop(Vec<String>),
     /// These only.
     Allow(Vec<String>),
+}
+
+/// Query parameters by which advertisers and mailers follow their readers, and which change no page: what `"tracking"`
+/// in `drop` stands for. `*` at the end is any text.
+pub const TRACKING: &[&str] = &[
+    "utm_*",
+    "gclid",
+    "gclsrc",
+    "dclid",
+    "gbraid",
+    "wbraid",
+    "gad_source",
+    "srsltid",
+    "_ga",
+    "_gl",
+    "fbclid",
+    "igsh",
+    "igshid",
+    "msclkid",
+    "yclid",
+    "ysclid",
+    "twclid",
+    "ttclid",
+    "li_fat_id",
+    "epik",
+    "mc_cid",
+    "mc_eid",
+    "mkt_tok",
+    "_hsenc",
+    "_hsmi",
+    "vero_id",
+    "oly_anon_id",
+    "oly_enc_id",
+    "_openstat",
+    "wickedid",
+];
+
+impl Rules {
+    /// `cache = false`, and what holds where nothing is forwarded.
+    pub fn off() -> Self {
+        Self {
+            enabled: false,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Rules {

@@ -2,6 +2,7 @@
 
 use super::error_page::ErrorPages;
 use super::settings::ProxySettings;
+use crate::cache::settings::Rules;
 use crate::fields::via;
 use crate::routing::Table;
 use crate::routing::settings::RouteSettings;
@@ -22,6 +23,8 @@ pub struct Site {
     pub settings: ProxySettings,
     /// The operator's error pages.
     pub error_pages: ErrorPages,
+    rules: Vec<Arc<Rules>>,
+    unruled: Arc<Rules>,
     via: [HeaderValue; 3],
     metrics: HashMap<Arc<str>, RouteMetrics>,
     unrouted: RouteMetrics,
@@ -31,9 +34,10 @@ pub struct Site {
 pub const UNROUTED: &str = "-";
 
 impl Site {
-    /// Puts a set together.
+    /// Puts a set together. `rules` has those of each route at its index.
     pub fn new(
         routes: Vec<RouteSettings>,
+        rules: Vec<Arc<Rules>>,
         upstreams: Upstreams,
         settings: ProxySettings,
         metrics: &HttpMetrics,
@@ -52,10 +56,17 @@ impl Site {
             unrouted: metrics.route(UNROUTED),
             error_pages: ErrorPages::default(),
             routes,
+            rules,
+            unruled: Arc::new(Rules::off()),
             upstreams,
             settings,
             via,
         }
+    }
+
+    /// What the cache may do on a route.
+    pub fn rules(&self, route: &RouteSettings) -> &Arc<Rules> {
+        self.rules.get(route.index).unwrap_or(&self.unruled)
     }
 
     /// Our `Via` element for a message that was received in this version (RFC 9110 §7.6.3).

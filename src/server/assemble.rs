@@ -146,6 +146,7 @@ fn assemble(
         .map_err(|error| RunError::Config(error.to_string()))?;
     let site = Site::new(
         settings.routes.clone(),
+        settings.rules.clone(),
         upstreams,
         settings.proxy.clone(),
         &metrics,

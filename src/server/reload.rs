@@ -76,6 +76,7 @@ impl State {
 
         site.store(Arc::new(Site::new(
             settings.routes.clone(),
+            settings.rules.clone(),
             upstreams,
             settings.proxy.clone(),
             &shared.metrics,

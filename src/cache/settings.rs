@@ -55,7 +55,8 @@ pub struct Rules {
     /// Whether the origin's `Cache-Control` and `Expires` count. False takes `ttl` for everything that is not
     /// `private`, `no-store` or setting a cookie.
     pub origin: OriginFields,
-    /// The freshness lifetime, whatever the origin says of it.
+    /// The freshness lifetime, whatever the origin says of it, counted from the arrival here. Not for 5xx, which would
+    /// take the place of what is good; those have theirs in `ttl_by_status`.
     pub ttl: Option<Duration>,
     /// The same by status; the first that fits. Stronger than `ttl`.
     pub ttl_by_status: Vec<(StatusMatch, Duration)>,

@@ -49,6 +49,10 @@ impl Default for CacheSettings {
 
 /// What the cache may do on one route: `cache = …`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of its own that an operator sets by itself"
+)]
 pub struct Rules {
     /// False: never. Default true: obey the origin's fields.
     pub enabled: bool,

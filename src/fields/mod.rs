@@ -11,8 +11,12 @@
 pub mod list;
 pub mod token;
 
+pub mod delta_seconds;
+pub mod directive;
+
 pub mod content_length;
 pub mod host;
+pub mod reference;
 pub mod uri;
 
 pub mod forwarded;

@@ -1,1 +1,117 @@
-//! How long a response is fresh (RFC 9111 §4.2.1, §4.2.2).
+//! How long a response is fresh (RFC 9111 §4.2.1, §4.2.2), and what the operator makes of that.
+
+use super::{Lifetime, Received, age};
+use crate::cache::control::{Beside, Control, Flag, Seconds};
+use crate::cache::settings::{OriginFields, Rules};
+use crate::fields::date;
+use http::{StatusCode, header};
+use std::time::Duration;
+
+/// A guess is never longer than this.
+pub const HEURISTIC_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The lifetime, or `None` where nobody says one and none may be guessed.
+pub fn lifetime(received: &Received<'_>, control: &Control, rules: &Rules) -> Option<Lifetime> {
+    if let Some(ttl) = operators(received.status, rules) {
+        return Some(Lifetime::Operator(
+            ttl.saturating_add(age::initial_age(received)),
+        ));
+    }
+    let origins = match rules.origin {
+        OriginFields::Obey => explicit(received, control)
+            .map(Lifetime::Explicit)
+            .or_else(|| heuristic(received, control).map(Lifetime::Heuristic))?,
+        OriginFields::Ignore => return None,
+    };
+    Some(within(origins, rules))
+}
+
+/// What the route says of a status; the most specific word of it.
+fn operators(status: StatusCode, rules: &Rules) -> Option<Duration> {
+    rules
+        .ttl_by_status
+        .iter()
+        .find(|(matching, _)| matching.matches(status))
+        .map(|(_, ttl)| *ttl)
+        .or(rules.ttl)
+}
+
+/// `ttl_min` and `ttl_max`. A lifetime of zero is the origin's way to say "ask me", and stays.
+fn within(lifetime: Lifetime, rules: &Rules) -> Lifetime {
+    let bound = |duration: Duration| {
+        let raised = match rules.ttl_min {
+            Some(min) if !duration.is_zero() => duration.max(min),
+            _ => duration,
+        };
+        rules.ttl_max.map_or(raised, |max| raised.min(max))
+    };
+    match lifetime {
+        Lifetime::Explicit(duration) => Lifetime::Explicit(bound(duration)),
+        Lifetime::Heuristic(duration) => Lifetime::Heuristic(bound(duration)),
+        Lifetime::Operator(duration) => Lifetime::Operator(duration),
+    }
+}
+
+/// §4.2.1. Zero where the origin says something that cannot be read: "Caches are encouraged to consider responses that
+/// have invalid freshness information […] to be stale."
+fn explicit(received: &Received<'_>, control: &Control) -> Option<Duration> {
+    let until = |time: std::time::SystemTime| {
+        time.duration_since(received.received.wall)
+            .unwrap_or_default()
+    };
+    let from_arrival = |left: Duration| left.saturating_add(age::initial_age(received));
+    match control.beside {
+        Beside::For(left) => return Some(from_arrival(left)),
+        Beside::Until(time) => return Some(from_arrival(until(time))),
+        Beside::Expires | Beside::Nothing => {}
+    }
+    // "If the cache is shared and the s-maxage response directive is present, use its value, or"
+    // "If the max-age response directive is present, use its value, or"
+    for seconds in [control.directives.s_maxage, control.directives.max_age] {
+        match seconds {
+            Seconds::Given(duration) => return Some(duration),
+            Seconds::Unreadable => return Some(Duration::ZERO),
+            Seconds::Absent => {}
+        }
+    }
+    if control.beside != Beside::Expires {
+        return None;
+    }
+    // "If the Expires response header field is present, use its value minus the value of the Date response header field"
+    // Of several lines, the first. §5.3: "MUST interpret invalid date formats, especially the value "0", as representing
+    // a time in the past".
+    let expires = received.headers.get(header::EXPIRES)?;
+    let lifetime = date::parse(expires.as_bytes())
+        .and_then(|expires| expires.duration_since(age::date_value(received)).ok());
+    Some(lifetime.unwrap_or_default())
+}
+
+/// §4.2.2, of `Last-Modified`: a tenth of the time since. Zero without one: what is stored then is validated each time.
+/// `None` where no guess is allowed: the status does not say so, nor does the response ("explicitly marked as
+/// cacheable (e.g., with a public response directive)").
+fn heuristic(received: &Received<'_>, control: &Control) -> Option<Duration> {
+    if !is_heuristically_cacheable(received.status) && !control.directives.has(Flag::Public) {
+        return None;
+    }
+    let since = received
+        .headers
+        .get(header::LAST_MODIFIED)
+        .and_then(|value| date::parse(value.as_bytes()))
+        .and_then(|modified| age::date_value(received).duration_since(modified).ok())
+        .unwrap_or_default();
+    // Whole seconds, so that a lifetime means the same to every cache on the way.
+    let tenth = Duration::from_secs(since.as_secs() / 10);
+    Some(tenth.min(HEURISTIC_MAX))
+}
+
+/// RFC 9110 §15.1.
+pub fn is_heuristically_cacheable(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501
+    )
+}
+
+#[cfg(test)]
+#[path = "freshness_tests.rs"]
+mod tests;

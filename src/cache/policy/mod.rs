@@ -1,13 +1,26 @@
 //! What RFC 9111 allows and demands, as pure functions: no clock, no I/O, no lock.
 //!
 //! A response is judged once, when it arrives ([`storable::evaluate`]), into [`Terms`]; a hit consults only these.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+pub mod fields;
+pub mod storable;
 
 pub mod age;
 pub mod freshness;
+
 pub mod reuse;
 pub mod stale;
-pub mod storable;
+
+pub mod invalidation;
 pub mod validate;
+
+#[cfg(test)]
+mod oracle_tests;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use crate::clock::Instant;
 use http::{HeaderMap, Method, StatusCode};
@@ -71,6 +84,8 @@ pub struct Terms {
     pub if_error: Duration,
     /// May be served this long past its freshness while the origin cannot be reached (§4.2.4).
     pub if_unreachable: Duration,
+    /// The body never changes while it is fresh (RFC 8246): a reload need not ask for it.
+    pub immutable: bool,
 }
 
 /// How long a response is fresh, and by whose word.
@@ -80,7 +95,7 @@ pub enum Lifetime {
     Explicit(Duration),
     /// A guess from `Last-Modified` (§4.2.2), or zero where there is none.
     Heuristic(Duration),
-    /// The operator said so.
+    /// The operator said so. It counts from the arrival, so the age on arrival is in it.
     Operator(Duration),
 }
 
@@ -98,8 +113,10 @@ impl Lifetime {
 /// What may be done with a stale response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenStale {
-    /// The windows decide.
+    /// The windows decide, and what the request allows.
     Windows,
+    /// The windows decide and nothing else: `s-maxage` with an explicit window.
+    WindowsOnly,
     /// Never without validation: `must-revalidate`, `proxy-revalidate`, `s-maxage` without an explicit window.
     MustRevalidate,
     /// Not even fresh without validation: `no-cache`.

@@ -18,7 +18,6 @@ pub mod error_page;
 pub mod failure;
 pub mod files;
 pub mod forward;
-mod negotiate;
 pub mod phases;
 pub mod record;
 pub mod settings;

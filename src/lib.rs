@@ -16,6 +16,7 @@ pub mod proxy;
 pub mod cache;
 pub mod upstream;
 
+pub mod coding;
 pub mod routing;
 
 pub mod tls;

@@ -48,12 +48,16 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("listen", &["fields", "telemetry", "tls"]),
-    ("express", &["cache", "fields", "routing", "telemetry"]),
+    (
+        "express",
+        &["cache", "coding", "fields", "routing", "telemetry"],
+    ),
     (
         "proxy",
         // The session that Pingora is given, and the ticket that travels with it, are listen's.
         &[
             "cache",
+            "coding",
             "fields",
             "listen",
             "routing",
@@ -61,8 +65,9 @@ const ROOMS: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("cache", &["fields", "telemetry"]),
+    ("cache", &["coding", "fields", "telemetry"]),
     ("upstream", &["fields", "telemetry", "tls"]),
+    ("coding", &["fields"]),
     ("routing", &["fields"]),
     ("tls", &["telemetry"]),
     ("telemetry", &[]),

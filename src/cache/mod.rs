@@ -10,6 +10,7 @@
 //! | [`control`] | what do the directives say? |
 //! | [`policy`] | may it be stored, for how long is it fresh, may it be reused? Pure. |
 //! | [`vary`] | which of several stored responses fits? |
+//! | [`derived`] | which coded forms does an entry have, and who makes them? |
 //! | [`store`] | what is kept, within which memory? |
 //! | [`fill`] | one fetch, many followers |
 //! | [`lookup`] | a request's way through all of these |
@@ -30,6 +31,9 @@ pub mod vary;
 pub mod response;
 pub mod section;
 
+pub mod derived;
+#[cfg(test)]
+mod derived_tests;
 pub mod store;
 
 pub mod fill;

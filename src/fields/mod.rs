@@ -10,6 +10,7 @@
 
 pub mod list;
 pub mod token;
+pub mod weight;
 
 pub mod delta_seconds;
 pub mod directive;

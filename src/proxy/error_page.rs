@@ -4,8 +4,8 @@
 //! say on which side the fault lies and nothing of what is inside: no address, no upstream's name, no error text of the
 //! system. Those are in the log under the same id.
 
-use super::negotiate;
 use crate::clock;
+use crate::fields::weight::weight;
 use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -37,7 +37,7 @@ pub fn page(
     let reason = status.canonical_reason().unwrap_or("Error");
     let code = status.as_u16();
     // `*/*` is what programs send; people's browsers name HTML.
-    let html = negotiate::weight(request_headers, &ACCEPT, &["text/html", "text/*"]);
+    let html = weight(request_headers, &ACCEPT, &["text/html", "text/*"]);
     if html.is_none_or(|weight| weight == 0) {
         return ErrorPage {
             content_type: HeaderValue::from_static("text/plain; charset=utf-8"),

@@ -8,17 +8,18 @@
 //! | [`answer`] | can it be answered without asking anybody? |
 //! | [`forward`] | who is asked, on which connection, in which words? |
 //! | [`failure`] | a try failed: once more, or what is the client told? |
+//! | [`encode`] | does the client get it coded? |
 //! | [`deliver`] | what changes in the answer on its way to the client? |
 //! | [`record`] | what goes into the access log? |
 
 pub mod accept;
 pub mod answer;
 pub mod deliver;
+pub mod encode;
 pub mod error_page;
 pub mod failure;
 pub mod files;
 pub mod forward;
-mod negotiate;
 pub mod phases;
 pub mod record;
 pub mod settings;

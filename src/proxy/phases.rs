@@ -1,7 +1,7 @@
 //! Pingora's phases, each leading to the stop of this room that answers its question.
 
 use super::walk::{Entered, Walk};
-use super::{Site, accept, answer, deliver, failure, forward, record};
+use super::{Site, accept, answer, deliver, encode, failure, forward, record};
 use crate::listen::Handler;
 use crate::listen::exchange::ticket::Ticket;
 use arc_swap::ArcSwap;
@@ -175,7 +175,27 @@ impl ProxyHttp for FrontDoor {
         response: &mut ResponseHeader,
         walk: &mut Walk,
     ) -> Result<()> {
+        encode::begin(session.req_header(), response, walk)?;
         deliver::write_response(session.req_header(), response, walk)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        walk: &mut Walk,
+    ) -> Result<Option<Duration>> {
+        encode::piece(body, end, walk).map(|()| None)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        _trailers: &mut HeaderMap,
+        walk: &mut Walk,
+    ) -> Result<Option<Bytes>> {
+        encode::end(walk)
     }
 
     fn fail_to_connect(

@@ -1,5 +1,6 @@
 //! Everything a reload replaces at once: routes, upstreams, and what applies to every request.
 
+use super::encode::AT_ONCE;
 use super::error_page::ErrorPages;
 use super::settings::ProxySettings;
 use crate::cache::settings::Rules;
@@ -11,6 +12,7 @@ use crate::upstream::Upstreams;
 use http::{HeaderValue, Version};
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// One complete set of settings at work. A request keeps the one it began with.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub struct Site {
     pub error_pages: ErrorPages,
     rules: Vec<Arc<Rules>>,
     unruled: Arc<Rules>,
+    /// Places for encoders.
+    pub encoders: Arc<Semaphore>,
     via: [HeaderValue; 3],
     metrics: HashMap<Arc<str>, RouteMetrics>,
     unrouted: RouteMetrics,
@@ -55,6 +59,7 @@ impl Site {
             metrics: by_route.collect(),
             unrouted: metrics.route(UNROUTED),
             error_pages: ErrorPages::default(),
+            encoders: Arc::new(Semaphore::new(AT_ONCE)),
             routes,
             rules,
             unruled: Arc::new(Rules::off()),

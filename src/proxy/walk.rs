@@ -1,6 +1,7 @@
 //! What one request has come to know on its walk.
 
 use super::Site;
+use super::encode::BodyCoder;
 use crate::clock::Instant;
 use crate::listen::exchange::ticket::Ticket;
 use crate::routing::settings::RouteSettings;
@@ -25,6 +26,8 @@ pub struct Walk {
     pub interim: u32,
     /// Of an upstream's answer that our page takes the place of: what the status is worth nothing without.
     pub kept: HeaderMap,
+    /// Codes the body, where the client gets it coded.
+    pub coder: Option<BodyCoder>,
     /// When the first byte of the answer was written.
     pub first_byte: Option<Instant>,
 }

@@ -22,6 +22,7 @@ mod files; // a directory: types, validators, ranges, no traversal
 mod routing; // host, path, method, header, query, and which of several wins
 
 // What is on the wire.
+mod compress; // content codings: negotiated, made while they pass, streamed
 mod early; // 1xx, Expect: 100-continue, answers before the request has ended
 mod framing; // bodies both ways: chunked, length, close, HEAD, 204, cut, broken
 mod gate; // hostile heads: table 3.1, refused; nothing of them reaches an origin

@@ -15,9 +15,10 @@ mod ranges;
 
 pub use body::{BodyReader, FileBody, Part};
 
+use crate::coding::Coding;
 use crate::fields::{date, etag::EntityTag};
+
 use conditions::{Precondition, Validators};
-use encoding::Coding;
 use http::header::{
     ACCEPT_RANGES, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LAST_MODIFIED,
     LOCATION, VARY,

@@ -1,4 +1,4 @@
-//! What a client prefers, from `Accept` and `Accept-Encoding` (RFC 9110 §12.4.2, §12.5.1, §12.5.3).
+//! Quality values: the weight that `Accept`, `Accept-Encoding` and their like give to a name (RFC 9110 §12.4.2).
 
 use crate::fields::list;
 use crate::fields::token::trim_ows;
@@ -7,7 +7,7 @@ use http::header::HeaderName;
 
 /// The weight, 0 to 1000, that the field gives to the first of `names` that it names; `None` where it names none.
 /// `names` go from the most specific to the least: `["text/html", "text/*"]`. Parameters besides `q` are ignored.
-pub(super) fn weight(headers: &HeaderMap, field: &HeaderName, names: &[&str]) -> Option<u16> {
+pub fn weight(headers: &HeaderMap, field: &HeaderName, names: &[&str]) -> Option<u16> {
     names.iter().find_map(|name| {
         headers
             .get_all(field)

@@ -26,14 +26,15 @@ pub fn lifetime(received: &Received<'_>, control: &Control, rules: &Rules) -> Op
     Some(within(origins, rules))
 }
 
-/// What the route says of a status; the most specific word of it.
+/// What the route says of a status; the most specific word of it. A failure is not what `ttl` was written for: it would
+/// stand in the place of a good response.
 fn operators(status: StatusCode, rules: &Rules) -> Option<Duration> {
     rules
         .ttl_by_status
         .iter()
         .find(|(matching, _)| matching.matches(status))
         .map(|(_, ttl)| *ttl)
-        .or(rules.ttl)
+        .or(rules.ttl.filter(|_| !status.is_server_error()))
 }
 
 /// `ttl_min` and `ttl_max`. A lifetime of zero is the origin's way to say "ask me", and stays.

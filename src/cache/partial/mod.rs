@@ -245,9 +245,7 @@ impl Partial {
         &self,
         range: &Range<u64>,
     ) -> Option<impl Iterator<Item = Bytes> + Send + use<'_>> {
-        let part = self.part_with(range)?;
-        let (start, end) = (range.start - part.start, range.end - part.start);
-        Some(part.body.slice(start..end))
+        Some(self.part_with(range)?.slice(range))
     }
 
     fn part_with(&self, range: &Range<u64>) -> Option<&Part> {

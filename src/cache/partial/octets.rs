@@ -23,33 +23,43 @@ impl Part {
         self.start..self.start.saturating_add(self.body.length())
     }
 
+    /// The octets of a range that is here.
+    pub(super) fn slice(&self, range: &Range<u64>) -> impl Iterator<Item = Bytes> + Send + use<'_> {
+        let start = range.start.saturating_sub(self.start);
+        self.body.slice(start..range.end.saturating_sub(self.start))
+    }
+
     /// What of it lies in a range, which may be nothing.
     fn within(&self, range: &Range<u64>) -> Option<Self> {
         let own = self.range();
-        let start = own.start.max(range.start);
-        let end = own.end.min(range.end);
-        if start >= end {
-            return None;
-        }
-        if (start..end) == own {
+        let kept = overlap(&own, range)?;
+        if kept == own {
             return Some(self.clone());
         }
-        // A small rest must not keep the large piece alive that it was cut from: it would not be counted.
-        let slices = self.body.slice(start - own.start..end - own.start);
-        let segments = slices
-            .map(|slice| {
-                if slice.len() <= PIECE {
-                    Bytes::copy_from_slice(&slice)
-                } else {
-                    slice
+        let mut segments = Vec::with_capacity(self.body.segments().len());
+        let mut at = self.start;
+        for segment in self.body.segments() {
+            let here = at..at.saturating_add(segment.len() as u64);
+            at = here.end;
+            match overlap(&here, &kept) {
+                Some(all) if all == here => segments.push(segment.clone()),
+                // What is left of a piece must not keep all of it alive: that would not be counted.
+                Some(some) => {
+                    segments.extend(self.slice(&some).map(|s| Bytes::copy_from_slice(&s)));
                 }
-            })
-            .collect();
+                None => {}
+            }
+        }
         Some(Self {
-            start,
+            start: kept.start,
             body: Body::new(segments),
         })
     }
+}
+
+fn overlap(one: &Range<u64>, other: &Range<u64>) -> Option<Range<u64>> {
+    let both = one.start.max(other.start)..one.end.min(other.end);
+    (!both.is_empty()).then_some(both)
 }
 
 /// Parts that disagree about an octet that they share: they are not of one representation, whatever their validators say.
@@ -61,8 +71,8 @@ pub(super) fn combine(old: &[Part], new: &Part) -> Result<Vec<Part>, Contradicti
     let taken = new.range();
     let mut pieces: Vec<Part> = Vec::with_capacity(old.len() + 2);
     for part in old {
-        if let (Some(ours), Some(theirs)) = (part.within(&taken), new.within(&part.range()))
-            && !same_octets(&ours.body, &theirs.body)
+        if let Some(both) = overlap(&part.range(), &taken)
+            && !same_octets(part.slice(&both), new.slice(&both))
         {
             return Err(Contradiction);
         }
@@ -111,32 +121,26 @@ fn join(first: &Body, second: &Body) -> Body {
     Body::new(segments)
 }
 
-/// Whether two bodies of the same length are the same, however they are cut.
-fn same_octets(one: &Body, other: &Body) -> bool {
-    if one.length() != other.length() {
-        return false;
-    }
-    let (mut ones, mut others) = (one.segments().iter(), other.segments().iter());
-    let (mut a, mut b): (&[u8], &[u8]) = (&[], &[]);
+/// Whether the same octets come from both, however they are cut.
+fn same_octets(
+    mut ones: impl Iterator<Item = Bytes>,
+    mut others: impl Iterator<Item = Bytes>,
+) -> bool {
+    let (mut one, mut other) = (Bytes::new(), Bytes::new());
     loop {
-        while a.is_empty() {
-            match ones.next() {
-                Some(next) => a = next,
-                // Of the same length: the other has none left either.
-                None => return true,
-            }
+        if one.is_empty() {
+            one = ones.next().unwrap_or_default();
         }
-        while b.is_empty() {
-            match others.next() {
-                Some(next) => b = next,
-                None => return true,
-            }
+        if other.is_empty() {
+            other = others.next().unwrap_or_default();
         }
-        let length = a.len().min(b.len());
-        let ((a_front, a_rest), (b_front, b_rest)) = (a.split_at(length), b.split_at(length));
-        if a_front != b_front {
+        let length = one.len().min(other.len());
+        if length == 0 {
+            // Slices are never empty: one has ended, and they are the same where both have.
+            return one.is_empty() && other.is_empty();
+        }
+        if one.split_to(length) != other.split_to(length) {
             return false;
         }
-        (a, b) = (a_rest, b_rest);
     }
 }

@@ -424,3 +424,19 @@ fn small_pieces_are_copied_together() {
     assert_eq!(only.body.segments().len(), 1);
     assert_eq!(all(&only.body), octets(1, 0..400));
 }
+
+/// What is cut off is not kept alive by what is left: memory is what [`Partial::octets`] says.
+#[test]
+fn what_is_cut_off_is_let_go() {
+    let stored = part(1, 0..100_000, Some(500_000));
+    let probe = stored.parts[0].body.segments()[0].clone();
+    let combined = partial(stored.with(part(1, 40_000..200_000, Some(500_000)), MOST));
+    drop(stored);
+    assert!(probe.is_unique());
+    let sent: Vec<u8> = combined
+        .answer(&(0..200_000))
+        .expect("held")
+        .flatten()
+        .collect();
+    assert_eq!(sent, octets(1, 0..200_000));
+}

@@ -27,6 +27,7 @@ fn stored(content_type: &'static str, body: &[u8]) -> StoredResponse {
         while_revalidate: Duration::ZERO,
         if_error: Duration::ZERO,
         if_unreachable: Duration::ZERO,
+        immutable: false,
     };
     // In pieces that are no multiple of anything.
     let pieces = body.chunks(3001).map(Bytes::copy_from_slice).collect();

@@ -11,6 +11,8 @@
 //! | [`policy`] | may it be stored, for how long is it fresh, may it be reused? Pure. |
 //! | [`vary`] | which of several stored responses fits? |
 //! | [`derived`] | which coded forms does an entry have, and who makes them? |
+//! | [`serve`] | what exactly is sent of a response that is here? |
+//! | [`partial`] | what of a response is here, and what is missing? |
 //! | [`store`] | what is kept, within which memory? |
 //! | [`fill`] | one fetch, many followers |
 //! | [`lookup`] | a request's way through all of these |
@@ -34,6 +36,9 @@ pub mod section;
 pub mod derived;
 #[cfg(test)]
 mod derived_tests;
+pub mod partial;
+pub mod serve;
+
 pub mod store;
 
 pub mod fill;

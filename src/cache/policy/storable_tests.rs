@@ -7,7 +7,6 @@ mod rules;
 
 use super::*;
 use crate::cache::policy::testing::{headers, received};
-use http::HeaderMap;
 
 type Fields = &'static [(&'static str, &'static str)];
 
@@ -477,22 +476,22 @@ fn post() {
 }
 
 #[test]
-fn what_is_remembered_against_a_target() {
-    for reason in [
-        Reason::NoStore,
-        Reason::Private,
-        Reason::SetCookie,
-        Reason::NoFreshness,
-        Reason::VaryStar,
+fn whom_a_verdict_concerns() {
+    let [plain, password, cookie] =
+        [&[][..], &[("authorization", "x")], &[("cookie", "a=1")]].map(headers);
+    for (reason, expected) in [
+        (Reason::NoStore, [true, true, true]),
+        (Reason::Private, [true, true, true]),
+        (Reason::SetCookie, [true, true, true]),
+        (Reason::NoFreshness, [true, true, true]),
+        (Reason::VaryStar, [true, true, true]),
+        (Reason::Authorization, [false, true, false]),
+        (Reason::CookieHeuristic, [false, false, true]),
+        (Reason::RequestNoStore, [false, false, false]),
+        (Reason::Invalidated, [false, false, false]),
     ] {
-        assert!(is_about_response(reason), "{}", reason.word());
-    }
-    for reason in [
-        Reason::RequestNoStore,
-        Reason::Authorization,
-        Reason::CookieHeuristic,
-        Reason::Invalidated,
-    ] {
-        assert!(!is_about_response(reason), "{}", reason.word());
+        let concerns = Concerns::of(reason);
+        let found = [&plain, &password, &cookie].map(|request| concerns.includes(request));
+        assert_eq!(found, expected, "{}", reason.word());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Received;
 use crate::cache::control::Control;
-use crate::cache::settings::{OriginFields, Rules};
+use crate::cache::settings::Rules;
 use crate::fields::date;
 use crate::fields::hop_by_hop::is_hop_by_hop;
 use crate::fields::list;
@@ -29,7 +29,7 @@ pub fn to_store(received: &Received<'_>, rules: &Rules) -> HeaderMap {
 /// The names of the fields that may not be stored, of those that are there.
 pub fn to_drop(headers: &HeaderMap, rules: &Rules) -> Vec<HeaderName> {
     let connection: Vec<_> = headers.get_all(header::CONNECTION).into_iter().collect();
-    let named = withheld(&Control::of(headers, rules), rules);
+    let named = withheld(&Control::of(headers, rules));
     headers
         .keys()
         .filter(|name| {
@@ -49,13 +49,9 @@ pub fn to_drop(headers: &HeaderMap, rules: &Rules) -> Vec<HeaderName> {
 
 /// The fields that `private` and `no-cache` name. What is withheld by `no-cache` could be used after a validation; it is
 /// not worth keeping for that.
-pub(super) fn withheld(control: &Control, rules: &Rules) -> Vec<HeaderName> {
+pub(super) fn withheld(control: &Control) -> Vec<HeaderName> {
     let directives = &control.directives;
-    let no_cache = match rules.origin {
-        OriginFields::Obey => directives.no_cache.fields(),
-        OriginFields::Ignore => &[],
-    };
-    [directives.private.fields(), no_cache].concat()
+    [directives.private.fields(), directives.no_cache.fields()].concat()
 }
 
 #[cfg(test)]

@@ -6,14 +6,14 @@ use crate::cache::key::Target;
 use crate::cache::outcome::Reason;
 use crate::cache::policy::invalidation;
 use crate::cache::settings::{ClientDirectives, OriginFields, Rules};
-use http::{Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use std::time::Duration;
 
 /// Judges a response to GET. What comes for a HEAD is not stored: it freshens what is (`validate::update_by_head`). A fetch by
 /// GET on behalf of a HEAD is judged as the GET that it is.
 ///
 /// # Errors
-/// Why it may not be stored. Whether the next request would fare better, [`is_about_response`] says.
+/// Why it may not be stored. Which other requests would fare no better, [`Concerns`] says.
 pub fn evaluate(asked: Asked<'_>, received: Received<'_>, rules: &Rules) -> Result<Terms, Reason> {
     // "the request method is understood by the cache;"
     if *asked.method != Method::GET {
@@ -54,18 +54,43 @@ pub fn evaluate_post(
     }
 }
 
-/// Whether a reason lies in the response alone, so that it will be the same for every request for the target for a
-/// while. Where it is not, the next request may bring something storable, and nothing should be remembered against it.
-pub fn is_about_response(reason: Reason) -> bool {
-    !matches!(
-        reason,
-        Reason::RequestNoStore
-            | Reason::Authorization
-            | Reason::CookieHeuristic
+/// Whose requests a verdict holds for, of those for the same target: who would get the same one for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Concerns {
+    /// Everybody's: the reason lies in the response alone.
+    All,
+    /// Those with `Authorization`.
+    Authorized,
+    /// Those with `Cookie`.
+    WithCookie,
+    /// Nobody's but the one that was asked for: the next may well bring something storable.
+    ThisOne,
+}
+
+impl Concerns {
+    /// Of a reason not to store.
+    pub fn of(reason: Reason) -> Self {
+        match reason {
+            Reason::Authorization => Self::Authorized,
+            Reason::CookieHeuristic => Self::WithCookie,
+            // A client's own word may not keep others from sharing.
+            Reason::RequestNoStore
             | Reason::UnsafeMethod
             | Reason::Invalidated
-            | Reason::Incomplete
-    )
+            | Reason::Incomplete => Self::ThisOne,
+            _ => Self::All,
+        }
+    }
+
+    /// Whether a request is one of those.
+    pub fn includes(self, request: &HeaderMap) -> bool {
+        match self {
+            Self::All => true,
+            Self::Authorized => request.contains_key(header::AUTHORIZATION),
+            Self::WithCookie => request.contains_key(header::COOKIE),
+            Self::ThisOne => false,
+        }
+    }
 }
 
 /// §3 in its order, as far as the method is not concerned.
@@ -112,7 +137,7 @@ fn judge(asked: Asked<'_>, received: &Received<'_>, rules: &Rules) -> Result<Ter
     }
     // Ours: RFC 9111 §7.3 warns of shared cookies, and frameworks set them on responses that are said to be cacheable.
     let sets_cookie = received.headers.contains_key(header::SET_COOKIE)
-        && !fields::withheld(&control, rules).contains(&header::SET_COOKIE);
+        && !fields::withheld(&control).contains(&header::SET_COOKIE);
     if sets_cookie && !shared {
         return Err(Reason::SetCookie);
     }

@@ -78,7 +78,8 @@ pub fn is_about(not_modified: &HeaderMap, stored: &StoredResponse) -> bool {
 ///
 /// # Errors
 /// Why what is there now may not be stored any longer; it may still answer the request that validated it. Where
-/// [`storable::is_about_response`] denies it, that is this request's own affair, and the old one may stay as it was.
+/// the reason does not [concern](storable::Concerns) all requests, it is this request's own affair, and the old one may stay
+/// as it was.
 pub fn freshen(
     request: Asked<'_>,
     not_modified: Received<'_>,

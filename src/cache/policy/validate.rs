@@ -30,5 +30,5 @@ pub fn freshen(
     rules: &Rules,
 ) -> (HeaderMap, Result<Terms, Reason>) {
     let _ = (request, not_modified, rules);
-    (stored.fields.to_header_map(), Err(Reason::NoStore))
+    (stored.fields().to_header_map(), Err(Reason::NoStore))
 }

@@ -84,7 +84,7 @@ impl Cache {
     /// An empty cache.
     pub fn new(settings: CacheSettings) -> Self {
         Self {
-            store: Store::new(settings),
+            store: Store::new(&settings),
         }
     }
 

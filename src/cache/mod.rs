@@ -27,6 +27,7 @@ pub mod control;
 pub mod policy;
 pub mod vary;
 
+pub mod body;
 pub mod response;
 pub mod section;
 

@@ -35,6 +35,11 @@ pub mod store;
 
 pub mod fill;
 
+mod bypass;
+mod engine;
+mod forwarded;
+mod request;
+
 pub mod invalidate;
 pub mod lookup;
 

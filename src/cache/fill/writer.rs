@@ -211,7 +211,11 @@ impl FillWriter {
                     self.patience = None;
                     return Poll::Ready(());
                 }
-                Err(deadline) => deadline,
+                Err(Some(deadline)) => deadline,
+                Err(None) => {
+                    self.patience = None;
+                    return Poll::Pending;
+                }
             };
             let sleep = self
                 .patience

@@ -13,30 +13,42 @@ pub(in crate::cache::fill) const WINDOW: u64 = 256 * 1024;
 pub(in crate::cache::fill) const FOLLOWER_PATIENCE: Duration = Duration::from_secs(30);
 
 impl State {
-    /// Ready when the writer may write. Else the moment from which on whoever holds the others back is cut.
+    /// Ready when the writer may write. Else the moment from which on whoever holds others back is cut; none where
+    /// everybody is slow, which is for each one's own connection to judge.
     pub(in crate::cache::fill) fn poll_ready(
         &mut self,
         now: Instant,
         cx: &Context<'_>,
-    ) -> Result<(), Instant> {
-        let waits = match &self.phase {
-            Phase::Streaming(streaming) if streaming.keep != Keep::Storing => {
-                let received = streaming.body.received();
-                let counted = self.places.iter().flatten();
-                counted
-                    .filter(|place| counts(place, streaming.audience) && blocks(place, received))
-                    .map(|place| place.moved)
-                    .min()
+    ) -> Result<(), Option<Instant>> {
+        let mut blocking = None;
+        let mut held_back = false;
+        if let Phase::Streaming(streaming) = &self.phase
+            && streaming.keep != Keep::Storing
+            && !self.given_up
+        {
+            let received = streaming.body.received();
+            let counted = self.places.iter().flatten();
+            for place in counted.filter(|place| counts(place, streaming.audience)) {
+                if blocks(place, received) {
+                    blocking =
+                        Some(blocking.map_or(place.moved, |it: Option<_>| it.min(place.moved)));
+                } else {
+                    held_back = true;
+                }
             }
-            _ => None,
-        };
-        let Some(longest) = waits.filter(|_| !self.given_up) else {
+        }
+        let Some(longest) = blocking else {
             self.paced = None;
             return Ok(());
         };
-        let paced = *self.paced.get_or_insert(now);
         self.ready = Some(cx.waker().clone());
-        Err(longest.map_or(paced, |moved| moved.max(paced)) + FOLLOWER_PATIENCE)
+        if !held_back {
+            self.paced = None;
+            return Err(None);
+        }
+        let paced = *self.paced.get_or_insert(now);
+        let since = longest.map_or(paced, |moved| moved.max(paced));
+        Err(Some(since + FOLLOWER_PATIENCE))
     }
 
     /// Cuts those who have held the others back for too long.

@@ -42,6 +42,8 @@ struct Fetch {
     shared: bool,
     whole: bool,
     readers: usize,
+    /// Somebody was told that it had broken off.
+    cut: bool,
 }
 
 impl Book {
@@ -158,6 +160,7 @@ async fn origin(world: Arc<World>, mut lead: Lead, path: &'static str, mut rng: 
             shared,
             whole: false,
             readers: 0,
+            cut: false,
         };
         world.book.lock().fetches.insert(number, fetch);
     }
@@ -358,7 +361,12 @@ async fn follow(
                 );
                 return true;
             }
-            Data::Cut => return true,
+            Data::Cut => {
+                let mut book = world.book.lock();
+                let fetch = book.fetches.get_mut(&number).expect("it was noted");
+                fetch.cut = true;
+                return true;
+            }
         }
         pause(rng, slow).await;
     }
@@ -401,6 +409,14 @@ fn history(seed: u64) {
         // Fetches that nobody waits for come to their end.
         sleep(Duration::from_secs(3600)).await;
         world.rig.assert_idle();
+        // Nobody here is slow enough to be cut for that.
+        let book = world.book.lock();
+        for (number, fetch) in &book.fetches {
+            assert!(
+                !(fetch.cut && fetch.whole),
+                "{number} was whole and seemed to break off"
+            );
+        }
     });
 }
 

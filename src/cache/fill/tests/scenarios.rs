@@ -275,6 +275,21 @@ async fn patience_with_the_slowest_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_who_holds_nobody_back_may_be_as_slow_as_its_connection_allows() {
+    let rig = Rig::new();
+    let (mut lead, mut only) = rig.lead("/", &[]);
+    lead.head(200, NO_STORE);
+    response(&mut only);
+    while lead.is_ready() {
+        lead.writer.data(chunk(CHUNK));
+    }
+    after(3600).await;
+    assert!(!lead.is_ready());
+    assert_eq!(read(&mut only), ("x".repeat(256 * 1024), None));
+    assert!(lead.is_ready());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_follower_never_paces_what_is_stored() {
     let rig = Rig::new();
     let (mut lead, mut slow) = rig.lead("/", &[]);

@@ -233,6 +233,7 @@ struct Packed {
     status: StatusCode,
     lifetime_by: By,
     when_stale: WhenStale,
+    immutable: bool,
 }
 
 /// By whose word a lifetime is.
@@ -266,6 +267,7 @@ impl Packed {
             if_unreachable: Short::at_most(terms.if_unreachable),
             lifetime_by,
             when_stale: terms.when_stale,
+            immutable: terms.immutable,
         }
     }
 
@@ -286,6 +288,7 @@ impl Packed {
                 By::Operator => Lifetime::Operator(lifetime),
             },
             when_stale: self.when_stale,
+            immutable: self.immutable,
             while_revalidate: self.while_revalidate.duration(),
             if_error: self.if_error.duration(),
             if_unreachable: self.if_unreachable.duration(),
@@ -395,6 +398,7 @@ mod tests {
             ),
         ] {
             let terms = Terms {
+                immutable: false,
                 received,
                 initial_age: Duration::from_secs(3),
                 lifetime,

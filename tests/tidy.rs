@@ -86,6 +86,10 @@ const SEE_SETTINGS: &[&str] = &["cli", "config", "demo", "server"];
 const PAUSED_TIME: &[(&str, &str)] = &[
     ("src/upstream/tests/", "a simulated network"),
     (
+        "src/cache/fill/tests/interleavings.rs",
+        "its histories are run on a runtime whose time is paused",
+    ),
+    (
         "src/cli/demo/app_tests.rs",
         "the application's own start is a sleep",
     ),

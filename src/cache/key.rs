@@ -1,10 +1,64 @@
 //! Which requests ask for the same thing: the cache key (RFC 9111 §2), ours and length-framed.
+//!
+//! A key is scheme, authority, path and query, each in its frame, and behind these the values of the fields and cookies that
+//! the operator chose, if any. The front part by itself is the *target*: what an invalidation is about, whatever the
+//! operator chose. The method and the route are no part of it: only GET and HEAD are answered, from the same response;
+//! and a route is told apart where variants are.
+//!
+//! Invariants: equal octets if and only if equal parts; one allocation a key (a second where `sort_query` asks for one).
 
-use super::settings::KeyRules;
-use http::HeaderMap;
+use super::settings::{KeyRules, QueryRule};
+use crate::fields::cookie;
+use http::{HeaderMap, header};
+use std::fmt;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::LazyLock;
+
+/// Parameters that tell where a visitor came from and that no page depends on: what `tracking` in a drop list stands for.
+pub const TRACKING: &[&str] = &[
+    "utm_*",
+    "gclid",
+    "gclsrc",
+    "gbraid",
+    "wbraid",
+    "gad_source",
+    "gad_campaignid",
+    "dclid",
+    "fbclid",
+    "msclkid",
+    "mc_cid",
+    "mc_eid",
+    "mkt_tok",
+    "ttclid",
+    "twclid",
+    "li_fat_id",
+    "igshid",
+    "yclid",
+    "ysclid",
+    "srsltid",
+    "epik",
+    "vero_id",
+    "oly_anon_id",
+    "oly_enc_id",
+    "s_kwcid",
+    "_hsenc",
+    "_hsmi",
+    "__hssc",
+    "__hstc",
+    "__hsfp",
+    "hsctatracking",
+    "_openstat",
+    "wickedid",
+    "_ga",
+    "_gl",
+];
+
+/// Seeded anew in each process. Keyed, because clients choose keys: who could foresee the hashes could make all of them meet
+/// in one bucket. One for the process, so that a key's hash is counted once and holds everywhere.
+static HASHING: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// What of a request the key is made of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target<'a> {
     /// "http" or "https".
     pub scheme: &'a str,
@@ -16,28 +70,36 @@ pub struct Target<'a> {
     pub query: Option<&'a str>,
 }
 
-/// A cache key: its parts, each with its length in front. Scheme, authority and path come first and can be read back.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// A cache key with its hash. Scheme, authority, path and query come first and can be read back.
+#[derive(Clone)]
 pub struct CacheKey {
-    bytes: Box<[u8]>,
+    bytes: Vec<u8>,
+    target_length: usize,
+    hash: u64,
 }
 
 impl CacheKey {
     /// The key of a request.
     pub fn new(target: Target<'_>, headers: &HeaderMap, rules: &KeyRules) -> Self {
-        let _ = (headers, rules);
-        let mut bytes = Vec::new();
-        for part in [
-            target.scheme,
-            target.authority,
-            target.path,
-            target.query.unwrap_or("\0"),
-        ] {
-            bytes.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
-            bytes.extend_from_slice(part.as_bytes());
-        }
+        let mut bytes = write_target(target, rules, extras_size(headers, rules));
+        let target_length = bytes.len();
+        write_extras(&mut bytes, headers, rules);
+        Self::of_bytes(bytes, target_length)
+    }
+
+    /// The key of a target, whatever else the operator's rules look at: what an invalidation is about.
+    pub fn of_target(target: Target<'_>, rules: &KeyRules) -> Self {
+        let bytes = write_target(target, rules, 0);
+        let target_length = bytes.len();
+        Self::of_bytes(bytes, target_length)
+    }
+
+    fn of_bytes(bytes: Vec<u8>, target_length: usize) -> Self {
+        let hash = hash(&bytes);
         Self {
-            bytes: bytes.into_boxed_slice(),
+            bytes,
+            target_length,
+            hash,
         }
     }
 
@@ -45,4 +107,266 @@ impl CacheKey {
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
+
+    /// The octets of its target, without what the operator chose besides.
+    pub fn target_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.target_length).unwrap_or_default()
+    }
+
+    /// Whether the operator's fields or cookies are part of it.
+    pub fn has_extras(&self) -> bool {
+        self.target_length < self.bytes.len()
+    }
+
+    /// Its hash: of this process only.
+    pub fn hash_value(&self) -> u64 {
+        self.hash
+    }
+
+    /// The hash of its target, which is the hash of the key that has nothing besides.
+    pub(super) fn target_hash(&self) -> u64 {
+        if self.has_extras() {
+            hash(self.target_bytes())
+        } else {
+            self.hash
+        }
+    }
+
+    /// Its parts, as they count: folded, and with the query that is left.
+    pub fn target(&self) -> Target<'_> {
+        read_target(&self.bytes).unwrap_or(Target {
+            scheme: "",
+            authority: "",
+            path: "",
+            query: None,
+        })
+    }
 }
+
+impl PartialEq for CacheKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.bytes == other.bytes
+    }
+}
+
+impl Eq for CacheKey {}
+
+impl Hash for CacheKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl fmt::Debug for CacheKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheKey")
+            .field("target", &self.target())
+            .field("extras", &self.has_extras())
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = HASHING.build_hasher();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// The parts of a key's octets. `None` where they are not a key's.
+pub(super) fn read_target(bytes: &[u8]) -> Option<Target<'_>> {
+    let (scheme, rest) = read_number(bytes)?;
+    let (scheme, rest) = match scheme.checked_sub(SCHEMES.len()) {
+        None => (*SCHEMES.get(scheme)?, rest),
+        Some(length) => read_part(rest, length)?,
+    };
+    let (authority, rest) = read_framed(rest)?;
+    let (path, rest) = read_framed(rest)?;
+    let (more, rest) = read_number(rest)?;
+    let query = match more.checked_sub(1) {
+        Some(length) => Some(read_part(rest, length)?.0),
+        None => None,
+    };
+    Some(Target {
+        scheme,
+        authority,
+        path,
+        query,
+    })
+}
+
+/// The two that are always meant take one octet; others are written out, behind their length and as many more.
+const SCHEMES: [&str; 2] = ["http", "https"];
+
+/// In the same order.
+const DEFAULT_PORTS: [&str; 2] = [":80", ":443"];
+
+fn write_target(target: Target<'_>, rules: &KeyRules, extras: usize) -> Vec<u8> {
+    let scheme = SCHEMES
+        .iter()
+        .position(|scheme| scheme.eq_ignore_ascii_case(target.scheme));
+    let default_port = scheme.and_then(|scheme| DEFAULT_PORTS.get(scheme));
+    // RFC 3986 §6.2.3: an empty port and the scheme's default are the same as none.
+    let authority = target.authority;
+    let authority = default_port
+        .and_then(|port| authority.strip_suffix(port))
+        .unwrap_or(authority);
+    let authority = authority.strip_suffix(':').unwrap_or(authority);
+    let query = target.query.and_then(|query| kept(query, &rules.query));
+    let size = authority.len() + target.path.len() + query.map_or(0, |kept| kept.1);
+    let scheme_size = scheme.map_or(target.scheme.len(), |_| 0);
+    let mut bytes = Vec::with_capacity(size + scheme_size + 4 * NUMBER_MAX + extras);
+    match scheme {
+        Some(known) => write_number(&mut bytes, known),
+        None => {
+            write_number(&mut bytes, target.scheme.len() + SCHEMES.len());
+            bytes.extend_from_slice(target.scheme.as_bytes());
+        }
+    }
+    write_framed(&mut bytes, authority.as_bytes());
+    let folded = bytes.len().saturating_sub(authority.len());
+    if let Some(written) = bytes.get_mut(folded..) {
+        written.make_ascii_lowercase();
+    }
+    write_framed(&mut bytes, target.path.as_bytes());
+    match query {
+        None => write_number(&mut bytes, 0),
+        Some((query, length)) => {
+            write_number(&mut bytes, length.saturating_add(1));
+            write_query(&mut bytes, query, rules);
+        }
+    }
+    bytes
+}
+
+/// A query with the length of what counts of it; `None` where nothing is left of its parameters.
+fn kept<'q>(query: &'q str, rule: &QueryRule) -> Option<(&'q str, usize)> {
+    if *rule == QueryRule::All {
+        return Some((query, query.len()));
+    }
+    parameters(query, rule)
+        .map(|parameter| parameter.len() + 1)
+        .reduce(|all, one| all + one)
+        .map(|length| (query, length - 1))
+}
+
+fn write_query(bytes: &mut Vec<u8>, query: &str, rules: &KeyRules) {
+    if rules.sort_query {
+        let mut parameters: Vec<_> = parameters(query, &rules.query).collect();
+        // Stable: the order of equal names is meant.
+        parameters.sort_by_key(|parameter| name_of(parameter));
+        write_joined(bytes, parameters.into_iter());
+    } else if rules.query == QueryRule::All {
+        bytes.extend_from_slice(query.as_bytes());
+    } else {
+        write_joined(bytes, parameters(query, &rules.query));
+    }
+}
+
+fn write_joined<'q>(bytes: &mut Vec<u8>, parameters: impl Iterator<Item = &'q str>) {
+    for (index, parameter) in parameters.enumerate() {
+        if index > 0 {
+            bytes.push(b'&');
+        }
+        bytes.extend_from_slice(parameter.as_bytes());
+    }
+}
+
+fn parameters<'q>(query: &'q str, rule: &'q QueryRule) -> impl Iterator<Item = &'q str> {
+    query.split('&').filter(move |parameter| match rule {
+        QueryRule::All => true,
+        QueryRule::Drop(names) => !any_matches(names, name_of(parameter)),
+        QueryRule::Allow(names) => any_matches(names, name_of(parameter)),
+    })
+}
+
+fn name_of(parameter: &str) -> &str {
+    parameter
+        .split_once('=')
+        .map_or(parameter, |(name, _)| name)
+}
+
+fn any_matches(names: &[String], name: &str) -> bool {
+    names.iter().any(|rule| match rule.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => rule == name,
+    })
+}
+
+/// About as many octets as [`write_extras`] writes, and rarely less.
+fn extras_size(headers: &HeaderMap, rules: &KeyRules) -> usize {
+    let of_field = |name: &http::HeaderName| {
+        let values = headers.get_all(name).iter();
+        let values = values.map(|value| value.len() + NUMBER_MAX);
+        name.as_str().len() + 3 * NUMBER_MAX + values.sum::<usize>()
+    };
+    let lines = || headers.get_all(header::COOKIE).iter();
+    let of_cookie = |name: &String| {
+        name.len() + 3 * NUMBER_MAX + cookie::find(lines(), name).map_or(0, <[u8]>::len)
+    };
+    rules.headers.iter().map(of_field).sum::<usize>()
+        + rules.cookies.iter().map(of_cookie).sum::<usize>()
+}
+
+/// Each with its name, so that after a reload a value of one is not taken for a value of another.
+fn write_extras(bytes: &mut Vec<u8>, headers: &HeaderMap, rules: &KeyRules) {
+    for name in &rules.headers {
+        bytes.push(b'h');
+        write_framed(bytes, name.as_str().as_bytes());
+        let values = headers.get_all(name);
+        write_number(bytes, values.iter().count());
+        for value in values {
+            write_framed(bytes, value.as_bytes());
+        }
+    }
+    for name in &rules.cookies {
+        bytes.push(b'c');
+        write_framed(bytes, name.as_bytes());
+        let value = cookie::find(headers.get_all(header::COOKIE), name);
+        write_number(bytes, usize::from(value.is_some()));
+        if let Some(value) = value {
+            write_framed(bytes, value);
+        }
+    }
+}
+
+/// The most octets that a number takes here: lengths are below 2³⁵.
+const NUMBER_MAX: usize = 5;
+
+fn write_framed(bytes: &mut Vec<u8>, part: &[u8]) {
+    write_number(bytes, part.len());
+    bytes.extend_from_slice(part);
+}
+
+/// Seven bits an octet, the lowest first, the highest bit set where more follow (LEB128).
+fn write_number(bytes: &mut Vec<u8>, mut number: usize) {
+    while number >= 0x80 {
+        bytes.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push((number & 0x7f) as u8);
+}
+
+fn read_number(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let mut number = 0usize;
+    for (index, &octet) in bytes.iter().take(NUMBER_MAX).enumerate() {
+        number |= usize::from(octet & 0x7f) << (7 * index);
+        if octet < 0x80 {
+            return Some((number, bytes.get(index + 1..)?));
+        }
+    }
+    None
+}
+
+fn read_framed(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let (length, rest) = read_number(bytes)?;
+    read_part(rest, length)
+}
+
+fn read_part(bytes: &[u8], length: usize) -> Option<(&str, &[u8])> {
+    let (part, rest) = bytes.split_at_checked(length)?;
+    Some((std::str::from_utf8(part).ok()?, rest))
+}
+
+#[cfg(test)]
+#[path = "key_tests.rs"]
+mod tests;

@@ -1,20 +1,31 @@
 //! A request's way through the engine: hit, follow, lead or forward.
 
-use super::fill::{FillWriter, Follower};
-use super::key::Target;
-use super::outcome::Outcome;
-use super::policy::{Moment, Received};
+use super::bypass;
+use super::control::RequestDirectives;
+use super::engine::Engine;
+use super::fill::{
+    Begun, Classes, FillMetrics, FillWriter, Follower, Found, Joiner, Lasting, Permit,
+};
+use super::key::{CacheKey, Target};
+use super::outcome::{ForwardReason, Outcome, Reason};
+use super::policy::reuse::{self, Reuse};
+use super::policy::{Asked, Moment, Terms, invalidation, stale, validate};
+use super::request::Request;
 use super::response::StoredResponse;
-use super::settings::{CacheSettings, Rules};
-use super::store::Store;
-use http::{HeaderMap, Method};
+use super::settings::{CacheSettings, ClientDirectives, Rules};
+use super::store::Resource;
+use crate::fields::range::{self, ByteRangeSpec};
+use http::{HeaderMap, HeaderValue, Method, header};
 use std::net::IpAddr;
 use std::sync::Arc;
+
+/// What is stored may change while a request looks; after this often it takes what it has seen.
+const LOOKS_MAX: usize = 4;
 
 /// The engine. One for the process; all threads and both lanes share it.
 #[derive(Debug)]
 pub struct Cache {
-    store: Store,
+    pub(super) engine: Arc<Engine>,
 }
 
 /// A request, as far as the cache is concerned.
@@ -78,29 +89,300 @@ pub struct Lead {
 pub struct Forward {
     /// What to say of it.
     pub outcome: Outcome,
+    /// What its answer is judged by; none where that would change nothing.
+    pub(super) request: Option<Arc<Request>>,
 }
+
+impl Forward {
+    pub(super) fn new(outcome: Outcome, request: Option<Arc<Request>>) -> Self {
+        Self { outcome, request }
+    }
+}
+
+/// Why a request is forwarded.
+type Why = (ForwardReason, Option<Reason>);
 
 impl Cache {
     /// An empty cache.
     pub fn new(settings: CacheSettings) -> Self {
         Self {
-            store: Store::new(settings),
+            engine: Arc::new(Engine::new(settings)),
         }
+    }
+
+    /// The figures about fetches.
+    pub fn fill_metrics(&self) -> &FillMetrics {
+        &self.engine.metrics
     }
 
     /// What to do with a request. Every request on a forwarding route is asked about, whatever its method.
     pub fn ask(&self, ask: &Ask<'_>, now: Moment) -> Answer {
-        let _ = (ask, now, &self.store);
-        Answer::Forward(Forward {
-            outcome: Outcome::default(),
+        if let Some((forward, reason)) = bypass::passes(ask) {
+            return Answer::Forward(passed(ask, forward, reason));
+        }
+        let key = CacheKey::new(ask.target, ask.headers, &ask.rules.key);
+        for _ in 1..LOOKS_MAX {
+            if let Some(answer) = self.look(ask, &key, now, false) {
+                return answer;
+            }
+        }
+        match self.look(ask, &key, now, true) {
+            Some(answer) => answer,
+            // The last look is final by its own word; a request that is forwarded is served all the same.
+            None => Answer::Forward(passed(ask, ForwardReason::UriMiss, Reason::Crowded)),
+        }
+    }
+
+    fn look(&self, ask: &Ask<'_>, key: &CacheKey, now: Moment, last: bool) -> Option<Answer> {
+        let seen = self.engine.store.get(key);
+        let found = seen
+            .as_ref()
+            .and_then(|resource| resource.select(ask.route, ask.headers))
+            .cloned();
+        let search = Search {
+            cache: self,
+            ask,
+            key,
+            now,
+            last,
+            seen: seen.as_ref(),
+        };
+        let Some(stored) = found else {
+            let forward = seen
+                .as_ref()
+                .map_or(ForwardReason::UriMiss, |resource| resource.miss(ask.route));
+            return search.miss(None, (forward, None));
+        };
+        let terms = stored.terms();
+        let serve = |reason, refresh| {
+            let outcome = Outcome {
+                hit: true,
+                ttl: Some(terms.remaining(now.at)),
+                reason,
+                ..Outcome::default()
+            };
+            Some(Answer::Serve(Serve {
+                response: Arc::clone(&stored),
+                outcome,
+                refresh,
+            }))
+        };
+        match reuse::decide(asked(ask), &terms, ask.rules, now.at) {
+            Reuse::Serve(reason) => serve(reason, None),
+            Reuse::ServeAndRefresh => {
+                let refresh = search.refresh(&stored);
+                serve(Some(Reason::StaleWhileRevalidate), refresh)
+            }
+            Reuse::Validate(forward, reason) => {
+                // The origin has just failed to answer this: it is not asked again as long as the answer would be the same.
+                let trouble = self.engine.back_off.holds(key, ask.route, now.at);
+                let stale = trouble.and_then(|it| stale::may_serve(&terms, it, now.at));
+                match stale {
+                    Some(stale) => serve(Some(stale), None),
+                    None => search.miss(Some(stored), (forward, Some(reason))),
+                }
+            }
+            Reuse::Ignore(forward, reason) => search.miss(None, (forward, Some(reason))),
+        }
+    }
+}
+
+/// One look.
+struct Search<'a> {
+    cache: &'a Cache,
+    ask: &'a Ask<'a>,
+    key: &'a CacheKey,
+    now: Moment,
+    last: bool,
+    seen: Option<&'a Resource>,
+}
+
+impl Search<'_> {
+    /// What is stored, if anything, does not answer the request.
+    fn miss(&self, stored: Option<Arc<StoredResponse>>, why: Why) -> Option<Answer> {
+        let Self { ask, key, now, .. } = self;
+        let engine = &self.cache.engine;
+        if only_if_cached(ask) {
+            let outcome = Outcome::forwarded(why.0, Some(Reason::OnlyIfCached));
+            return Some(Answer::OnlyIfCached(outcome));
+        }
+        let forward = |forward: ForwardReason, reason: Option<Reason>| {
+            let request = Request::new(ask, (*key).clone(), (forward, reason));
+            let outcome = Outcome::forwarded(forward, reason);
+            Some(Answer::Forward(Forward::new(
+                outcome,
+                Some(Arc::new(request)),
+            )))
+        };
+        if self.uncacheable().is_some() {
+            return forward(why.0, Some(Reason::HitForMiss));
+        }
+        // The answer to a HEAD has no body that could be shared: it freshens what is stored, or tells nothing.
+        if *ask.method == Method::HEAD {
+            return forward(why.0, why.1);
+        }
+        let leads = stored.is_some() || from_its_beginning(ask.headers);
+        let usable = |terms: &Terms| match reuse::decide(asked(ask), terms, ask.rules, now.at) {
+            Reuse::Serve(_) | Reuse::ServeAndRefresh => Ok(()),
+            // What is on its way is as new as what a validation would bring.
+            Reuse::Validate(ForwardReason::Request, _)
+                if ask.rules.clients == ClientDirectives::Revalidate =>
+            {
+                Ok(())
+            }
+            Reuse::Validate(forward, reason) | Reuse::Ignore(forward, reason) => {
+                Err((forward, reason))
+            }
+        };
+        let found = engine.fills.find(
+            self.joiner(),
+            self.newest().as_ref(),
+            usable,
+            || self.unchanged(),
+            || leads.then(|| self.begun(Lasting::WhileWanted, None)),
+        );
+        match found {
+            Found::Joined(flight, place) => {
+                let request = Arc::new(Request::new(ask, (*key).clone(), why));
+                let follower = Follower::new(flight, place, request, false);
+                Some(Answer::Follow(follower))
+            }
+            Found::Unusable((because, reason)) => forward(because, Some(reason)),
+            Found::Led(flight, place) => {
+                let request = Arc::new(Request::new(ask, (*key).clone(), why));
+                let headers = validate::request_headers(ask.headers, stored.as_deref());
+                let follower =
+                    Follower::new(Arc::clone(&flight), place, Arc::clone(&request), true);
+                let writer = FillWriter::new(Arc::clone(engine), flight, request, stored, *now);
+                let lead = Lead {
+                    writer,
+                    request: headers,
+                };
+                Some(Answer::Lead(lead, follower))
+            }
+            Found::Crowded if !leads => forward(ForwardReason::Bypass, Some(Reason::RangeUncached)),
+            Found::Crowded => forward(why.0, Some(Reason::Crowded)),
+            Found::Changed => None,
+        }
+    }
+
+    /// A fetch behind a stale response that is served, for the first who asks.
+    fn refresh(&self, stored: &Arc<StoredResponse>) -> Option<Lead> {
+        let Self { ask, key, now, .. } = self;
+        let engine = &self.cache.engine;
+        let why = (ForwardReason::Stale, Some(Reason::StaleWhileRevalidate));
+        let held = engine.back_off.holds(key, ask.route, now.at).is_some();
+        if held || self.uncacheable().is_some() {
+            return None;
+        }
+        let flight = engine.fills.begin_unless_found(
+            self.joiner(),
+            self.newest().as_ref(),
+            || self.unchanged(),
+            || {
+                let permit = engine.abandoned.enter(None)?;
+                Some(self.begun(Lasting::Refresh, Some(permit)))
+            },
+        )?;
+        let request = Request::new(ask, (*key).clone(), why).fetching();
+        Some(Lead {
+            request: validate::request_headers(ask.headers, Some(stored)),
+            writer: FillWriter::new(
+                Arc::clone(engine),
+                flight,
+                Arc::new(request),
+                Some(Arc::clone(stored)),
+                *now,
+            ),
         })
     }
 
-    /// The answer to a forwarded request came: invalidates what a write changed (§4.4), freshens by HEAD (§4.3.5), and
-    /// notices what can be shared again. The writer, where there is one, is to be given the body too (a storable answer
-    /// to POST); without followers, it never paces.
-    pub fn forwarded(&self, forward: &mut Forward, received: Received<'_>) -> Option<FillWriter> {
-        let _ = (forward, received);
-        None
+    fn joiner(&self) -> Joiner<'_> {
+        Joiner {
+            key: self.key,
+            route: self.ask.route,
+            headers: self.ask.headers,
+        }
     }
+
+    fn begun(&self, lasting: Lasting, permit: Option<Permit>) -> Begun {
+        let engine = &self.cache.engine;
+        Begun {
+            key: self.key.clone(),
+            route: Arc::clone(self.ask.route),
+            client: self.ask.client,
+            lasting,
+            permit,
+            account: Arc::clone(&engine.abandoned),
+            metrics: engine.metrics.clone(),
+        }
+    }
+
+    /// The `Vary` of the newest response that is stored for the key.
+    fn newest(&self) -> Option<HeaderMap> {
+        let mut variants = self.seen?.variants().iter();
+        let newest = variants.find(|stored| **stored.route() == **self.ask.route)?;
+        let fields = newest.fields();
+        let lines = fields.get_all(&header::VARY);
+        let lines = lines.filter_map(|line| HeaderValue::from_bytes(line).ok());
+        Some(lines.map(|line| (header::VARY, line)).collect())
+    }
+
+    /// Whether nothing was stored or removed, and no verdict fell, since this look began. What a fill brings is stored, and
+    /// that it cannot be shared is remembered, before it is closed to others: whoever finds none of them would fetch once
+    /// more what is there, or wait for what is not for it.
+    fn unchanged(&self) -> bool {
+        let found = self.cache.engine.store.get(self.key);
+        let same = match (self.seen, &found) {
+            (None, None) => true,
+            (Some(seen), Some(found)) => {
+                let (seen, found) = (seen.variants(), found.variants());
+                seen.len() == found.len() && seen.iter().zip(found).all(|(a, b)| Arc::ptr_eq(a, b))
+            }
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        self.last || (same && self.uncacheable().is_none())
+    }
+
+    /// Why a request like this one need not wait for others.
+    fn uncacheable(&self) -> Option<Reason> {
+        let classes = Classes::of(self.ask.headers);
+        let memory = &self.cache.engine.uncacheable;
+        memory.recall(self.key, self.ask.route, classes, self.now.at)
+    }
+}
+
+fn asked<'a>(ask: &Ask<'a>) -> Asked<'a> {
+    Asked {
+        method: ask.method,
+        headers: ask.headers,
+    }
+}
+
+/// A request that goes past the cache. What may change what is stored is kept, to be judged by.
+fn passed(ask: &Ask<'_>, forward: ForwardReason, reason: Reason) -> Forward {
+    let why = (forward, Some(reason));
+    let request = (!invalidation::is_safe(ask.method)).then(|| {
+        let key = CacheKey::new(ask.target, ask.headers, &ask.rules.key);
+        Arc::new(Request::new(ask, key, why))
+    });
+    Forward::new(Outcome::forwarded(forward, Some(reason)), request)
+}
+
+/// RFC 9111 §5.2.1.7.
+fn only_if_cached(ask: &Ask<'_>) -> bool {
+    ask.rules.clients != ClientDirectives::Ignore
+        && RequestDirectives::of(ask.headers).only_if_cached
+}
+
+/// Whether a request wants the body from its first octet to its end, so that fetching all of it is no more than was asked.
+fn from_its_beginning(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::RANGE) else {
+        return true;
+    };
+    // RFC 9110 §14.2: a field that cannot be read is ignored.
+    let Some(specs) = range::parse(value.as_bytes()) else {
+        return true;
+    };
+    matches!(specs[..], [ByteRangeSpec::From { first: 0 }])
 }

@@ -1,1 +1,101 @@
-//! What the cache counts.
+//! What is counted about the cache. Labels are words of this program's own, never anything a client sent.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::outcome::Reason;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WithReason {
+    reason: &'static str,
+}
+
+/// The numbers of the store. Clones count into the same ones.
+#[derive(Debug, Clone)]
+pub struct StoreMetrics {
+    entries: Gauge,
+    bytes: Gauge,
+    capacity: Gauge,
+    in_flight: Gauge,
+    evictions: Counter,
+    refused: Family<WithReason, Counter>,
+}
+
+impl StoreMetrics {
+    /// With the account's own gauges: what is scraped is what the budget is held by.
+    pub(super) fn new(bytes: &Gauge, in_flight: &Gauge) -> Self {
+        Self {
+            entries: Gauge::default(),
+            bytes: bytes.clone(),
+            capacity: Gauge::default(),
+            in_flight: in_flight.clone(),
+            evictions: Counter::default(),
+            refused: Family::default(),
+        }
+    }
+
+    /// Makes them known to the registry. Once per registry.
+    pub fn register(&self, registry: &mut Registry) {
+        let Self {
+            entries,
+            bytes,
+            capacity,
+            in_flight,
+            evictions,
+            refused,
+        } = self.clone();
+        let r = registry;
+        r.register(
+            "cache_entries",
+            "Keys that something is stored for",
+            entries,
+        );
+        r.register(
+            "cache_bytes",
+            "Memory that the cache keeps alive: stored, still being sent, under way",
+            bytes,
+        );
+        r.register(
+            "cache_capacity_bytes",
+            "Memory that the cache may take",
+            capacity,
+        );
+        r.register(
+            "cache_in_flight_bytes",
+            "Memory of responses under way",
+            in_flight,
+        );
+        r.register("cache_evictions", "Keys evicted to make room", evictions);
+        r.register(
+            "cache_refused",
+            "Responses that found no room, by reason",
+            refused,
+        );
+    }
+
+    pub(super) fn entries(&self, entries: u64) {
+        self.entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn capacity(&self, bytes: u64) {
+        self.capacity.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn evictions(&self) -> &Counter {
+        &self.evictions
+    }
+
+    pub(super) fn evicted(&self, entries: u64) {
+        self.evictions.inc_by(entries);
+    }
+
+    pub(super) fn refused(&self, reason: Reason) {
+        let labels = WithReason {
+            reason: reason.word(),
+        };
+        self.refused.get_or_create(&labels).inc();
+    }
+}

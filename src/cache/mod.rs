@@ -30,6 +30,7 @@ pub mod control;
 pub mod policy;
 pub mod vary;
 
+pub mod body;
 pub mod response;
 pub mod section;
 
@@ -42,6 +43,11 @@ pub mod serve;
 pub mod store;
 
 pub mod fill;
+
+mod bypass;
+mod engine;
+mod forwarded;
+mod request;
 
 pub mod invalidate;
 pub mod lookup;

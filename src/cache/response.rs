@@ -1,16 +1,24 @@
 //! A stored response. It never changes: a validation makes a new one around the same body.
+//!
+//! Most of what a cache holds is small, so what a response costs beside its octets decides how many there are: key, fields,
+//! nominated values and a small body lie in one allocation, the terms are packed, and no part has a reference count of its
+//! own. `store/overhead_tests.rs` holds the sum.
 
-use super::policy::Terms;
-use super::section::Section;
-use super::vary::Nominated;
-use bytes::Bytes;
-use http::StatusCode;
-use std::ops::Range;
-use std::sync::Arc;
+use super::body::{Body, INLINE_MAX, Segments};
+use super::key::{CacheKey, Target, read_target};
+use super::policy::{Lifetime, Terms, WhenStale};
+use super::section::{Lines, Section};
+use super::store::account::{Account, Extras, allocated};
+use super::vary::{self, Nominated};
+use crate::clock::{self, Instant};
+use http::{HeaderMap, StatusCode};
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
-/// A complete stored response.
+/// What a stored response is made of.
 #[derive(Debug)]
-pub struct StoredResponse {
+pub struct Parts {
     /// The status.
     pub status: StatusCode,
     /// The end-to-end fields that may be stored (§3.1), without `Age`; with the origin's `Date`, and with `Content-Length`.
@@ -19,47 +27,400 @@ pub struct StoredResponse {
     pub terms: Terms,
     /// The values that the fields nominated by its `Vary` had in its request.
     pub nominated: Nominated,
+    /// The route that it came by: no other may use it.
+    pub route: Arc<str>,
     /// The body.
     pub body: Body,
 }
 
-/// A complete body, in pieces that are shared with whoever is sending them.
-#[derive(Debug, Clone)]
-pub struct Body {
-    segments: Arc<[Bytes]>,
-    length: u64,
+/// A complete stored response.
+pub struct StoredResponse {
+    /// Key, fields, nominated values, and the body where it is small; in this order, without gaps.
+    block: Box<[u8]>,
+    key_length: u32,
+    fields_length: u32,
+    nominated_length: u32,
+    terms: Packed,
+    route: Arc<str>,
+    /// The body, where it is not in the block.
+    segments: Option<Arc<Segments>>,
+    /// Where the key has extras.
+    extras: Option<Box<Extras>>,
+    account: Arc<Account>,
 }
 
-impl Body {
-    /// Of its pieces.
-    pub fn new(segments: Vec<Bytes>) -> Self {
-        let length = segments.iter().map(|segment| segment.len() as u64).sum();
-        Self {
-            segments: segments.into(),
-            length,
+impl StoredResponse {
+    /// On an account, from here to its last holder.
+    pub(super) fn new(account: &Arc<Account>, key: &CacheKey, parts: Parts) -> Self {
+        let fields = parts.fields.lines().as_bytes();
+        let nominated = parts.nominated.as_bytes();
+        let inline = usize::try_from(parts.body.length())
+            .ok()
+            .filter(|length| *length <= INLINE_MAX);
+        let length =
+            key.as_bytes().len() + fields.len() + nominated.len() + inline.unwrap_or_default();
+        let mut block = Vec::with_capacity(length);
+        block.extend_from_slice(key.as_bytes());
+        block.extend_from_slice(fields);
+        block.extend_from_slice(nominated);
+        let segments = if inline.is_some() {
+            parts.body.write_to(&mut block);
+            None
+        } else {
+            Some(parts.body.counted(account))
+        };
+        let short = |length| u32::try_from(length).unwrap_or(u32::MAX);
+        let response = Self {
+            key_length: short(key.as_bytes().len()),
+            fields_length: short(fields.len()),
+            nominated_length: short(nominated.len()),
+            block: block.into_boxed_slice(),
+            terms: Packed::new(parts.status, &parts.terms),
+            route: parts.route,
+            segments,
+            extras: account.extras(key),
+            account: Arc::clone(account),
+        };
+        account.add(response.head_bytes());
+        response
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.terms.status
+    }
+
+    /// The fields, with `Content-Length` and without `Age`.
+    pub fn fields(&self) -> Lines<'_> {
+        let begin = self.key_length as usize;
+        Lines::of_bytes(self.part(begin, self.fields_length))
+    }
+
+    /// What it may be used for.
+    pub fn terms(&self) -> Terms {
+        self.terms.unpack()
+    }
+
+    /// The route that it came by.
+    pub fn route(&self) -> &Arc<str> {
+        &self.route
+    }
+
+    /// What it is a response to.
+    pub fn target(&self) -> Option<Target<'_>> {
+        read_target(self.key())
+    }
+
+    /// Whether its `Vary` lets it answer a request of this route (§4.1).
+    pub fn fits(&self, route: &str, request: &HeaderMap) -> bool {
+        *self.route == *route && vary::matches(self.nominated(), request) && !self.is_invalidated()
+    }
+
+    /// The octets of its body.
+    pub fn body_length(&self) -> u64 {
+        match &self.segments {
+            Some(segments) => segments.length(),
+            None => self.block.len().saturating_sub(self.body_begin()) as u64,
         }
     }
 
-    /// Octets.
-    pub fn length(&self) -> u64 {
-        self.length
+    /// The body.
+    pub fn body(self: &Arc<Self>) -> Body {
+        match &self.segments {
+            Some(segments) => Body::of_shared(Arc::clone(segments)),
+            None => Body::of_response(Arc::clone(self)),
+        }
     }
 
-    /// The pieces.
-    pub fn segments(&self) -> &[Bytes] {
-        &self.segments
+    /// The body where it is small, to be copied without a reference of its own.
+    pub fn inline_body(&self) -> Option<&[u8]> {
+        match &self.segments {
+            Some(_) => None,
+            None => self.block.get(self.body_begin()..),
+        }
     }
 
-    /// The octets of a range, in pieces. What lies beyond the end is not there.
-    pub fn slice(&self, range: Range<u64>) -> impl Iterator<Item = Bytes> + Send + '_ {
-        let mut at = 0u64;
-        self.segments.iter().filter_map(move |segment| {
-            let begin = at;
-            at = at.saturating_add(segment.len() as u64);
-            let from = range.start.max(begin).checked_sub(begin)?;
-            let to = range.end.min(at).checked_sub(begin)?;
-            let (from, to) = (usize::try_from(from).ok()?, usize::try_from(to).ok()?);
-            (from < to).then(|| segment.slice(from..to))
-        })
+    /// The memory that it takes, its place in the store included.
+    pub fn weight(&self) -> u64 {
+        let body = self.segments.as_ref().map_or(0, |body| body.allocated());
+        self.head_bytes().saturating_add(body)
+    }
+
+    pub(super) fn key(&self) -> &[u8] {
+        self.part(0, self.key_length)
+    }
+
+    pub(super) fn nominated(&self) -> &[u8] {
+        let begin = self.key_length as usize + self.fields_length as usize;
+        self.part(begin, self.nominated_length)
+    }
+
+    /// Whether its target was invalidated since it was made; known here only where its key has extras.
+    pub(super) fn is_invalidated(&self) -> bool {
+        self.extras
+            .as_ref()
+            .is_some_and(|extras| extras.is_invalidated())
+    }
+
+    pub(super) fn is_on(&self, account: &Arc<Account>) -> bool {
+        Arc::ptr_eq(&self.account, account)
+    }
+
+    fn body_begin(&self) -> usize {
+        self.key_length as usize + self.fields_length as usize + self.nominated_length as usize
+    }
+
+    fn part(&self, begin: usize, length: u32) -> &[u8] {
+        self.block
+            .get(begin..begin.saturating_add(length as usize))
+            .unwrap_or_default()
+    }
+
+    /// All but the segments, which have charges of their own.
+    fn head_bytes(&self) -> u64 {
+        allocated(size_of::<Self>() + COUNTS)
+            + allocated(self.block.len())
+            + SLOT
+            + self
+                .segments
+                .as_ref()
+                .map_or(0, |_| allocated(size_of::<Segments>() + COUNTS))
+            + self.extras.as_ref().map_or(0, |_| Extras::BYTES)
+    }
+}
+
+/// What an `Arc` counts with.
+const COUNTS: usize = 16;
+
+/// What an entry costs in quick_cache: 40 to 48 octets of slab and 5 to 11 of index, both grown by doubling, of which the
+/// unused half is not touched.
+pub(super) const SLOT: u64 = 56;
+
+impl Drop for StoredResponse {
+    fn drop(&mut self) {
+        self.account.subtract(self.head_bytes());
+        if let Some(extras) = self.extras.take() {
+            self.account.drop_extras(extras);
+        }
+    }
+}
+
+impl fmt::Debug for StoredResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredResponse")
+            .field("target", &self.target())
+            .field("route", &self.route)
+            .field("status", &self.status())
+            .field("body_length", &self.body_length())
+            .field("weight", &self.weight())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The instants of stored responses are counted from here, in half of an instant's octets.
+static ANCHOR: LazyLock<Instant> = LazyLock::new(clock::now);
+
+/// [`Terms`] in a third of the octets, with the status, which fits beside them.
+#[derive(Debug, Clone, Copy)]
+struct Packed {
+    /// Nanoseconds since [`ANCHOR`]; 292 years either way.
+    received: i64,
+    initial_age: Short,
+    lifetime: Short,
+    while_revalidate: Short,
+    if_error: Short,
+    if_unreachable: Short,
+    status: StatusCode,
+    lifetime_by: By,
+    when_stale: WhenStale,
+    immutable: bool,
+}
+
+/// By whose word a lifetime is.
+#[derive(Debug, Clone, Copy)]
+enum By {
+    Explicit,
+    Heuristic,
+    Operator,
+}
+
+impl Packed {
+    fn new(status: StatusCode, terms: &Terms) -> Self {
+        let nanos = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+        let received = match terms.received.checked_duration_since(*ANCHOR) {
+            Some(since) => nanos(since),
+            None => -nanos(ANCHOR.saturating_duration_since(terms.received)),
+        };
+        let lifetime_by = match terms.lifetime {
+            Lifetime::Explicit(_) => By::Explicit,
+            Lifetime::Heuristic(_) => By::Heuristic,
+            Lifetime::Operator(_) => By::Operator,
+        };
+        Self {
+            received,
+            status,
+            // What cannot be kept exactly makes it older and less fresh, never the reverse.
+            initial_age: Short::at_least(terms.initial_age),
+            lifetime: Short::at_most(terms.lifetime.duration()),
+            while_revalidate: Short::at_most(terms.while_revalidate),
+            if_error: Short::at_most(terms.if_error),
+            if_unreachable: Short::at_most(terms.if_unreachable),
+            lifetime_by,
+            when_stale: terms.when_stale,
+            immutable: terms.immutable,
+        }
+    }
+
+    fn unpack(&self) -> Terms {
+        let lifetime = self.lifetime.duration();
+        let since = Duration::from_nanos(self.received.unsigned_abs());
+        let received = if self.received < 0 {
+            ANCHOR.checked_sub(since)
+        } else {
+            ANCHOR.checked_add(since)
+        };
+        Terms {
+            received: received.unwrap_or(*ANCHOR),
+            initial_age: self.initial_age.duration(),
+            lifetime: match self.lifetime_by {
+                By::Explicit => Lifetime::Explicit(lifetime),
+                By::Heuristic => Lifetime::Heuristic(lifetime),
+                By::Operator => Lifetime::Operator(lifetime),
+            },
+            when_stale: self.when_stale,
+            immutable: self.immutable,
+            while_revalidate: self.while_revalidate.duration(),
+            if_error: self.if_error.duration(),
+            if_unreachable: self.if_unreachable.duration(),
+        }
+    }
+}
+
+/// A duration in four octets: milliseconds up to 24 days, then seconds, up to 2³¹ (which RFC 9111 §1.2.2 takes for ever).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Short(u32);
+
+impl Short {
+    const SECONDS: u32 = 1 << 31;
+
+    fn at_most(duration: Duration) -> Self {
+        match u32::try_from(duration.as_millis()) {
+            Ok(millis) if millis < Self::SECONDS => Self(millis),
+            _ => Self::seconds(duration.as_secs()),
+        }
+    }
+
+    fn at_least(duration: Duration) -> Self {
+        let millis = duration.as_nanos().div_ceil(1_000_000);
+        match u32::try_from(millis) {
+            Ok(millis) if millis < Self::SECONDS => Self(millis),
+            _ => Self::seconds(duration.as_secs().saturating_add(1)),
+        }
+    }
+
+    fn seconds(seconds: u64) -> Self {
+        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+        Self(Self::SECONDS | seconds.min(Self::SECONDS - 1))
+    }
+
+    fn duration(self) -> Duration {
+        if self.0 < Self::SECONDS {
+            Duration::from_millis(u64::from(self.0))
+        } else {
+            Duration::from_secs(u64::from(self.0 & !Self::SECONDS))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn durations_that_are_kept() {
+        let day = Duration::from_secs(86_400);
+        for (duration, most, least) in [
+            (Duration::ZERO, Duration::ZERO, Duration::ZERO),
+            (
+                Duration::from_millis(1500),
+                Duration::from_millis(1500),
+                Duration::from_millis(1500),
+            ),
+            (
+                Duration::from_nanos(1),
+                Duration::ZERO,
+                Duration::from_millis(1),
+            ),
+            (day * 24, day * 24, day * 24),
+            (day * 365, day * 365, day * 365 + Duration::from_secs(1)),
+            (
+                Duration::MAX,
+                Duration::from_secs((1 << 31) - 1),
+                Duration::from_secs((1 << 31) - 1),
+            ),
+        ] {
+            assert_eq!(Short::at_most(duration).duration(), most, "{duration:?}");
+            assert_eq!(Short::at_least(duration).duration(), least, "{duration:?}");
+        }
+    }
+
+    #[test]
+    fn a_response_is_no_larger_than_it_was() {
+        assert!(
+            size_of::<StoredResponse>() <= 104,
+            "{}",
+            size_of::<StoredResponse>()
+        );
+    }
+
+    #[test]
+    fn terms_survive() {
+        let now = clock::now();
+        let earlier = now
+            .checked_sub(Duration::from_millis(7))
+            .expect("the machine ran for that long");
+        for (received, lifetime, when_stale) in [
+            (
+                now,
+                Lifetime::Explicit(Duration::from_secs(60)),
+                WhenStale::Windows,
+            ),
+            (
+                earlier,
+                Lifetime::Heuristic(Duration::ZERO),
+                WhenStale::MustRevalidate,
+            ),
+            (
+                now + Duration::from_nanos(1),
+                Lifetime::Operator(Duration::from_millis(5)),
+                WhenStale::AlwaysValidate,
+            ),
+        ] {
+            let terms = Terms {
+                immutable: false,
+                received,
+                initial_age: Duration::from_secs(3),
+                lifetime,
+                when_stale,
+                while_revalidate: Duration::from_secs(1),
+                if_error: Duration::from_secs(2),
+                if_unreachable: Duration::from_secs(86_400),
+            };
+            let packed = Packed::new(StatusCode::NOT_FOUND, &terms);
+            assert_eq!(packed.unpack(), terms);
+            assert_eq!(packed.status, StatusCode::NOT_FOUND);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn packing_never_makes_fresher(millis in 0u64..1 << 42, nanos in 0u64..1_000_000) {
+            let duration = Duration::from_millis(millis) + Duration::from_nanos(nanos);
+            let (most, least) = (Short::at_most(duration).duration(), Short::at_least(duration).duration());
+            prop_assert!(most <= duration || most.as_secs() == (1 << 31) - 1);
+            prop_assert!(least >= duration || least.as_secs() == (1 << 31) - 1);
+            prop_assert_eq!(Short::at_most(most), Short::at_most(duration));
+        }
     }
 }

@@ -2,15 +2,52 @@
 //!
 //! Whoever fetches holds a [`FillWriter`]; every client, the first included, holds a [`Follower`]. The two know nothing of
 //! each other's runtime or socket.
+//!
+//! | part | question |
+//! |---|---|
+//! | `state` | how far is the response, who is there, who is to be woken? The state machine. |
+//! | `body` | what of the body is here? |
+//! | `flight` | the state under its lock |
+//! | `table` | which fetches are under way, which of them may a request join, which may store? |
+//! | `verdict` | what does a head mean for those who wait? |
+//! | `writer`, `follower` | the two ends |
+//! | `abandoned` | how many fetches may go on that nobody waits for? |
+//! | `memory` | what was learnt of keys: cannot be shared; its validation failed |
+//!
+//! Locks, in the order in which they may be held together: a shard of the table, a flight's state, the store's own, the
+//! account of abandoned fetches. Nobody is woken while one is held.
+
+mod abandoned;
+mod body;
+mod flight;
+mod follower;
+mod memory;
+mod metrics;
+mod state;
+mod table;
+mod verdict;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use follower::Follower;
+pub use metrics::FillMetrics;
+pub use writer::FillWriter;
+
+pub(super) use abandoned::{Abandoned, Permit};
+pub(super) use flight::{Begun, Joiner};
+pub(super) use memory::{BackOff, Classes, Uncacheable};
+pub(super) use state::Lasting;
+pub(super) use table::{Found, Table};
 
 use super::outcome::{Outcome, Reason};
+use super::policy::Terms;
 use super::policy::stale::Trouble;
-use super::policy::{Moment, Terms};
 use super::response::StoredResponse;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// What a follower is told before any body.
@@ -67,32 +104,6 @@ pub enum Data {
     Cut,
 }
 
-/// One client's place at a fetch.
-#[derive(Debug)]
-pub struct Follower {}
-
-impl Follower {
-    /// The next event. To be dropped freely while it waits.
-    pub async fn event(&mut self) -> Event {
-        Event::AskAgain
-    }
-
-    /// The next piece of the body, after [`Event::Response`]. To be dropped freely while it waits.
-    pub async fn data(&mut self) -> Data {
-        Data::Cut
-    }
-
-    /// Goes to this octet of the body, forward only; pieces begin there. True where it is here or near enough to wait for.
-    pub fn seek(&mut self, octet: u64) -> bool {
-        let _ = octet;
-        false
-    }
-}
-
-/// The writing end. Dropped without [`end`](Self::end), the fetch has failed.
-#[derive(Debug)]
-pub struct FillWriter {}
-
 /// What is still wanted of the origin after its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
@@ -100,43 +111,4 @@ pub enum Wanted {
     Body,
     /// Nothing: the fetch may end.
     Nothing,
-}
-
-impl FillWriter {
-    /// An interim response came.
-    pub fn interim(&mut self, status: StatusCode, fields: HeaderMap) {
-        let _ = (status, fields);
-    }
-
-    /// The head came. Decides whether it is stored and tells the followers.
-    pub fn head(&mut self, status: StatusCode, fields: HeaderMap, received: Moment) -> Wanted {
-        let _ = (status, fields, received);
-        Wanted::Nothing
-    }
-
-    /// A piece of the body came.
-    pub fn data(&mut self, data: Bytes) {
-        let _ = data;
-    }
-
-    /// The body is whole, by its framing.
-    pub fn end(&mut self) {}
-
-    /// The fetch failed.
-    pub fn fail(&mut self, failure: Failure) {
-        let _ = failure;
-    }
-
-    /// Ready when more of the body may be written: at once while it is being stored, else when the slowest follower has
-    /// come near enough.
-    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let _ = cx;
-        Poll::Ready(())
-    }
-
-    /// Ready when nobody wants the rest, so that the fetch is to be given up.
-    pub fn poll_cancelled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let _ = cx;
-        Poll::Pending
-    }
 }

@@ -9,10 +9,8 @@ use super::testing::{at, moment};
 use super::validate::{freshen, is_about, request_headers, update_by_head};
 use super::{Asked, Received, Terms, WhenStale};
 use crate::cache::key::Target;
-use crate::cache::response::{Body, StoredResponse};
-use crate::cache::section::Section;
+use crate::cache::response::StoredResponse;
 use crate::cache::settings::{ClientDirectives, OriginFields, Rules, StatusMatch};
-use crate::cache::vary::Nominated;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -156,14 +154,8 @@ fn rules() -> impl Strategy<Value = Rules> {
         )
 }
 
-fn stored(fields: &HeaderMap, terms: Terms) -> StoredResponse {
-    StoredResponse {
-        status: StatusCode::OK,
-        fields: Section::new(fields),
-        terms,
-        nominated: Nominated::default(),
-        body: Body::new(Vec::new()),
-    }
+fn stored(fields: &HeaderMap, terms: Terms) -> std::sync::Arc<StoredResponse> {
+    super::testing::stored(StatusCode::OK, fields, terms, b"")
 }
 
 proptest! {

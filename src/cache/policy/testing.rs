@@ -1,8 +1,18 @@
 //! What the tests of the policy share: one moment, and messages made of tables.
 
 use super::{Lifetime, Moment, Received, Terms, WhenStale};
+use crate::cache::body::Body;
+use crate::cache::key::{CacheKey, Target};
+use crate::cache::response::{Parts, StoredResponse};
+use crate::cache::section::Section;
+use crate::cache::settings::{CacheSettings, KeyRules};
+use crate::cache::store::Store;
+use crate::cache::vary::Nominated;
 use crate::clock::Instant;
+use crate::units::ByteSize;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use std::sync::Arc;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -76,4 +86,36 @@ pub(crate) fn terms(lifetime: u64) -> Terms {
         if_unreachable: Duration::ZERO,
         immutable: false,
     }
+}
+
+/// A stored response with these fields.
+pub(crate) fn stored(
+    status: StatusCode,
+    fields: &HeaderMap,
+    terms: Terms,
+    body: &'static [u8],
+) -> Arc<StoredResponse> {
+    let settings = CacheSettings {
+        memory: ByteSize::mib(1),
+        object: ByteSize::kib(64),
+        in_flight: ByteSize::kib(64),
+        variants: 4,
+        abandoned: 1,
+    };
+    let target = Target {
+        scheme: "http",
+        authority: "a",
+        path: "/",
+        query: None,
+    };
+    let key = CacheKey::new(target, &HeaderMap::new(), &KeyRules::default());
+    let parts = Parts {
+        status,
+        fields: Section::new(fields),
+        terms,
+        nominated: Nominated::default(),
+        route: "r".into(),
+        body: Body::new(vec![Bytes::from_static(body)]),
+    };
+    Store::new(&settings).make(&key, parts)
 }

@@ -38,12 +38,12 @@ pub fn request_headers(client: &HeaderMap, stored: Option<&StoredResponse>) -> H
     };
     // "the cache MUST send the relevant entity tags (using If-Match, If-None-Match, or If-Range) if the entity tags were
     // provided in the stored response"; as it came, also where it is none by the grammar: its origin knows it again.
-    let tag = stored.fields.get(&header::ETAG);
+    let tag = stored.fields().get(&header::ETAG);
     if let Some(tag) = tag.and_then(|tag| HeaderValue::from_bytes(tag).ok()) {
         headers.insert(header::IF_NONE_MATCH, tag);
     }
     // "the cache SHOULD send the Last-Modified value (using If-Modified-Since) if the request is not for a subrange".
-    let modified = stored.fields.get(&header::LAST_MODIFIED);
+    let modified = stored.fields().get(&header::LAST_MODIFIED);
     let modified = modified.filter(|value| date::parse(value).is_some());
     if let Some(modified) = modified.and_then(|value| HeaderValue::from_bytes(value).ok()) {
         headers.insert(header::IF_MODIFIED_SINCE, modified);
@@ -53,7 +53,7 @@ pub fn request_headers(client: &HeaderMap, stored: Option<&StoredResponse>) -> H
 
 /// Whether a 304 is about this stored response (§4.3.3 and §4.3.4).
 pub fn is_about(not_modified: &HeaderMap, stored: &StoredResponse) -> bool {
-    let ours = |name| stored.fields.get(name);
+    let ours = |name| stored.fields().get(name);
     if let Some(tag) = not_modified.get(header::ETAG) {
         // "If the new response contains one or more strong validators, then each of those strong validators identifies a
         // selected representation for update. […] If none of the initial set contains at least one of the same strong
@@ -86,7 +86,7 @@ pub fn freshen(
     stored: &StoredResponse,
     rules: &Rules,
 ) -> (HeaderMap, Result<Terms, Reason>) {
-    let mut updated = stored.fields.to_header_map();
+    let mut updated = stored.fields().to_header_map();
     // "the cache MUST add each header field in the provided response to the stored response, replacing field values that
     // are already present, with the following exceptions: Header fields excepted from storage in Section 3.1 [which
     // `to_store` leaves out], Header fields that the cache's stored response depends upon, […] and The Content-Length
@@ -112,7 +112,7 @@ pub fn freshen(
             headers: request.headers,
         },
         Received {
-            status: stored.status,
+            status: stored.status(),
             headers: &judged,
             ..not_modified
         },
@@ -150,18 +150,18 @@ pub fn update_by_head(
     // consider the stored response to be stale."
     let matches = |name: &HeaderName, same: fn(&[u8], &[u8]) -> bool| {
         head.headers.get(name).is_none_or(|theirs| {
-            let ours = stored.fields.get(name);
+            let ours = stored.fields().get(name);
             ours.is_some_and(|ours| same(theirs.as_bytes(), ours))
         })
     };
     let same_length = head
         .headers
         .get(header::CONTENT_LENGTH)
-        .is_none_or(|length| parse_digits(length.as_bytes()) == Some(stored.body.length()));
+        .is_none_or(|length| parse_digits(length.as_bytes()) == Some(stored.body_length()));
     let same = matches(&header::ETAG, same_tag)
         && matches(&header::LAST_MODIFIED, same_date)
         && same_length
-        && stored.status == StatusCode::OK;
+        && stored.status() == StatusCode::OK;
     if !same {
         return HeadUpdate::Stale;
     }

@@ -2,11 +2,8 @@
 
 use super::*;
 use crate::cache::policy::Lifetime;
-use crate::cache::policy::testing::{headers, received, terms};
-use crate::cache::response::Body;
-use crate::cache::section::Section;
-use crate::cache::vary::Nominated;
-use bytes::Bytes;
+use crate::cache::policy::testing::{self, headers, received, terms};
+use std::sync::Arc;
 use std::time::Duration;
 
 const DATE: &str = "Sun, 06 Nov 1994 08:00:00 GMT";
@@ -15,14 +12,8 @@ const LATER: &str = "Sun, 06 Nov 1994 07:49:38 GMT";
 
 type Fields<'a> = &'a [(&'a str, &'a str)];
 
-fn stored(fields: Fields<'_>) -> StoredResponse {
-    StoredResponse {
-        status: StatusCode::OK,
-        fields: Section::new(&headers(fields)),
-        terms: terms(10),
-        nominated: Nominated::default(),
-        body: Body::new(vec![Bytes::from_static(b"12345")]),
-    }
+fn stored(fields: Fields<'_>) -> Arc<StoredResponse> {
+    testing::stored(StatusCode::OK, &headers(fields), terms(10), b"12345")
 }
 
 fn lines(headers: &HeaderMap) -> Vec<String> {
@@ -84,7 +75,7 @@ fn our_requests() {
         ),
     ] {
         assert_eq!(
-            lines(&request_headers(&client, Some(&stored(fields)))),
+            lines(&request_headers(&client, Some(&*stored(fields)))),
             expected,
             "{clause}"
         );
@@ -415,8 +406,8 @@ fn updates_by_head() {
         };
         assert_eq!(found, expected, "{clause}");
     }
-    let mut redirect = stored(ours);
-    redirect.status = StatusCode::MOVED_PERMANENTLY;
+    let status = StatusCode::MOVED_PERMANENTLY;
+    let redirect = testing::stored(status, &headers(ours), terms(10), b"12345");
     let (request, head) = (HeaderMap::new(), headers(&[("etag", "\"a\"")]));
     let update = update_by_head(
         asked(&request),

@@ -1,0 +1,194 @@
+//! Which requests go past the cache, and why.
+
+use super::lookup::Ask;
+use super::outcome::{ForwardReason, Reason};
+use super::settings::BypassRule;
+use crate::fields::cookie;
+use http::{Method, header};
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
+
+/// Why the cache is not asked for an answer, where it is not.
+pub(super) fn passes(ask: &Ask<'_>) -> Option<(ForwardReason, Reason)> {
+    use ForwardReason::{Bypass, Method as Semantics};
+    let has = |name| ask.headers.contains_key(name);
+    if !matches!(*ask.method, Method::GET | Method::HEAD) {
+        return Some((Semantics, Reason::MethodNotCached));
+    }
+    if !ask.rules.enabled {
+        return Some((Bypass, Reason::RouteOff));
+    }
+    if ask.upgrade {
+        return Some((Bypass, Reason::Upgrade));
+    }
+    // RFC 9110 §9.3.1: content in a GET "has no generally defined semantics". Whatever the origin makes of it, the key does
+    // not hold it.
+    if ask.has_body {
+        return Some((Bypass, Reason::RequestBody));
+    }
+    // RFC 9111 §4.3.2: "A cache MUST NOT evaluate conditional header fields that only apply to an origin server".
+    if has(header::IF_MATCH) || has(header::IF_UNMODIFIED_SINCE) {
+        return Some((Bypass, Reason::Precondition));
+    }
+    let rules = &ask.rules.bypass;
+    rules
+        .iter()
+        .any(|rule| matches(rule, ask))
+        .then_some((Bypass, Reason::BypassRule))
+}
+
+fn matches(rule: &BypassRule, ask: &Ask<'_>) -> bool {
+    match rule {
+        BypassRule::Cookie(name) => {
+            cookie::find(ask.headers.get_all(header::COOKIE), name).is_some()
+        }
+        BypassRule::Header(name, value) => ask
+            .headers
+            .get_all(name)
+            .iter()
+            .any(|found| value.as_ref().is_none_or(|wanted| found == wanted.as_str())),
+        BypassRule::Query(name, value) => ask
+            .target
+            .query
+            .into_iter()
+            .flat_map(|query| query.split('&'))
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+            .any(|(found, content)| {
+                decoded(found) == name.as_bytes()
+                    && value
+                        .as_ref()
+                        .is_none_or(|wanted| decoded(content) == wanted.as_bytes())
+            }),
+        BypassRule::Path(path) => match path.strip_suffix('*') {
+            Some(beginning) => ask.target.path.starts_with(beginning),
+            None => ask.target.path == path,
+        },
+    }
+}
+
+/// A rule is written in plain text; a client may spell the same parameter with escapes.
+fn decoded(text: &str) -> Cow<'_, [u8]> {
+    percent_decode_str(text).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::key::Target;
+    use crate::cache::settings::Rules;
+    use http::{HeaderMap, HeaderName, HeaderValue};
+    use std::net::Ipv4Addr;
+    use std::sync::Arc;
+
+    fn why(method: &str, target: &str, fields: &[(&str, &str)], rules: Rules) -> Option<Reason> {
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        let headers: HeaderMap = fields
+            .iter()
+            .map(|(name, value)| {
+                let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
+                (name, HeaderValue::from_str(value).expect("a value"))
+            })
+            .collect();
+        let ask = Ask {
+            method: &method.parse().expect("a method"),
+            target: Target {
+                scheme: "http",
+                authority: "a",
+                path,
+                query,
+            },
+            headers: &headers,
+            has_body: headers.contains_key("content-length"),
+            upgrade: headers.contains_key("upgrade"),
+            rules: &Arc::new(rules),
+            route: &Arc::from("r"),
+            client: Ipv4Addr::LOCALHOST.into(),
+        };
+        passes(&ask).map(|(_, reason)| reason)
+    }
+
+    #[test]
+    fn what_no_cache_answers() {
+        for (method, fields, expected) in [
+            ("GET", &[][..], None),
+            ("HEAD", &[], None),
+            (
+                "GET",
+                &[("if-none-match", "\"a\""), ("range", "bytes=0-1")],
+                None,
+            ),
+            ("OPTIONS", &[], Some(Reason::MethodNotCached)),
+            (
+                "POST",
+                &[("content-length", "1")],
+                Some(Reason::MethodNotCached),
+            ),
+            ("QUERY", &[], Some(Reason::MethodNotCached)),
+            ("GET", &[("content-length", "1")], Some(Reason::RequestBody)),
+            ("GET", &[("upgrade", "websocket")], Some(Reason::Upgrade)),
+            ("GET", &[("if-match", "*")], Some(Reason::Precondition)),
+            (
+                "HEAD",
+                &[("if-unmodified-since", "x")],
+                Some(Reason::Precondition),
+            ),
+        ] {
+            assert_eq!(
+                why(method, "/", fields, Rules::default()),
+                expected,
+                "{method} {fields:?}"
+            );
+        }
+        let off = Rules {
+            enabled: false,
+            ..Rules::default()
+        };
+        assert_eq!(why("GET", "/", &[], off), Some(Reason::RouteOff));
+    }
+
+    #[test]
+    fn rules_of_the_route() {
+        let cookie = || BypassRule::Cookie("sid".into());
+        let header = |value: Option<&str>| {
+            BypassRule::Header(HeaderName::from_static("x-preview"), value.map(Into::into))
+        };
+        let query = |value: Option<&str>| BypassRule::Query("a b".into(), value.map(Into::into));
+        let path = |path: &str| BypassRule::Path(path.into());
+        for (rule, target, fields, expected) in [
+            (cookie(), "/", &[("cookie", "x=1; sid=")][..], true),
+            (cookie(), "/", &[("cookie", "xsid=1")], false),
+            (header(None), "/", &[("x-preview", "0")], true),
+            (header(None), "/", &[], false),
+            (
+                header(Some("1")),
+                "/",
+                &[("x-preview", "0"), ("x-preview", "1")],
+                true,
+            ),
+            (header(Some("1")), "/", &[("x-preview", "10")], false),
+            (query(None), "/?x&a%20b", &[], true),
+            (query(None), "/?a%20bc=1", &[], false),
+            (query(None), "/a b", &[], false),
+            (query(Some("1")), "/?a%20b=2&a%20b=%31", &[], true),
+            (query(Some("1")), "/?a%20b", &[], false),
+            (path("/admin/*"), "/admin/x?y", &[], true),
+            (path("/admin/*"), "/admin", &[], false),
+            (path("/admin"), "/admin", &[], true),
+            (path("/admin"), "/administration", &[], false),
+        ] {
+            let rules = Rules {
+                bypass: vec![path("/never"), rule.clone()],
+                ..Rules::default()
+            };
+            let expected = expected.then_some(Reason::BypassRule);
+            assert_eq!(
+                why("GET", target, fields, rules),
+                expected,
+                "{rule:?} {target} {fields:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The engine without a socket: clients ask and follow, a scripted origin writes, Tokio's paused clock is moved by hand.
+
+mod interleavings;
+mod rig;
+mod scenarios;
+mod sharing;
+mod stale;
+mod threads;

@@ -1,0 +1,120 @@
+//! What the head of a fetched response means for those who wait for it.
+
+use super::{Failure, Head};
+use crate::cache::outcome::Reason;
+use crate::cache::policy::stale::Trouble;
+use crate::cache::policy::{Received, Terms, fields, stale, storable, validate};
+use crate::cache::request::Request;
+use crate::cache::response::StoredResponse;
+use crate::cache::vary::Nominated;
+use crate::fields::{content_length, hop_by_hop};
+use http::{HeaderMap, Method, StatusCode, header};
+
+/// The origin answered 304 to a request without conditions.
+const UNASKED: Failure = Failure {
+    status: StatusCode::BAD_GATEWAY,
+    word: "unasked-304",
+    retry_after: None,
+    trouble: Trouble::Failed,
+};
+
+/// What it means.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// A 304: what is stored is good, with these fields. Without terms, for the one who asked only.
+    Validated(HeaderMap, Result<Terms, Reason>),
+    /// A 304 that is about something else than what is stored.
+    AboutAnother,
+    /// The origin is in trouble, and what is stored may be served in its stead.
+    Stale(Reason),
+    /// It may be stored and shared.
+    Share(Head, Nominated),
+    /// It is for the one who asked only.
+    Alone(Head, Reason),
+    /// It answers nothing that was asked.
+    Unusable(Failure),
+}
+
+/// Judges a head. `largest` is the length of the largest body that is stored, in octets.
+pub(super) fn judge(
+    request: &Request,
+    stored: Option<&StoredResponse>,
+    received: Received<'_>,
+    largest: u64,
+) -> Verdict {
+    if received.status == StatusCode::NOT_MODIFIED {
+        return match stored {
+            Some(stored) if validate::is_about(received.headers, stored) => {
+                let asked = request.asked();
+                let (fields, terms) = validate::freshen(asked, received, stored, &request.rules);
+                Verdict::Validated(fields, terms)
+            }
+            Some(_) => Verdict::AboutAnother,
+            // The client's own conditions were not sent: there is nothing that this could be about.
+            None => Verdict::Unusable(UNASKED),
+        };
+    }
+    // RFC 5861 §4: "an error is any situation that would result in a 500, 502, 503, or 504 HTTP response"; others of
+    // 5xx tell a client no more than these do.
+    if received.status.is_server_error()
+        && let Some(stored) = stored
+        && let Some(reason) =
+            stale::may_serve(&stored.terms(), Trouble::Failed, received.received.at)
+    {
+        return Verdict::Stale(reason);
+    }
+    let length = length_of(received.status, received.headers);
+    let (asked, rules) = (request.asked(), &request.rules);
+    let terms = if request.method == Method::POST {
+        storable::evaluate_post(asked, request.target(), received, rules)
+    } else {
+        storable::evaluate(asked, received, rules)
+    };
+    let judged = terms
+        .and_then(|terms| Ok((terms, Nominated::new(received.headers, &request.headers)?)))
+        .and_then(|judged| {
+            let fits = length.is_none_or(|length| length <= largest);
+            fits.then_some(judged).ok_or(Reason::TooLarge)
+        });
+    let head = |fields, terms| Head {
+        status: received.status,
+        fields,
+        length,
+        terms,
+    };
+    match judged {
+        Ok((terms, nominated)) => {
+            let fields = fields::to_store(&received, rules);
+            Verdict::Share(head(fields, Some(terms)), nominated)
+        }
+        Err(reason) => Verdict::Alone(head(end_to_end(received.headers), None), reason),
+    }
+}
+
+/// The length of the body, where it is known.
+fn length_of(status: StatusCode, fields: &HeaderMap) -> Option<u64> {
+    match status {
+        StatusCode::NO_CONTENT => Some(0),
+        _ => content_length::parse(fields.get_all(header::CONTENT_LENGTH))
+            .ok()
+            .and_then(content_length::ContentLength::value),
+    }
+}
+
+/// The fields that are not about one connection only.
+fn end_to_end(fields: &HeaderMap) -> HeaderMap {
+    let nominated = hop_by_hop::parse_connection(fields.get_all(header::CONNECTION))
+        .map(|options| options.nominated)
+        .unwrap_or_default();
+    fields
+        .iter()
+        .filter(|(name, _)| !hop_by_hop::is_hop_by_hop(name) && !nominated.contains(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .fold(
+            HeaderMap::with_capacity(fields.len()),
+            |mut map, (name, value)| {
+                map.append(name, value);
+                map
+            },
+        )
+}

@@ -1,0 +1,453 @@
+//! The origin's end of a fill: what comes is judged, kept, and told.
+
+use super::flight::Flight;
+use super::memory::Classes;
+use super::state::{Audience, Ready, Settled, State};
+use super::verdict::{Verdict, judge};
+use super::{Failure, Head, Wanted};
+use crate::cache::body::Body;
+use crate::cache::engine::Engine;
+use crate::cache::outcome::Reason;
+use crate::cache::policy::stale::{self, Trouble};
+use crate::cache::policy::storable::Concerns;
+use crate::cache::policy::{Moment, Received, Terms};
+use crate::cache::request::Request;
+use crate::cache::response::{Parts, StoredResponse};
+use crate::cache::section::Section;
+use crate::cache::store::{Reservation, Store};
+use crate::cache::vary::Nominated;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::time::Sleep;
+
+/// What a piece costs besides its octets.
+const PIECE_OVERHEAD: u64 = 64;
+
+/// A piece may be a view of a whole read buffer, which it keeps alive: smaller ones are copied out of it.
+const COPIED_BELOW: usize = 16 * 1024;
+
+/// Room is reserved in steps of this, where the length is not known.
+const RESERVED_AT_ONCE: u64 = 64 * 1024;
+
+/// The writer was dropped before the head.
+const DROPPED: Failure = Failure {
+    status: StatusCode::BAD_GATEWAY,
+    word: "fetch-dropped",
+    retry_after: None,
+    trouble: Trouble::Failed,
+};
+
+/// The writing end. Dropped without [`end`](Self::end), the fetch has failed.
+///
+/// It is polled on a Tokio runtime, because patience with followers needs a timer.
+#[derive(Debug)]
+pub struct FillWriter {
+    engine: Arc<Engine>,
+    flight: Arc<Flight>,
+    request: Arc<Request>,
+    /// What is validated, and may stand in for an answer.
+    stored: Option<Arc<StoredResponse>>,
+    requested: Moment,
+    step: Step,
+    /// Octets of the in-flight budget.
+    reserved: u64,
+    used: u64,
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Head,
+    Body,
+    Over,
+}
+
+impl FillWriter {
+    pub(in crate::cache) fn new(
+        engine: Arc<Engine>,
+        flight: Arc<Flight>,
+        request: Arc<Request>,
+        stored: Option<Arc<StoredResponse>>,
+        requested: Moment,
+    ) -> Self {
+        Self {
+            engine,
+            flight,
+            request,
+            stored,
+            requested,
+            step: Step::Head,
+            reserved: 0,
+            used: 0,
+            patience: None,
+        }
+    }
+
+    /// The request is sent only now: what was spent in a queue does not age the response.
+    pub fn requested(&mut self, now: Moment) {
+        self.requested = now;
+    }
+
+    /// An interim response came.
+    pub fn interim(&mut self, status: StatusCode, fields: HeaderMap) {
+        // 100 is about a request's body and 101 the end of HTTP: neither is for those who share (RFC 9110 §15.2).
+        let relayed = status.is_informational() && !matches!(status.as_u16(), 100 | 101);
+        if self.step == Step::Head && relayed {
+            let fields = Arc::new(fields);
+            self.flight
+                .step(|state, wakers| state.interim(status, fields, wakers));
+        }
+    }
+
+    /// The head came. Decides whether it is stored and tells the followers.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "whoever fetched is done with them"
+    )]
+    pub fn head(&mut self, status: StatusCode, fields: HeaderMap, received: Moment) -> Wanted {
+        if self.step != Step::Head || self.flight.step(|state, _| state.is_given_up()) {
+            self.over();
+            return Wanted::Nothing;
+        }
+        let response = Received {
+            status,
+            headers: &fields,
+            requested: self.requested,
+            received,
+        };
+        let stored = self.stored.clone();
+        let largest = self.engine.settings.object.bytes();
+        let verdict = judge(&self.request, stored.as_deref(), response, largest);
+        match (verdict, stored) {
+            (Verdict::Validated(fields, terms), Some(stored)) => {
+                self.validated(&stored, &fields, terms, received);
+            }
+            (Verdict::Stale(reason), Some(stored)) => {
+                self.stale(stored, Some(status), reason, Trouble::Failed, received);
+            }
+            (Verdict::Share(head, nominated), _) => return self.share(head, nominated),
+            (Verdict::Alone(head, reason), _) => return self.alone(head, reason, received),
+            (Verdict::Unusable(failure), _) => self.fail(failure),
+            (Verdict::AboutAnother | Verdict::Validated(..) | Verdict::Stale(_), stored) => {
+                // §4.3.3: what the origin took our validators for is not what is stored. Without it, whoever asks again
+                // asks without them.
+                if let Some(stored) = stored {
+                    self.change(|store| store.remove_variant(&stored));
+                }
+                self.settle(Settled::AskAgain);
+            }
+        }
+        self.over();
+        Wanted::Nothing
+    }
+
+    /// A piece of the body came.
+    pub fn data(&mut self, mut data: Bytes) {
+        if self.step != Step::Body || data.is_empty() {
+            return;
+        }
+        let (storing, received) = self
+            .flight
+            .step(|state, _| (state.is_storing(), state.received()));
+        let mut room = None;
+        if storing {
+            let length = received.saturating_add(data.len() as u64);
+            self.used = self.used.saturating_add(data.len() as u64 + PIECE_OVERHEAD);
+            if data.len() < COPIED_BELOW {
+                data = Bytes::copy_from_slice(&data);
+            }
+            if length > self.engine.settings.object.bytes() {
+                self.remember(Reason::TooLarge, Moment::now());
+                self.flight
+                    .step(|state, wakers| state.stop_storing(Reason::TooLarge, wakers));
+            } else if self.used > self.reserved {
+                let more = (self.used - self.reserved).max(RESERVED_AT_ONCE);
+                room = self.reserve(more);
+                if room.is_none() {
+                    self.flight
+                        .step(|state, wakers| state.stop_storing(Reason::Crowded, wakers));
+                }
+            }
+        }
+        self.flight
+            .step(|state, wakers| state.push(data, room, wakers));
+    }
+
+    /// The body is whole, by its framing.
+    pub fn end(&mut self) {
+        match self.step {
+            // Without a head there is nothing whole.
+            Step::Head => return self.fail(DROPPED),
+            Step::Over => return,
+            Step::Body => {}
+        }
+        if let Some((head, nominated, pieces)) = self.flight.step(|state, _| state.stored_pieces())
+        {
+            self.store(&head, &nominated, pieces);
+        }
+        self.flight.step(State::end);
+        self.over();
+    }
+
+    /// The fetch failed.
+    pub fn fail(&mut self, failure: Failure) {
+        match self.step {
+            Step::Over => return,
+            Step::Body => self.flight.step(State::break_off),
+            Step::Head => self.fail_before_head(failure),
+        }
+        self.over();
+    }
+
+    /// Ready when more of the body may be written: at once while it is being stored, else when the slowest follower has
+    /// come near enough.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let now = crate::clock::now();
+            let deadline = match self.flight.step(|state, _| state.poll_ready(now, cx)) {
+                Ok(()) => {
+                    self.patience = None;
+                    return Poll::Ready(());
+                }
+                Err(Some(deadline)) => deadline,
+                Err(None) => {
+                    self.patience = None;
+                    return Poll::Pending;
+                }
+            };
+            let sleep = self
+                .patience
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            if sleep.deadline() != deadline {
+                sleep.as_mut().reset(deadline);
+            }
+            if sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let now = crate::clock::now().max(deadline);
+            self.flight
+                .step(|state, wakers| state.cut_overdue(now, wakers));
+        }
+    }
+
+    /// Ready when nobody wants the rest, so that the fetch is to be given up.
+    pub fn poll_cancelled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.flight.step(|state, _| state.poll_cancelled(cx))
+    }
+
+    /// The origin said that what is stored has not changed.
+    fn validated(
+        &mut self,
+        stored: &Arc<StoredResponse>,
+        fields: &HeaderMap,
+        terms: Result<Terms, Reason>,
+        received: Moment,
+    ) {
+        self.answered();
+        // The request fitted what it validated: the values that count are its own.
+        let nominated = Nominated::new(fields, &self.request.headers);
+        let terms = terms.and_then(|terms| nominated.as_ref().map(|_| terms).map_err(|it| *it));
+        let parts = Parts {
+            status: stored.status(),
+            fields: Section::new(fields),
+            terms: terms.unwrap_or(stored.terms()),
+            nominated: nominated.unwrap_or_default(),
+            route: Arc::clone(stored.route()),
+            body: stored.body(),
+        };
+        let fresh = self.engine.store.make(&self.request.key, parts);
+        let (audience, kept) = match terms {
+            Ok(_) => {
+                self.forget();
+                let replaced = self.change(|store| store.replace(stored, &fresh));
+                (Audience::Everyone, replaced == Some(true))
+            }
+            Err(reason) => {
+                self.remember(reason, received);
+                if Concerns::of(reason) == Concerns::All {
+                    self.change(|store| store.remove_variant(stored));
+                }
+                (Audience::Leader(reason), false)
+            }
+        };
+        self.settle(Settled::Stored(Ready {
+            ttl: fresh.terms().remaining(received.at),
+            response: fresh,
+            audience,
+            status: Some(StatusCode::NOT_MODIFIED),
+            stored: kept,
+            reason: Reason::Refreshed,
+        }));
+    }
+
+    /// What is stored stands in for what did not come.
+    fn stale(
+        &mut self,
+        stored: Arc<StoredResponse>,
+        status: Option<StatusCode>,
+        reason: Reason,
+        trouble: Trouble,
+        now: Moment,
+    ) {
+        let (key, route) = (&self.request.key, &self.request.route);
+        self.engine.back_off.failed(key, route, trouble, now.at);
+        // An invalidated response is not to be used any more, however much the origin is in trouble.
+        let invalidated = self.flight.step(|state, _| state.is_invalidated());
+        if invalidated {
+            self.settle(Settled::AskAgain);
+            return;
+        }
+        self.settle(Settled::Stored(Ready {
+            ttl: stored.terms().remaining(now.at),
+            response: stored,
+            audience: Audience::Everyone,
+            status,
+            stored: false,
+            reason,
+        }));
+    }
+
+    fn share(&mut self, head: Head, nominated: Nominated) -> Wanted {
+        self.answered();
+        let wanted = head.length.unwrap_or(RESERVED_AT_ONCE);
+        let room = self.reserve(wanted.saturating_add(PIECE_OVERHEAD));
+        let room = room.map(|room| vec![room]).ok_or(Reason::Crowded);
+        let head = Arc::new(head);
+        self.flight
+            .step(|state, wakers| state.share(head, nominated, room, wakers));
+        self.body_wanted()
+    }
+
+    fn alone(&mut self, head: Head, reason: Reason, now: Moment) -> Wanted {
+        if !head.status.is_server_error() {
+            self.answered();
+        }
+        self.remember(reason, now);
+        if let Some(stored) = &self.stored
+            && Concerns::of(reason) == Concerns::All
+            && !head.status.is_server_error()
+        {
+            // The origin has something else now, which cannot be stored in the place of what is.
+            self.change(|store| store.remove_variant(stored));
+        }
+        let head = Arc::new(head);
+        self.flight
+            .step(|state, wakers| state.alone(head, reason, wakers));
+        self.body_wanted()
+    }
+
+    fn body_wanted(&mut self) -> Wanted {
+        let wanted = self.flight.step(|state, _| state.is_streaming());
+        if wanted {
+            self.step = Step::Body;
+            Wanted::Body
+        } else {
+            self.over();
+            Wanted::Nothing
+        }
+    }
+
+    fn store(&self, head: &Head, nominated: &Nominated, pieces: Vec<Bytes>) {
+        let Some(terms) = head.terms else {
+            return;
+        };
+        let length: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+        if head.length.is_some_and(|promised| promised != length) {
+            return;
+        }
+        let mut fields = head.fields.clone();
+        if head.status != StatusCode::NO_CONTENT {
+            fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        let parts = Parts {
+            status: head.status,
+            fields: Section::new(&fields),
+            terms,
+            nominated: nominated.clone(),
+            route: Arc::clone(&self.request.route),
+            body: Body::new(pieces),
+        };
+        let response = self.engine.store.make(&self.request.key, parts);
+        match self.change(|store| store.insert(&response)) {
+            Some(Ok(())) => {
+                self.forget();
+                let pieces: Vec<Bytes> = response.body().pieces().collect();
+                self.flight.step(|state, _| state.stored(&pieces));
+            }
+            Some(Err(reason)) => self.remember(reason, Moment::now()),
+            None => {}
+        }
+    }
+
+    fn fail_before_head(&mut self, failure: Failure) {
+        if self.flight.step(|state, _| state.is_given_up()) {
+            return;
+        }
+        let now = Moment::now();
+        let stale = self.stored.clone().and_then(|stored| {
+            let reason = stale::may_serve(&stored.terms(), failure.trouble, now.at)?;
+            Some((stored, reason))
+        });
+        match stale {
+            Some((stored, reason)) => self.stale(stored, None, reason, failure.trouble, now),
+            None => self.settle(Settled::Failed(failure)),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn request(&self) -> &Request {
+        &self.request
+    }
+
+    fn settle(&self, settled: Settled) {
+        self.flight
+            .step(|state, wakers| state.settle(settled, wakers));
+    }
+
+    /// Changes the store, unless the target was invalidated since the fetch began.
+    fn change<T>(&self, change: impl FnOnce(&Store) -> T) -> Option<T> {
+        let engine = &self.engine;
+        engine
+            .fills
+            .unless_invalidated(&self.flight, || change(&engine.store))
+    }
+
+    fn reserve(&mut self, octets: u64) -> Option<Reservation> {
+        let room = self.engine.store.reserve(octets)?;
+        self.reserved = self.reserved.saturating_add(octets);
+        Some(room)
+    }
+
+    fn answered(&self) {
+        let (key, route) = (&self.request.key, &self.request.route);
+        self.engine.back_off.answered(key, route);
+    }
+
+    fn remember(&self, reason: Reason, now: Moment) {
+        let (key, route) = (&self.request.key, &self.request.route);
+        let until = now.at + self.request.rules.uncacheable_for;
+        self.engine.uncacheable.remember(key, route, reason, until);
+    }
+
+    fn forget(&self) {
+        let (key, route) = (&self.request.key, &self.request.route);
+        let classes = Classes::of(&self.request.headers);
+        self.engine.uncacheable.forget(key, route, classes, true);
+    }
+
+    fn over(&mut self) {
+        self.step = Step::Over;
+        self.patience = None;
+        self.engine.fills.remove(&self.flight);
+    }
+}
+
+impl Drop for FillWriter {
+    fn drop(&mut self) {
+        self.fail(DROPPED);
+        self.over();
+    }
+}

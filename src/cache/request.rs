@@ -1,0 +1,67 @@
+//! A request that the engine keeps: what a fetch is judged by when its answer comes.
+
+use super::key::{CacheKey, Target};
+use super::lookup::Ask;
+use super::outcome::{ForwardReason, Reason};
+use super::policy::Asked;
+use super::settings::Rules;
+use http::{HeaderMap, Method};
+use std::sync::Arc;
+
+/// A request, without its connection.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) key: CacheKey,
+    pub(super) method: Method,
+    /// As the client sent them.
+    pub(super) headers: HeaderMap,
+    pub(super) rules: Arc<Rules>,
+    pub(super) route: Arc<str>,
+    /// Why it could not be answered from what is stored.
+    pub(super) why: (ForwardReason, Option<Reason>),
+    scheme: Box<str>,
+    authority: Box<str>,
+    path: Box<str>,
+    query: Option<Box<str>>,
+}
+
+impl Request {
+    pub(super) fn new(ask: &Ask<'_>, key: CacheKey, why: (ForwardReason, Option<Reason>)) -> Self {
+        Self {
+            key,
+            method: ask.method.clone(),
+            headers: ask.headers.clone(),
+            rules: Arc::clone(ask.rules),
+            route: Arc::clone(ask.route),
+            why,
+            scheme: ask.target.scheme.into(),
+            authority: ask.target.authority.into(),
+            path: ask.target.path.into(),
+            query: ask.target.query.map(Into::into),
+        }
+    }
+
+    /// The same as a GET: a fetch is one, whoever caused it.
+    pub(super) fn fetching(mut self) -> Self {
+        self.method = Method::GET;
+        self
+    }
+
+    /// What policy judges it by.
+    pub(super) fn asked(&self) -> Asked<'_> {
+        Asked {
+            method: &self.method,
+            headers: &self.headers,
+        }
+    }
+
+    /// What it asks for.
+    pub(super) fn target(&self) -> Target<'_> {
+        Target {
+            scheme: &self.scheme,
+            authority: &self.authority,
+            path: &self.path,
+            query: self.query.as_deref(),
+        }
+    }
+}

@@ -16,7 +16,8 @@
 //!
 //! Until an entry that may be coded is asked for by a client that wants it, all this is 16 octets.
 
-use super::response::{Body, StoredResponse};
+use super::body::Body;
+use super::response::{Parts, StoredResponse};
 use super::section::Section;
 use crate::coding::encoder::{Effort, Encoder};
 use crate::coding::{Coding, compressible, fields, negotiate};
@@ -35,18 +36,19 @@ const LONG: u64 = 8 * 1024 * 1024;
 
 /// The coded form of a stored response: its own head, and a body that is at least 10 % shorter. `None` where it is not, or
 /// where the response may not be coded.
-pub fn derive(plain: &StoredResponse, coding: Coding) -> Option<StoredResponse> {
-    let headers = plain.fields.to_header_map();
-    let length = plain.body.length();
-    compressible::judge(plain.status, &headers, Some(length)).ok()?;
-    let body = code(plain.body.slice(0..length), length, coding)?;
+pub fn derive(plain: &Arc<StoredResponse>, coding: Coding) -> Option<Parts> {
+    let headers = plain.fields().to_header_map();
+    let length = plain.body_length();
+    compressible::judge(plain.status(), &headers, Some(length)).ok()?;
+    let body = code(plain.body().pieces(), length, coding)?;
     let mut changed = headers.clone();
     fields::coded(&headers, coding, Some(body.len())).apply(&mut changed);
-    Some(StoredResponse {
-        status: plain.status,
+    Some(Parts {
+        status: plain.status(),
         fields: Section::new(&changed),
-        terms: plain.terms,
-        nominated: plain.nominated.clone(),
+        terms: plain.terms(),
+        nominated: plain.nominated_values(),
+        route: plain.route().clone(),
         body: Body::new(vec![body]),
     })
 }

@@ -1,8 +1,9 @@
 //! Coded forms: what is made of what, and when.
 
+use super::body::Body;
 use super::derived::{Derived, Found, derive};
 use super::policy::{Lifetime, Terms, WhenStale};
-use super::response::{Body, StoredResponse};
+use super::response::{Parts, StoredResponse};
 use super::section::Section;
 use super::vary::Nominated;
 use crate::coding::Coding;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-fn stored(content_type: &'static str, body: &[u8]) -> StoredResponse {
+fn stored(content_type: &'static str, body: &[u8]) -> Arc<StoredResponse> {
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static(content_type));
     headers.insert(CONTENT_LENGTH, body.len().into());
@@ -31,13 +32,14 @@ fn stored(content_type: &'static str, body: &[u8]) -> StoredResponse {
     };
     // In pieces that are no multiple of anything.
     let pieces = body.chunks(3001).map(Bytes::copy_from_slice).collect();
-    StoredResponse {
+    StoredResponse::detached(Parts {
         status: StatusCode::OK,
         fields: Section::new(&headers),
         terms,
         nominated: Nominated::default(),
+        route: "r".into(),
         body: Body::new(pieces),
-    }
+    })
 }
 
 fn text() -> String {
@@ -61,7 +63,7 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 fn decoded(coding: Coding, body: &Body) -> Vec<u8> {
-    let coded = body.segments().concat();
+    let coded = body.pieces().collect::<Vec<_>>().concat();
     let mut plain = Vec::new();
     match coding {
         Coding::Zstd => zstd::stream::read::Decoder::new(&*coded)
@@ -96,11 +98,11 @@ fn a_coded_form_has_its_own_head_and_the_same_content() {
             (CONTENT_LENGTH, length.as_str()),
             (ETAG, "W/\"v1\""),
         ] {
-            let found: Vec<_> = coded.fields.get_all(&name).collect();
+            let found: Vec<_> = coded.fields.lines().get_all(&name).collect();
             assert_eq!(found, [expected.as_bytes()], "{name}");
         }
-        assert_eq!((coded.status, coded.terms), (plain.status, plain.terms));
-        assert!(coded.body.length() * 5 < plain.body.length());
+        assert_eq!((coded.status, coded.terms), (plain.status(), plain.terms()));
+        assert!(coded.body.length() * 5 < plain.body_length());
     }
 }
 

@@ -85,6 +85,20 @@ impl StoredResponse {
         response
     }
 
+    /// One that no store has, for tests of what is made of it.
+    #[cfg(test)]
+    pub(crate) fn detached(parts: Parts) -> Arc<Self> {
+        let target = Target {
+            scheme: "http",
+            authority: "a",
+            path: "/",
+            query: None,
+        };
+        let rules = super::settings::KeyRules::default();
+        let key = CacheKey::new(target, &HeaderMap::new(), &rules);
+        Arc::new(Self::new(&Arc::default(), &key, parts))
+    }
+
     /// The status.
     pub fn status(&self) -> StatusCode {
         self.terms.status
@@ -148,6 +162,11 @@ impl StoredResponse {
 
     pub(super) fn key(&self) -> &[u8] {
         self.part(0, self.key_length)
+    }
+
+    /// The values that the fields nominated by its `Vary` had in its request.
+    pub(super) fn nominated_values(&self) -> Nominated {
+        Nominated::of_bytes(self.nominated())
     }
 
     pub(super) fn nominated(&self) -> &[u8] {

@@ -64,6 +64,13 @@ impl Nominated {
         })
     }
 
+    /// What [`Nominated::as_bytes`] gave.
+    pub(super) fn of_bytes(encoded: &[u8]) -> Self {
+        Self {
+            encoded: encoded.into(),
+        }
+    }
+
     /// Whether a request has the same values.
     pub fn matches(&self, request: &HeaderMap) -> bool {
         matches(&self.encoded, request)

@@ -8,9 +8,10 @@
 
 mod octets;
 
+use super::body::Body;
 use super::outcome::Reason;
 use super::policy::{Moment, Terms};
-use super::response::{Body, StoredResponse};
+use super::response::Parts;
 use super::section::Section;
 use super::serve::ranges::{Wanted, wanted, wanted_of_unknown};
 use super::serve::{self, Fields, Order, Plan, StoredView, strong_date};
@@ -24,6 +25,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use octets::Part;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// What is here of a response, and what of it is not.
@@ -37,6 +39,8 @@ pub struct Partial {
     pub terms: Terms,
     /// The values that the fields nominated by its `Vary` had in its request.
     pub nominated: Nominated,
+    /// The route that it came by.
+    pub route: Arc<str>,
     validator: StrongValidator,
     parts: Vec<Part>,
 }
@@ -54,7 +58,7 @@ pub enum Combined {
     /// More than before, but not all.
     Partial(Partial),
     /// All of it.
-    Complete(StoredResponse),
+    Complete(Parts),
     /// They are not of one representation: the new part alone is left.
     Replaced(Partial),
 }
@@ -161,6 +165,7 @@ impl Partial {
         mut fields: HeaderMap,
         terms: Terms,
         nominated: Nominated,
+        route: Arc<str>,
         body: Body,
         octets_max: u64,
     ) -> Result<Self, Reason> {
@@ -183,6 +188,7 @@ impl Partial {
             fields: Section::new(&fields),
             terms,
             nominated,
+            route,
             validator,
             parts: vec![Part {
                 start: range.start,
@@ -203,7 +209,10 @@ impl Partial {
         let total = self.total.or(newer.total);
         let combined = parts.and_then(Result::ok).map(|parts| Self {
             total,
-            fields: Section::new(&updated(&self.fields, &newer.fields.to_header_map())),
+            fields: Section::new(&updated(
+                &self.fields,
+                &newer.fields.lines().to_header_map(),
+            )),
             parts,
             ..newer.clone()
         });
@@ -221,7 +230,10 @@ impl Partial {
             (Some(ours), Some(theirs)) => ours == theirs,
             _ => true,
         };
-        self.validator == newer.validator && self.nominated == newer.nominated && same_length
+        self.validator == newer.validator
+            && self.nominated == newer.nominated
+            && self.route == newer.route
+            && same_length
     }
 
     /// No part reaches beyond the whole, and all together are not too many.
@@ -287,7 +299,7 @@ impl Partial {
     pub fn view(&self, now: Moment) -> StoredView<'_> {
         StoredView::new(
             StatusCode::OK,
-            Fields::Section(&self.fields),
+            Fields::Section(self.fields.lines()),
             self.total,
             Some(&self.terms),
             Order::Any,
@@ -310,7 +322,7 @@ impl Partial {
     }
 
     /// The whole, once nothing is missing.
-    pub fn complete(&self) -> Option<StoredResponse> {
+    pub fn complete(&self) -> Option<Parts> {
         let total = self.total?;
         let [part] = self.parts.as_slice() else {
             return None;
@@ -318,13 +330,14 @@ impl Partial {
         if part.range() != (0..total) {
             return None;
         }
-        let mut fields = self.fields.to_header_map();
+        let mut fields = self.fields.lines().to_header_map();
         fields.insert(CONTENT_LENGTH, total.into());
-        Some(StoredResponse {
+        Some(Parts {
             status: StatusCode::OK,
             fields: Section::new(&fields),
             terms: self.terms,
             nominated: self.nominated.clone(),
+            route: self.route.clone(),
             body: part.body.clone(),
         })
     }
@@ -403,7 +416,7 @@ impl Partial {
 /// response, replacing field values that are already present, with the following exceptions: … the Content-Length header
 /// field"; and `Content-Range`, by RFC 9110 §15.3.7.3. What is not to be stored is not in `newer`.
 fn updated(stored: &Section, newer: &HeaderMap) -> HeaderMap {
-    let mut fields = stored.to_header_map();
+    let mut fields = stored.lines().to_header_map();
     for name in newer.keys() {
         if name == CONTENT_LENGTH || name == CONTENT_RANGE {
             continue;

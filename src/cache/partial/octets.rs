@@ -1,6 +1,6 @@
 //! Which octets of a representation are here: disjoint parts in ascending order, never two that touch.
 
-use crate::cache::response::Body;
+use crate::cache::body::Body;
 use bytes::{Bytes, BytesMut};
 use std::ops::Range;
 
@@ -36,13 +36,13 @@ impl Part {
         if kept == own {
             return Some(self.clone());
         }
-        let mut segments = Vec::with_capacity(self.body.segments().len());
+        let mut segments = Vec::new();
         let mut at = self.start;
-        for segment in self.body.segments() {
+        for segment in self.body.pieces() {
             let here = at..at.saturating_add(segment.len() as u64);
             at = here.end;
             match overlap(&here, &kept) {
-                Some(all) if all == here => segments.push(segment.clone()),
+                Some(all) if all == here => segments.push(segment),
                 // What is left of a piece must not keep all of it alive: that would not be counted.
                 Some(some) => {
                     segments.extend(self.slice(&some).map(|s| Bytes::copy_from_slice(&s)));
@@ -105,17 +105,17 @@ pub(super) fn combine(old: &[Part], new: &Part) -> Result<Vec<Part>, Contradicti
 }
 
 fn join(first: &Body, second: &Body) -> Body {
-    let both = first.segments().iter().chain(second.segments());
-    let mut segments: Vec<Bytes> = Vec::with_capacity(first.segments().len() + 1);
-    for segment in both.filter(|segment| !segment.is_empty()) {
+    let both = first.pieces().chain(second.pieces());
+    let mut segments: Vec<Bytes> = Vec::new();
+    for segment in both {
         match segments.last_mut() {
             Some(last) if last.len() + segment.len() <= PIECE => {
                 let mut copy = BytesMut::with_capacity(last.len() + segment.len());
                 copy.extend_from_slice(last);
-                copy.extend_from_slice(segment);
+                copy.extend_from_slice(&segment);
                 *last = copy.freeze();
             }
-            _ => segments.push(segment.clone()),
+            _ => segments.push(segment),
         }
     }
     Body::new(segments)

@@ -61,6 +61,7 @@ fn part(version: u8, range: Range<u64>, total: Option<u64>) -> Partial {
         fields,
         terms(60),
         Nominated::default(),
+        "r".into(),
         Body::new(vec![front, body]),
         MOST,
     )
@@ -200,7 +201,14 @@ fn what_can_be_combined() {
         ),
     ] {
         let body = Body::new(vec![Bytes::from(vec![0; octets])]);
-        let made = Partial::from_206(map(&fields), terms(60), Nominated::default(), body, MOST);
+        let made = Partial::from_206(
+            map(&fields),
+            terms(60),
+            Nominated::default(),
+            "r".into(),
+            body,
+            MOST,
+        );
         assert_eq!(made.map(|_| ()), expected, "{clause}");
     }
 }
@@ -226,8 +234,8 @@ fn parts_of_one_representation_are_joined() {
         Combined::Complete(whole) => {
             assert_eq!(whole.status, 200);
             assert_eq!(all(&whole.body), octets(1, 0..40));
-            assert_eq!(whole.fields.get(&CONTENT_LENGTH), Some(&b"40"[..]));
-            assert_eq!(whole.fields.get(&CONTENT_RANGE), None);
+            assert_eq!(whole.fields.lines().get(&CONTENT_LENGTH), Some(&b"40"[..]));
+            assert_eq!(whole.fields.lines().get(&CONTENT_RANGE), None);
         }
         other => panic!("nothing is missing: {other:?}"),
     }
@@ -283,8 +291,15 @@ fn the_newer_fields_count() {
     ]);
     let make = |fields, lifetime| {
         let body = Body::new(vec!["x".into()]);
-        Partial::from_206(fields, terms(lifetime), Nominated::default(), body, MOST)
-            .expect("a usable part")
+        Partial::from_206(
+            fields,
+            terms(lifetime),
+            Nominated::default(),
+            "r".into(),
+            body,
+            MOST,
+        )
+        .expect("a usable part")
     };
     let newer = make(newer_fields, 2);
     let newer_terms = newer.terms;
@@ -295,7 +310,7 @@ fn the_newer_fields_count() {
         (DATE, LATER),
         (CONTENT_TYPE, "text/plain"),
     ]);
-    assert_eq!(combined.fields.to_header_map(), expected);
+    assert_eq!(combined.fields.lines().to_header_map(), expected);
     assert_eq!(combined.terms, newer_terms);
 }
 
@@ -422,7 +437,7 @@ fn small_pieces_are_copied_together() {
     let [only] = stored.parts.as_slice() else {
         panic!("all of them touch");
     };
-    assert_eq!(only.body.segments().len(), 1);
+    assert_eq!(only.body.pieces().count(), 1);
     assert_eq!(all(&only.body), octets(1, 0..400));
 }
 
@@ -430,7 +445,7 @@ fn small_pieces_are_copied_together() {
 #[test]
 fn what_is_cut_off_is_let_go() {
     let stored = part(1, 0..100_000, Some(500_000));
-    let probe = stored.parts[0].body.segments()[0].clone();
+    let probe = stored.parts[0].body.pieces().next().expect("a piece");
     let combined = partial(stored.with(part(1, 40_000..200_000, Some(500_000)), MOST));
     drop(stored);
     assert!(probe.is_unique());

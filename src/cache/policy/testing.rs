@@ -2,14 +2,11 @@
 
 use super::{Lifetime, Moment, Received, Terms, WhenStale};
 use crate::cache::body::Body;
-use crate::cache::key::{CacheKey, Target};
 use crate::cache::response::{Parts, StoredResponse};
 use crate::cache::section::Section;
-use crate::cache::settings::{CacheSettings, KeyRules};
 use crate::cache::store::Store;
 use crate::cache::vary::Nominated;
 use crate::clock::Instant;
-use crate::units::ByteSize;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use std::sync::Arc;
@@ -95,20 +92,6 @@ pub(crate) fn stored(
     terms: Terms,
     body: &'static [u8],
 ) -> Arc<StoredResponse> {
-    let settings = CacheSettings {
-        memory: ByteSize::mib(1),
-        object: ByteSize::kib(64),
-        in_flight: ByteSize::kib(64),
-        variants: 4,
-        abandoned: 1,
-    };
-    let target = Target {
-        scheme: "http",
-        authority: "a",
-        path: "/",
-        query: None,
-    };
-    let key = CacheKey::new(target, &HeaderMap::new(), &KeyRules::default());
     let parts = Parts {
         status,
         fields: Section::new(fields),
@@ -117,5 +100,5 @@ pub(crate) fn stored(
         route: "r".into(),
         body: Body::new(vec![Bytes::from_static(body)]),
     };
-    Store::new(&settings).make(&key, parts)
+    StoredResponse::detached(parts)
 }

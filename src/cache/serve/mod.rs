@@ -17,7 +17,7 @@ pub use conditions::Validators;
 pub use multipart::Multipart;
 pub use view::{Fields, Order, StoredView, strong_date, whole_seconds};
 
-use super::response::Body;
+use super::body::Body;
 use crate::fields::range::{content_range, unsatisfied_range};
 use bytes::Bytes;
 use http::header::{

@@ -1,13 +1,15 @@
 //! What is sent, one row for each clause.
 
 use super::*;
+use crate::cache::body::Body;
 use crate::cache::policy::{Lifetime, Moment, Terms, WhenStale};
-use crate::cache::response::StoredResponse;
+use crate::cache::response::{Parts, StoredResponse};
 use crate::cache::section::Section;
 use crate::cache::vary::Nominated;
 use http::header::{
     ALLOW, CACHE_CONTROL, DATE, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, VARY,
 };
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 mod in_flight;
@@ -56,14 +58,25 @@ fn terms(moment: Moment) -> Terms {
 }
 
 /// "0123456789" in three pieces.
-fn stored(status: u16, fields: &[(HeaderName, &str)], moment: Moment) -> StoredResponse {
-    StoredResponse {
+fn stored(status: u16, fields: &[(HeaderName, &str)], moment: Moment) -> Arc<StoredResponse> {
+    let pieces = vec!["012".into(), "3456".into(), "789".into()];
+    stored_as(status, fields, moment, pieces)
+}
+
+fn stored_as(
+    status: u16,
+    fields: &[(HeaderName, &str)],
+    moment: Moment,
+    pieces: Vec<Bytes>,
+) -> Arc<StoredResponse> {
+    StoredResponse::detached(Parts {
         status: StatusCode::from_u16(status).expect("a status"),
         fields: Section::new(&map(fields)),
         terms: terms(moment),
         nominated: Nominated::default(),
-        body: Body::new(vec!["012".into(), "3456".into(), "789".into()]),
-    }
+        route: "r".into(),
+        body: Body::new(pieces),
+    })
 }
 
 /// What came out.
@@ -75,7 +88,7 @@ struct Seen {
 
 fn send(
     method: &Method,
-    response: &StoredResponse,
+    response: &Arc<StoredResponse>,
     request: &[(HeaderName, &str)],
     now: Moment,
 ) -> Seen {
@@ -85,7 +98,7 @@ fn send(
     // Both ways to write the fields say the same.
     let edits = plan.edits(&view);
     let mut written = HeaderMap::new();
-    for (name, value) in response.fields.to_header_map() {
+    for (name, value) in response.fields().to_header_map() {
         let name = name.expect("no name is repeated in these tests");
         if edits.keeps(name.as_str().to_ascii_uppercase().as_bytes()) {
             written.append(name, value);
@@ -95,7 +108,7 @@ fn send(
         written.append(name, value.clone());
     }
     assert_eq!(written, headers);
-    let body: Vec<u8> = plan.body(&response.body).flatten().collect();
+    let body: Vec<u8> = plan.body(&response.body()).flatten().collect();
     assert_eq!(plan.length(view.length), Some(body.len() as u64));
     if !matches!(plan, Plan::NotModified | Plan::HeadOnly) && status != StatusCode::NO_CONTENT {
         assert_eq!(headers[CONTENT_LENGTH], body.len().to_string());
@@ -453,8 +466,7 @@ fn a_length_is_added_where_there_is_none() {
     let moment = received();
     let seen = send(&Method::GET, &stored(200, &[], moment), &[], moment);
     assert_eq!(seen.field(&CONTENT_LENGTH), "10");
-    let mut none = stored(204, &[(ALLOW, "GET")], moment);
-    none.body = Body::new(Vec::new());
+    let none = stored_as(204, &[(ALLOW, "GET")], moment, Vec::new());
     let seen = send(&Method::GET, &none, &[], moment);
     assert_eq!((seen.status, seen.field(&CONTENT_LENGTH)), (204, ""));
 }

@@ -4,7 +4,7 @@ use super::conditions::Validators;
 use crate::cache::fill::Head;
 use crate::cache::policy::{Moment, Terms};
 use crate::cache::response::StoredResponse;
-use crate::cache::section::Section;
+use crate::cache::section::Lines;
 use crate::fields::{date, etag::EntityTag};
 use http::header::{DATE, ETAG, HeaderName, LAST_MODIFIED};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -38,7 +38,7 @@ pub enum Order {
 #[derive(Debug, Clone, Copy)]
 pub enum Fields<'a> {
     /// As they are stored.
-    Section(&'a Section),
+    Section(Lines<'a>),
     /// As they came.
     Map(&'a HeaderMap),
 }
@@ -84,12 +84,12 @@ fn sole<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
 impl<'a> StoredView<'a> {
     /// Of a stored response.
     pub fn stored(response: &'a StoredResponse, now: Moment) -> Self {
-        let (fields, length) = (Fields::Section(&response.fields), response.body.length());
+        let (fields, length) = (Fields::Section(response.fields()), response.body_length());
         Self::new(
-            response.status,
+            response.status(),
             fields,
             Some(length),
-            Some(&response.terms),
+            Some(&response.terms()),
             Order::Any,
             now,
         )

@@ -38,6 +38,7 @@ pub(super) fn terms() -> Terms {
         while_revalidate: Duration::ZERO,
         if_error: Duration::ZERO,
         if_unreachable: Duration::ZERO,
+        immutable: false,
     }
 }
 

@@ -1,5 +1,5 @@
 # The commands of this repository. Thin: what takes more than two lines is a script or a cargo alias.
-.PHONY: run test bench fmt lint setup venv figures
+.PHONY: run test bench fmt lint setup venv figures cache-figures
 
 # A demo application behind the proxy on :8080, with a banner of things to try.
 run: setup
@@ -24,6 +24,10 @@ bench: setup
 # Forebay beside nginx, as a table: failures, processor time, memory. For some of them: make figures ONLY=a,e
 figures: setup
 	python3 loadtest/figures.py $(if $(ONLY),--only $(ONLY))
+
+# The cache beside nginx's and Varnish's, as a table. For some: make cache-figures ONLY=a,e PROXIES=nginx,varnish
+cache-figures: setup
+	python3 loadtest/cache.py $(if $(ONLY),--only $(ONLY)) $(if $(PROXIES),--proxies $(PROXIES))
 
 # Installs what the build needs and this machine lacks (Debian, Ubuntu); does nothing when all is there.
 setup:

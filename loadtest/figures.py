@@ -53,6 +53,11 @@ def prepare():
     build = ["cargo", "build", "--release", "--locked", "--quiet"]
     subprocess.run(build, cwd=ROOT, check=True)
     subprocess.run([*build, "--target-dir", ROOT / "target/pulse"], cwd=ROOT / "docker/apps/pulse", check=True)
+    allow_files()
+
+
+def allow_files():
+    """Lets us and our children have the open files that thousands of connections are."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 20_000
     if soft < wanted:

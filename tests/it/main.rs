@@ -39,6 +39,16 @@ mod queue; // max_in_flight and its queue
 mod retry; // what is tried again, and what is not
 mod upstreams; // https, unix, h2c, client certificates, Host policies
 
+// The cache.
+mod cache_edge; // cookies, credentials, HEAD, HTTP/2, routes, coding; log and metric
+mod cache_limits; // objects, memory, slow readers, abandoned fetches
+mod cache_reuse; // RFC 9111: what a request may demand, variants
+mod cache_rfc; // RFC 9111: storing, directives, ages; RFC 9213
+mod cache_rules; // bypass, key, foreign fields, bounds, refresh, reload
+mod cache_stale; // stale or nothing, invalidation, operator's rules, the key
+mod cache_stampede; // one fetch for many, whatever becomes of it
+mod cache_validate; // conditions, 304, HEAD, ranges, 1xx
+
 // Limits of a client.
 mod limits; // sizes and numbers
 mod proxy_protocol; // v1 and v2
@@ -59,3 +69,4 @@ mod upgrade; // SIGQUIT
 
 // Real applications.
 mod apps; // Flask under gunicorn, a Rust service, gRPC, WebSocket, curl, a gibibyte
+mod apps_cache; // what is slow, personal, persisted or large: Flask, Django, GraphQL, a browser

@@ -63,3 +63,39 @@ async fn rig_speaks_h2_to_itself() {
         .interim(&[103]);
     assert_eq!(o.request(0).await.text(), "body");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rig_sees_what_each_of_a_crowd_sees() {
+    let middle = gate();
+    let told = "other; fwd=miss, edge; fwd=stale; ttl=-40; fwd-status=304; detail=\"refreshed\"";
+    let reply = ok()
+        .max_age(60)
+        .directive("public")
+        .age(100)
+        .header("cache-status", told);
+    let o = origin("o1")
+        .on("/a", reply.length(2).data("a").hold(&middle).data("b"))
+        .start()
+        .await;
+    let crowd = client(o.addr()).crowd(50, &get("/a?x"));
+    crowd.asked().await;
+    o.fetched("/a", 50).await;
+    crowd.begun(50).await;
+    assert_eq!(
+        (crowd.done(), o.fetches("/a?x"), o.fetches("/a?y")),
+        (0, 50, 0)
+    );
+    let opened = forebay::clock::now();
+    middle.open();
+    for one in crowd.all().await {
+        assert!(one.lag(one.asked) >= 0.0 && one.ended >= opened);
+        assert!(one.lag(opened) == 0.0);
+        let answer = one.response.expect(200).body("ab").aged(100);
+        let answer = answer.header("cache-control", "max-age=60, public");
+        assert_eq!(answer.cache().ttl(), Some(-40));
+        answer
+            .cache_status("fwd=stale; ttl; detail=refreshed; fwd-status=304")
+            .no_cache_status("hit; fwd=miss; stored; stale");
+    }
+    assert_eq!(o.last("/a").target(), "/a?x");
+}

@@ -6,7 +6,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio_rustls::TlsConnector;
 
-use super::wire::{Framing, Reader, WireError};
+use super::wire::{Body, Framing, Reader, WireError};
 use super::{Request, Response, Stream, WebSocket, request, within};
 
 /// Where a client connects to, and as whom.
@@ -204,7 +204,7 @@ impl Connection {
                 let _ = writer.flush().await;
             }
         };
-        let read = read_response(reader, &request.method);
+        let read = read_response(reader, &request.method, |_| {});
         let what = format!("the answer to {} {}", request.method, request.target);
         within(&what, async {
             let ((), response) = tokio::join!(write, read);
@@ -226,7 +226,12 @@ impl Connection {
 
     /// Reads the next answer, which is one to `method`.
     pub async fn response(&mut self, method: &str) -> Response {
-        within("an answer", read_response(&mut self.reader, method)).await
+        within("an answer", self.response_seen(method, |_| {})).await
+    }
+
+    /// Reads the next answer, showing its body after every piece. However long that takes.
+    pub async fn response_seen(&mut self, method: &str, show: impl FnMut(&Body)) -> Response {
+        read_response(&mut self.reader, method, show).await
     }
 
     /// Reads the next head, interim or final.
@@ -290,6 +295,7 @@ impl Connection {
 async fn read_response<R: tokio::io::AsyncRead + Unpin>(
     reader: &mut Reader<R>,
     method: &str,
+    show: impl FnMut(&Body),
 ) -> Response {
     let mut response = Response::default();
     loop {
@@ -327,7 +333,7 @@ async fn read_response<R: tokio::io::AsyncRead + Unpin>(
         };
         response.status = status;
         response.head = head;
-        match reader.body(framing, &mut response.body, |_| {}).await {
+        match reader.body(framing, &mut response.body, show).await {
             Ok(()) => {}
             Err(WireError::Malformed(what)) => panic!("the edge's body is malformed: {what}"),
             Err(error) => response.cut = Some(error.to_string()),

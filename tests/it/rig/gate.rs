@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// No event of a healthy run takes this long, even on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(40);
+pub const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Waits for `event`; panics, naming `what` was waited for, when it does not come.
 pub async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {

@@ -3,11 +3,15 @@
 //! - [`origin`]: a scripted server that records every byte that reached it, and panics when one of them is not canonical HTTP.
 //! - [`edge`]: the real program with a temporary `proxy.toml`, its logs, metrics and signals.
 //! - [`client`]: a client that reads answers strictly and can also write any bytes at all.
+//! - [`crowd`]: many of them at once, and when each saw what.
+//! - [`cache`]: freshness and validators of an answer, and what became of it in the cache.
 //!
 //! Nothing here sleeps. What a test waits for is an event, and [`within`] bounds the wait and names it.
 
 mod app;
+mod cache;
 mod client;
+mod crowd;
 mod edge;
 mod gate;
 mod h1_origin;
@@ -26,7 +30,9 @@ mod websocket;
 mod wire;
 
 pub use app::{App, gunicorn, pulse, python, repository};
+pub use cache::{ago, ahead};
 pub use client::{Client, Connection, client};
+pub use crowd::{Crowd, Seen};
 pub use edge::{Edge, edge, temporary_directory};
 pub use gate::{Gate, gate, within};
 pub use h2_wire::{H2Wire, encode as encode_frame, flag, kind};

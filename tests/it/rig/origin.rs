@@ -41,6 +41,11 @@ impl Received {
         self.head.word(1)
     }
 
+    /// Whether it is for this target, or for this path with any query.
+    fn is_for(&self, target: &str) -> bool {
+        self.target() == target || self.target().split('?').next() == Some(target)
+    }
+
     /// The one value of this field.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.get(name)
@@ -65,6 +70,12 @@ pub struct Record {
     received: Vec<Received>,
     wires: Vec<Wire>,
     faults: Vec<String>,
+}
+
+impl Record {
+    fn fetches(&self, target: &str) -> usize {
+        self.received.iter().filter(|r| r.is_for(target)).count()
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -329,6 +340,28 @@ impl Origin {
     /// Every request that has arrived.
     pub fn requests(&self) -> Vec<Received> {
         self.shared.record.lock().received.clone()
+    }
+
+    /// How many requests for this target, or for this path with any query, have arrived.
+    pub fn fetches(&self, target: &str) -> usize {
+        self.shared.record.lock().fetches(target)
+    }
+
+    /// Waits until so many requests for this target, or for this path with any query, have arrived.
+    pub async fn fetched(&self, target: &str, count: usize) {
+        let enough = |r: &Record| (r.fetches(target) >= count).then_some(());
+        self.eventually(&format!("{count} requests for {target}"), enough)
+            .await;
+    }
+
+    /// The last request for this target, or for this path with any query.
+    #[track_caller]
+    pub fn last(&self, target: &str) -> Received {
+        let record = self.shared.record.lock();
+        let found = record.received.iter().rfind(|r| r.is_for(target));
+        found
+            .cloned()
+            .unwrap_or_else(|| panic!("nobody asked for {target}"))
     }
 
     /// How many connections were ever made.

@@ -156,6 +156,12 @@ impl Reply {
         self
     }
 
+    /// Waits at `gate` before anything else, however broken what follows is.
+    pub fn hold_first(mut self, gate: &Gate) -> Self {
+        self.steps.insert(0, Step::Wait(gate.clone()));
+        self
+    }
+
     /// A 1xx answer here.
     pub fn interim(mut self, status: u16, fields: &[(&str, &str)]) -> Self {
         let fields = fields

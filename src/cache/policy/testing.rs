@@ -4,7 +4,6 @@ use super::{Lifetime, Moment, Received, Terms, WhenStale};
 use crate::cache::body::Body;
 use crate::cache::response::{Parts, StoredResponse};
 use crate::cache::section::Section;
-use crate::cache::store::Store;
 use crate::cache::vary::Nominated;
 use crate::clock::Instant;
 use bytes::Bytes;

@@ -1,6 +1,7 @@
 //! Who is asked, on which connection, and in which words.
 
 use super::accept::{X_FORWARDED_PREFIX, target, write_forwarding_fields};
+use super::cached;
 use super::deliver::edit;
 use super::walk::{Forwarding, Verdict, Walk};
 use crate::fields::uri;
@@ -193,6 +194,7 @@ pub fn write_request(
     request: &mut RequestHeader,
     walk: &mut Walk,
 ) -> Result<()> {
+    cached::sent(walk);
     let asked_by = session.req_header().version;
     let (Some(entered), Some(route), Some(forwarding)) =
         (&walk.entered, &walk.route, &walk.forwarding)

@@ -2,13 +2,14 @@
 
 use super::error_page::ErrorPages;
 use super::settings::ProxySettings;
+use crate::cache::Cache;
+use crate::cache::settings::Rules;
 use crate::fields::via;
 use crate::routing::Table;
-use crate::routing::settings::RouteSettings;
+use crate::routing::settings::{CacheSettings, RouteSettings};
 use crate::telemetry::metrics::{HttpMetrics, RouteMetrics};
 use crate::upstream::Upstreams;
 use http::{HeaderValue, Version};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// One complete set of settings at work. A request keeps the one it began with.
@@ -22,9 +23,55 @@ pub struct Site {
     pub settings: ProxySettings,
     /// The operator's error pages.
     pub error_pages: ErrorPages,
+    /// What is kept of answers. The same for each site that a reload makes: it drops nothing that is stored.
+    pub cache: Arc<Cache>,
+    /// Our name in `Cache-Status` (RFC 9211 §2).
+    pub cache_name: String,
     via: [HeaderValue; 3],
-    metrics: HashMap<Arc<str>, RouteMetrics>,
-    unrouted: RouteMetrics,
+    /// In the order of `routes`.
+    places: Vec<Place>,
+    nowhere: Place,
+}
+
+/// What a site keeps for one route, ready for each of its requests.
+#[derive(Debug)]
+pub struct Place {
+    /// The route's name.
+    pub name: Arc<str>,
+    /// What the cache may do.
+    pub rules: Arc<Rules>,
+    /// What is counted.
+    pub metrics: RouteMetrics,
+}
+
+impl Place {
+    fn new(name: &str, rules: Rules, metrics: &HttpMetrics) -> Self {
+        Self {
+            name: name.into(),
+            rules: Arc::new(rules),
+            metrics: metrics.route(name),
+        }
+    }
+}
+
+fn rules(settings: &CacheSettings) -> Rules {
+    Rules {
+        enabled: settings.enabled,
+        ttl: settings.ttl,
+        stale_while_revalidate: settings.stale_while_revalidate,
+        stale_if_error: settings.stale_if_error,
+        ..Rules::default()
+    }
+}
+
+/// A name as an item of RFC 8941: a token, or where it begins like a number, a string. A server's name is an HTTP token, so
+/// nothing in it needs escaping.
+fn item(name: &str) -> String {
+    if name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '*') {
+        name.to_owned()
+    } else {
+        format!("\"{name}\"")
+    }
 }
 
 /// What stands for the route where none matched.
@@ -36,20 +83,23 @@ impl Site {
         routes: Vec<RouteSettings>,
         upstreams: Upstreams,
         settings: ProxySettings,
+        cache: Arc<Cache>,
         metrics: &HttpMetrics,
     ) -> Self {
         let routes = Table::new(routes);
-        let by_route = routes
+        let places = routes
             .in_order()
-            .map(|route| (Arc::from(route.name.as_str()), metrics.route(&route.name)));
+            .map(|route| Place::new(&route.name, rules(&route.cache), metrics));
         let via = [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2].map(|received| {
             // A server name is a token by the rules of the configuration, so it is always a field value.
             HeaderValue::from_str(&via::element(received, &settings.name))
                 .unwrap_or(HeaderValue::from_static("1.1 forebay"))
         });
         Self {
-            metrics: by_route.collect(),
-            unrouted: metrics.route(UNROUTED),
+            places: places.collect(),
+            nowhere: Place::new(UNROUTED, Rules::default(), metrics),
+            cache,
+            cache_name: item(&settings.name),
             error_pages: ErrorPages::default(),
             routes,
             upstreams,
@@ -68,13 +118,26 @@ impl Site {
         }
     }
 
-    /// A route's counters and its name as shared text.
-    pub fn route_metrics(&self, route: Option<&RouteSettings>) -> (Arc<str>, &RouteMetrics) {
-        route
-            .and_then(|route| self.metrics.get_key_value(route.name.as_str()))
-            .map_or_else(
-                || (Arc::from(UNROUTED), &self.unrouted),
-                |(name, metrics)| (name.clone(), metrics),
-            )
+    /// What is kept for the route at this place of `routes`; `None` is for requests that no route is for.
+    pub fn place(&self, at: Option<usize>) -> &Place {
+        at.and_then(|at| self.places.get(at))
+            .unwrap_or(&self.nowhere)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_token_or_a_string() {
+        for (name, expected) in [
+            ("edge-1", "edge-1"),
+            ("*", "*"),
+            ("3f2a9c", "\"3f2a9c\""),
+            ("_a", "\"_a\""),
+        ] {
+            assert_eq!(item(name), expected);
+        }
     }
 }

@@ -10,6 +10,8 @@ use super::watch::Watch;
 use super::{drain, reload};
 use crate::admin::settings::AdminListen;
 use crate::admin::{self, Access, Socket};
+use crate::cache::Cache;
+use crate::cache::settings::CacheSettings;
 use crate::listen::lifecycle::Lifecycle;
 use crate::listen::settings::LimitSettings;
 use crate::listen::{Shared, socket};
@@ -18,6 +20,7 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::logging::{self, Logging};
 use crate::telemetry::metrics::HttpMetrics;
 use crate::telemetry::registry::Registry;
+use crate::units::ByteSize;
 use crate::upstream::metrics::UpstreamMetrics;
 use crate::upstream::{Environment, Upstreams};
 use arc_swap::ArcSwap;
@@ -148,6 +151,7 @@ fn assemble(
         settings.routes.clone(),
         upstreams,
         settings.proxy.clone(),
+        Arc::new(Cache::new(cache_settings(settings.cache_memory))),
         &metrics,
     );
     let site = Arc::new(ArcSwap::from_pointee(site));
@@ -186,6 +190,17 @@ fn assemble(
         state,
     ));
     Ok((served, running))
+}
+
+/// What follows from `[cache] memory`.
+fn cache_settings(memory: ByteSize) -> CacheSettings {
+    CacheSettings {
+        memory,
+        object: ByteSize::new((memory.bytes() / 8).min(ByteSize::mib(32).bytes())),
+        in_flight: ByteSize::new(memory.bytes() / 4),
+        variants: 32,
+        abandoned: 16,
+    }
 }
 
 /// Where the admin listener goes when its default place is taken and nobody has asked for another.

@@ -78,6 +78,7 @@ impl State {
             settings.routes.clone(),
             upstreams,
             settings.proxy.clone(),
+            previous.cache.clone(),
             &shared.metrics,
         )));
         shared.limits.store(Arc::new(settings.limits.clone()));

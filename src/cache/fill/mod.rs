@@ -3,7 +3,8 @@
 //! Whoever fetches holds a [`FillWriter`]; every client, the first included, holds a [`Follower`]. The two know nothing of
 //! each other's runtime or socket.
 
-use super::outcome::{Outcome, Reason};
+use super::lookup::Forward;
+use super::outcome::{ForwardReason, Outcome, Reason};
 use super::policy::stale::Trouble;
 use super::policy::{Moment, Terms};
 use super::response::StoredResponse;
@@ -82,6 +83,14 @@ impl Follower {
         Data::Cut
     }
 
+    /// This request, to be forwarded by itself after [`Event::Forward`]; what came is to be told to
+    /// [`Cache::forwarded`](crate::cache::Cache::forwarded).
+    pub fn forward(self, reason: Reason) -> Forward {
+        Forward {
+            outcome: Outcome::forwarded(ForwardReason::UriMiss, Some(reason)),
+        }
+    }
+
     /// Goes to this octet of the body, forward only; pieces begin there. True where it is here or near enough to wait for.
     pub fn seek(&mut self, octet: u64) -> bool {
         let _ = octet;
@@ -103,6 +112,11 @@ pub enum Wanted {
 }
 
 impl FillWriter {
+    /// The request is sent only now: what was spent in a queue does not age the response.
+    pub fn requested(&mut self, now: Moment) {
+        let _ = now;
+    }
+
     /// An interim response came.
     pub fn interim(&mut self, status: StatusCode, fields: HeaderMap) {
         let _ = (status, fields);

@@ -38,6 +38,8 @@ pub struct Errand {
     trusted: bool,
     path: String,
     id: String,
+    /// Whether there is something better to do than to wait for an origin that is away.
+    hurried: bool,
     /// Written by the fetch, read by the request that caused it. Held for a copy only.
     report: Mutex<Report>,
 }
@@ -69,6 +71,11 @@ impl Errand {
         walk.route = Some(self.route.clone());
         walk.place = self.place;
         walk.errand = Some(self);
+    }
+
+    /// Whether it is not to be held: a stale answer now is better than one after the hold.
+    pub fn is_hurried(&self) -> bool {
+        self.hurried
     }
 
     /// Notes how far the fetch has come.
@@ -134,6 +141,7 @@ pub fn begin(
         trusted: entered.trusted,
         path: entered.path.clone(),
         id: entered.id.clone(),
+        hurried: lead.writer.stale_at_hand(Moment::now()),
         report: Mutex::default(),
     });
     let mut header = asked.clone();

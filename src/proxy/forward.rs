@@ -103,12 +103,15 @@ fn begin(session: &mut Session, walk: &mut Walk) -> Result<()> {
         terms.between_bytes = (!streams).then_some(settings.timeouts.between_bytes);
         terms.total = total;
     });
-    let claim = upstream.claim(ClaimRequest {
+    let mut claim = upstream.claim(ClaimRequest {
         path: &entered.path,
         client: Some(entered.client),
         headers: &session.req_header().headers,
         arrived: entered.ticket.arrived,
     });
+    if walk.errand.as_ref().is_some_and(|it| it.is_hurried()) {
+        claim.will_not_wait();
+    }
     walk.forwarding = Some(Forwarding {
         upstream,
         claim,

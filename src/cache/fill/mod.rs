@@ -117,6 +117,12 @@ impl FillWriter {
         let _ = now;
     }
 
+    /// Whether a stale response may be served at once, should the origin be away.
+    pub fn stale_at_hand(&self, now: Moment) -> bool {
+        let _ = now;
+        false
+    }
+
     /// An interim response came.
     pub fn interim(&mut self, status: StatusCode, fields: HeaderMap) {
         let _ = (status, fields);

@@ -38,6 +38,10 @@ mod queue; // max_in_flight and its queue
 mod retry; // what is tried again, and what is not
 mod upstreams; // https, unix, h2c, client certificates, Host policies
 
+// The cache.
+mod cache; // what is kept, served again, shared, validated, invalidated; Cache-Status, Age, log, metric
+mod cache_faults; // an origin that is away or breaks off, clients that leave
+
 // Limits of a client.
 mod limits; // sizes and numbers
 mod proxy_protocol; // v1 and v2

@@ -4,6 +4,7 @@
 //! A ```` ```toml ```` block is a whole configuration and must load without an error; ```` ```toml,fragment ```` is a part
 //! of one and must be TOML.
 
+use forebay::cache::outcome::Reason;
 use forebay::config;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -184,6 +185,48 @@ fn every_field_of_the_access_log_is_described() {
         written.insert(name.to_owned());
     }
     assert_eq!(compare(&written, "\n| `", &[]), "");
+}
+
+/// The table of reasons is the program's. After a change that is meant, `UPDATE_DOCS=1 cargo test --test docs` writes it anew.
+#[test]
+fn every_reason_of_the_cache_is_described() {
+    const BEGIN: &str = "<!-- reasons -->\n";
+    const END: &str = "<!-- /reasons -->";
+    let path = root().join("docs/caching.md");
+    let text = fs::read_to_string(&path).expect("the page is there");
+    let (before, rest) = text.split_once(BEGIN).expect("the table begins");
+    let (written, after) = rest.split_once(END).expect("the table ends");
+    let mut table = "| `detail` | |\n|---|---|\n".to_owned();
+    for reason in Reason::ALL {
+        let _ = writeln!(table, "| `{}` | {} |", reason.word(), reason.sentence());
+    }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let text = format!("{before}{BEGIN}{table}{END}{after}");
+        fs::write(&path, text).expect("the page can be written");
+    } else {
+        assert_eq!(written, table, "docs/caching.md has another table");
+    }
+}
+
+/// A key that is read and on no page is a key that nobody finds.
+#[test]
+fn every_key_of_the_cache_is_described() {
+    let text = fs::read_to_string(root().join("docs/caching.md")).expect("the page is there");
+    let keys = config::keys();
+    let ours = |key: &&String| key.starts_with("cache.") || key.starts_with("route.cache.");
+    let missing: Vec<&String> = keys
+        .iter()
+        .filter(ours)
+        .filter(|key| {
+            let name = key.rsplit('.').next().unwrap_or(key);
+            // In its table's first column, or in an example of a value.
+            !text.contains(&format!("`{name}`")) && !text.contains(&format!("{{ {name} = "))
+        })
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/caching.md is silent on {missing:?}"
+    );
 }
 
 /// What the source has and docs/watching.md has not, and the other way round. A name of the page follows `before`, up to

@@ -19,15 +19,48 @@ pub struct CacheSettings {
     pub abandoned: usize,
 }
 
+impl CacheSettings {
+    /// The largest share of `memory` that one body may take: beyond it a few bodies would push everything else out.
+    pub const OBJECT_SHARE: u64 = 8;
+
+    /// The defaults that go with this much memory.
+    pub fn within(memory: ByteSize) -> Self {
+        let most = Self::object_max(memory);
+        Self {
+            memory,
+            object: most.min(ByteSize::mib(32)),
+            in_flight: ByteSize::new(memory.bytes() / 4),
+            variants: 32,
+            abandoned: 16,
+        }
+    }
+
+    /// The largest `object` that this much memory allows.
+    pub fn object_max(memory: ByteSize) -> ByteSize {
+        ByteSize::new(memory.bytes() / Self::OBJECT_SHARE)
+    }
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self::within(ByteSize::mib(256))
+    }
+}
+
 /// What the cache may do on one route: `cache = …`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of its own that an operator sets by itself"
+)]
 pub struct Rules {
     /// False: never. Default true: obey the origin's fields.
     pub enabled: bool,
     /// Whether the origin's `Cache-Control` and `Expires` count. False takes `ttl` for everything that is not
     /// `private`, `no-store` or setting a cookie.
     pub origin: OriginFields,
-    /// The freshness lifetime, whatever the origin says of it.
+    /// The freshness lifetime, whatever the origin says of it, counted from the arrival here. Not for 5xx, which would
+    /// take the place of what is good; those have theirs in `ttl_by_status`.
     pub ttl: Option<Duration>,
     /// The same by status; the first that fits. Stronger than `ttl`.
     pub ttl_by_status: Vec<(StatusMatch, Duration)>,
@@ -137,6 +170,56 @@ pub enum QueryRule {
     Drop(Vec<String>),
     /// These only.
     Allow(Vec<String>),
+}
+
+/// Query parameters by which advertisers and mailers follow their readers, and which change no page: what `"tracking"`
+/// in `drop` stands for. `*` at the end is any text.
+pub const TRACKING: &[&str] = &[
+    "utm_*",
+    "gclid",
+    "gclsrc",
+    "gbraid",
+    "wbraid",
+    "gad_source",
+    "gad_campaignid",
+    "dclid",
+    "fbclid",
+    "msclkid",
+    "mc_cid",
+    "mc_eid",
+    "mkt_tok",
+    "ttclid",
+    "twclid",
+    "li_fat_id",
+    "igshid",
+    "yclid",
+    "ysclid",
+    "srsltid",
+    "epik",
+    "vero_id",
+    "oly_anon_id",
+    "oly_enc_id",
+    "s_kwcid",
+    "_hsenc",
+    "_hsmi",
+    "__hssc",
+    "__hstc",
+    "__hsfp",
+    "hsctatracking",
+    "_openstat",
+    "wickedid",
+    "_ga",
+    "_gl",
+];
+
+impl Rules {
+    /// `cache = false`, and what holds where nothing is forwarded.
+    pub fn off() -> Self {
+        Self {
+            enabled: false,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Rules {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
+use super::caching;
 use crate::admin::settings::AdminListen;
 use crate::config::Finding;
 use crate::config::settings::Settings;
@@ -59,7 +60,12 @@ pub(super) fn text(
         &mut text,
         "routes, in the order they are tried",
         table.in_order(),
-        |route| (matched(route), becomes(route)),
+        |route| {
+            let rules = settings.rules.get(route.index);
+            let state = rules.and_then(|rules| caching::state(route, rules));
+            let cache = state.map_or(String::new(), |state| format!("; cache: {state}"));
+            (matched(route), becomes(route) + &cache)
+        },
     );
     let named = settings
         .upstreams
@@ -261,6 +267,7 @@ path = "/api/"
 method = ["GET", "POST"]
 header = { X-Canary = "1" }
 to = "api"
+cache = { ttl = "5m" }
 
 [[route]]
 path = "=/old"
@@ -291,10 +298,10 @@ files = "/srv"
           settings   proxy.toml
 
           routes, in the order they are tried
-            GET,POST example.org/api/ (1 more condition)  -> api
+            GET,POST example.org/api/ (1 more condition)  -> api; cache: 5m
             http://*=/old                         308 to /new
             /img/*.png                            files of /srv
-            /                                     -> http://app:5000
+            /                                     -> http://app:5000; cache: origin
 
           upstreams
             api  http://api:8000, http://[::1]:1 ×2 backup; fewest in flight; holds 10s; at most 64 at once; health checked

@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::output;
+use super::{caching, output};
+use crate::cache::settings::Rules;
 use crate::config::settings::Settings;
 use crate::config::{self, Loaded};
 use crate::routing::settings::Action;
@@ -18,6 +19,7 @@ pub fn run(config: Option<PathBuf>) -> ExitCode {
     match load(config.as_deref()) {
         Ok((path, loaded)) => {
             output::print(&verdict(&path, &loaded));
+            output::print(&cached(&loaded.settings));
             output::print(&absent(&loaded.settings));
             ExitCode::SUCCESS
         }
@@ -52,6 +54,19 @@ fn verdict(path: &Path, loaded: &Loaded) -> String {
     );
     for note in &loaded.notes {
         writeln!(text, "note: {note}").expect("writing to a String cannot fail");
+    }
+    text
+}
+
+/// A line for each route that says more of the cache than to obey the origin.
+fn cached(settings: &Settings) -> String {
+    let mut text = String::new();
+    for (route, rules) in settings.routes.iter().zip(&settings.rules) {
+        let state = caching::state(route, rules).filter(|_| **rules != Rules::default());
+        if let Some(state) = state {
+            writeln!(text, "cache of route `{}`: {state}", route.name)
+                .expect("writing to a String cannot fail");
+        }
     }
     text
 }
@@ -118,6 +133,43 @@ mod tests {
         assert_eq!(
             verdict.as_deref(),
             Ok("proxy.toml is valid: 1 listener, 2 routes, 2 upstreams\n")
+        );
+    }
+
+    #[test]
+    fn what_is_said_of_the_cache_is_summed_up() {
+        let text = r#"
+            [[route]]
+            to = "http://a"
+            [[route]]
+            path = "/live/"
+            to = "http://a"
+            cache = false
+            [[route]]
+            path = "/pages/"
+            to = "http://a"
+            cache = { ttl = "5m", refresh_every = "5m" }
+            [[route]]
+            path = "/errors/"
+            to = "http://a"
+            cache = { origin = "ignore", ttl_by_status = { 404 = "1m" } }
+            [[route]]
+            path = "/shared/"
+            to = "http://a"
+            cache = { key = { sort_query = true } }
+            [[route]]
+            path = "/old/"
+            redirect = "/new/"
+        "#;
+        let settings = config::load_str(text, "proxy.toml");
+        assert_eq!(
+            settings.map(|settings| cached(&settings)).as_deref(),
+            Ok("\
+cache of route `/live/`: off
+cache of route `/pages/`: 5m, refreshed every 5m
+cache of route `/errors/`: by status
+cache of route `/shared/`: origin
+")
         );
     }
 

@@ -17,6 +17,7 @@ mod run;
 mod banner;
 mod demo;
 
+mod caching;
 mod check;
 mod init;
 mod routes;

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{check, output};
+use super::{caching, check, output};
+use crate::config::settings::Settings;
 use crate::routing::Table;
 use crate::routing::settings::{
     Action, HostMatch, MatchSettings, PathMatch, Rewrite, RouteSettings, WeightedUpstream,
@@ -17,18 +18,29 @@ use crate::routing::settings::{
 pub fn run(config: Option<PathBuf>) -> ExitCode {
     match check::load(config.as_deref()) {
         Ok((_, loaded)) => {
-            let table = Table::new(loaded.settings.routes);
-            output::print(&in_columns(table.in_order().map(|route| row(route))));
+            output::print(&table(loaded.settings));
             ExitCode::SUCCESS
         }
         Err(code) => code,
     }
 }
 
-const COLUMNS: usize = 5;
-const HEAD: [&str; COLUMNS] = ["HOST", "PATH", "WHEN", "THEN", "NAME"];
+const COLUMNS: usize = 6;
+const HEAD: [&str; COLUMNS] = ["HOST", "PATH", "WHEN", "THEN", "CACHE", "NAME"];
 
-fn row(route: &RouteSettings) -> [String; COLUMNS] {
+fn table(settings: Settings) -> String {
+    let rules = settings.rules;
+    let table = Table::new(settings.routes);
+    let rows = table.in_order().map(|route| {
+        let state = rules
+            .get(route.index)
+            .and_then(|rules| caching::state(route, rules));
+        row(route, state)
+    });
+    in_columns(rows)
+}
+
+fn row(route: &RouteSettings, cache: Option<String>) -> [String; COLUMNS] {
     let host = match &route.matches.host {
         HostMatch::Any => "*".to_owned(),
         HostMatch::Exact(host) => host.clone(),
@@ -43,6 +55,7 @@ fn row(route: &RouteSettings) -> [String; COLUMNS] {
         path,
         conditions(&route.matches),
         action(&route.action) + &rewrite(&route.rewrite),
+        cache.unwrap_or_else(|| "-".to_owned()),
         route.name.clone(),
     ]
 }
@@ -129,6 +142,12 @@ mod tests {
         let text = r#"
             [[route]]
             to = [{ to = "http://app:5000", weight = 9 }, "http://new:5000"]
+            cache = { ttl = "5m", refresh_every = "1m" }
+
+            [[route]]
+            path = "/live/"
+            to = "http://app:5000"
+            cache = false
 
             [[route]]
             host = "example.org"
@@ -146,17 +165,15 @@ mod tests {
             respond = "pong"
         "#;
         let settings = config::load_str(text, "proxy.toml").map_err(|errors| errors.to_string());
-        let printed = settings.map(|settings| {
-            let table = Table::new(settings.routes);
-            in_columns(table.in_order().map(|route| row(route)))
-        });
+        let printed = settings.map(table);
         assert_eq!(
             printed.as_deref(),
             Ok("\
-HOST         PATH    WHEN                                 THEN                                                      NAME
-example.org  /api/   http, GET|POST, x-canary: 1, ?debug  redirect 308 to https://{host}{uri}, replace_prefix /v1/  example.org/api/
-*            =/ping  -                                    respond 200                                               ping
-*            /       -                                    to http://app:5000 (9), http://new:5000 (1)               /
+HOST         PATH    WHEN                                 THEN                                                      CACHE                   NAME
+example.org  /api/   http, GET|POST, x-canary: 1, ?debug  redirect 308 to https://{host}{uri}, replace_prefix /v1/  -                       example.org/api/
+*            =/ping  -                                    respond 200                                               -                       ping
+*            /live/  -                                    to http://app:5000                                        off                     /live/
+*            /       -                                    to http://app:5000 (9), http://new:5000 (1)               5m, refreshed every 1m  /
 ")
         );
     }

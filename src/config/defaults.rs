@@ -9,13 +9,10 @@ use super::file::Server;
 use super::file::scalars::is_token_byte;
 use super::settings::{ServerSettings, Settings};
 use crate::admin::settings::AdminSettings;
+use crate::cache::settings::CacheSettings;
 use crate::listen::settings::{LimitSettings, ListenSettings};
 use crate::proxy::settings::ProxySettings;
 use crate::telemetry::settings::LogSettings;
-use crate::units::ByteSize;
-
-/// `[cache] memory`.
-pub(super) const CACHE_MEMORY: ByteSize = ByteSize::mib(256);
 
 /// `[server]`.
 pub(super) fn server(around: &Surroundings<'_>) -> Server {
@@ -51,9 +48,10 @@ pub(super) fn settings(around: &Surroundings<'_>) -> Settings {
         limits: LimitSettings::default(),
         admin: AdminSettings::default(),
         log: LogSettings::default(),
-        cache_memory: CACHE_MEMORY,
+        cache: CacheSettings::default(),
         upstreams: Vec::new(),
         routes: Vec::new(),
+        rules: Vec::new(),
     }
 }
 

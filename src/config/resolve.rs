@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::error::{Report, listed, nearest};
 use super::file::addresses::{SchemeHttp, looks_like_url, server_url};
@@ -10,6 +11,7 @@ use super::settings::Settings;
 use super::source::{Place, Sources};
 use super::{Surroundings, defaults};
 use crate::admin::settings::{AdminListen, AdminSettings};
+use crate::cache::settings::Rules;
 use crate::listen::settings::ListenSettings;
 use crate::routing::settings::{RouteSettings, Scheme};
 use crate::routing::{PassedBy, Shadowed, passed_redirects, unreachable_routes};
@@ -24,12 +26,6 @@ pub(super) fn resolve(
 ) -> Settings {
     addresses(&file.listen, &file.admin, sources, report);
     admin(&file.admin, report);
-    if let Some(place) = file.cache_place {
-        report.note(
-            place,
-            "the cache's settings are checked but not obeyed: this version does not cache yet",
-        );
-    }
     if file.routes.is_empty() {
         report.note(
             file.place,
@@ -41,7 +37,7 @@ pub(super) fn resolve(
     let names = names(&file.routes, sources, report);
     reach(&file.routes, sources, report);
     redirects(&file.routes, &names, report);
-    let routes = file.routes.into_iter().zip(names);
+    let (routes, rules) = numbered(file.routes, names);
     let mut settings = Settings {
         server: file.server.process,
         proxy: file.server.proxy,
@@ -49,20 +45,30 @@ pub(super) fn resolve(
         limits: file.limits,
         admin: file.admin.value,
         log: file.log,
-        cache_memory: file.cache_memory,
+        cache: file.cache,
         upstreams,
-        routes: routes
-            .map(|(route, name)| RouteSettings {
-                name,
-                ..route.settings
-            })
-            .collect(),
+        routes,
+        rules,
     };
     if settings.listen.is_empty() {
         settings.listen = defaults::settings(around).listen;
     }
     settings.server.sources = sources.paths();
     settings
+}
+
+/// Each route with its name and number, and beside it what the cache may do there.
+fn numbered(routes: Vec<Route>, names: Vec<String>) -> (Vec<RouteSettings>, Vec<Arc<Rules>>) {
+    let routes = routes.into_iter().zip(names).enumerate();
+    let routes = routes.map(|(index, (route, name))| {
+        let settings = RouteSettings {
+            name,
+            index,
+            ..route.settings
+        };
+        (settings, Arc::new(route.rules))
+    });
+    routes.unzip()
 }
 
 /// No address is listened on twice, the admin's included. Port 0 is a new port each time.

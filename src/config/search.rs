@@ -1,15 +1,17 @@
 //! Where settings come from when there is a choice: the search for a file, and the command line in its stead.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::error::ConfigErrors;
 use super::file::addresses::{self, SchemeHttp, looks_like_url};
 use super::settings::Settings;
 use super::{Surroundings, defaults};
+use crate::cache::settings::Rules;
 use crate::listen::settings::ListenSettings;
 use crate::routing::settings::{
-    Action, CacheSettings, HeaderEdits, HostMatch, MatchSettings, PathMatch, Rewrite,
-    RouteSettings, WeightedUpstream,
+    Action, HeaderEdits, HostMatch, MatchSettings, PathMatch, Rewrite, RouteSettings,
+    WeightedUpstream,
 };
 use crate::upstream::settings::{UpstreamHttp, UpstreamSettings};
 
@@ -92,6 +94,7 @@ pub fn from_url(to: &str, listen: Option<&str>) -> Result<Settings, ConfigErrors
                 upstream.http = UpstreamHttp::Http2;
             }
             settings.routes.push(everything_to(&upstream.name));
+            settings.rules.push(Arc::new(Rules::default()));
             settings.upstreams.push(upstream);
         }
         Err(fault) => errors.extend(ConfigErrors::placeless(format!("--to: {fault}")).0),
@@ -140,7 +143,7 @@ fn everything_to(upstream: &str) -> RouteSettings {
         error_pages: std::collections::BTreeMap::new(),
         body_limit: None,
         hold_on: Vec::new(),
-        cache: CacheSettings::default(),
+        index: 0,
     }
 }
 

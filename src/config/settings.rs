@@ -1,13 +1,14 @@
 //! The effective settings of the whole program, as `resolve` makes them from `proxy.toml`.
 
 use crate::admin::settings::AdminSettings;
+use crate::cache::settings::{CacheSettings, Rules};
 use crate::listen::settings::{LimitSettings, ListenSettings};
 use crate::proxy::settings::ProxySettings;
 use crate::routing::settings::RouteSettings;
 use crate::telemetry::settings::LogSettings;
-use crate::units::ByteSize;
 use crate::upstream::settings::UpstreamSettings;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Everything the program runs on. Complete and checked: no name in it is dangling.
@@ -25,12 +26,14 @@ pub struct Settings {
     pub admin: AdminSettings,
     /// `[log]`.
     pub log: LogSettings,
-    /// `[cache] memory`, metadata included. Default 256 MiB. Obeyed from the version that brings the cache.
-    pub cache_memory: ByteSize,
+    /// `[cache]`.
+    pub cache: CacheSettings,
     /// Named upstreams and those that routes declare inline, each once, in order of appearance.
     pub upstreams: Vec<UpstreamSettings>,
     /// `[[route]]` in the order of the file; `routing::Table` orders them by how specific they are.
     pub routes: Vec<RouteSettings>,
+    /// What the cache may do on each route, in the order of `routes`: `rules[route.index]`. Off where nothing is forwarded.
+    pub rules: Vec<Arc<Rules>>,
 }
 
 /// The process's part of `[server]`.

@@ -108,11 +108,10 @@ pub fn accept(header: &mut RequestHeader, walk: &mut Walk) -> Result<(), Verdict
         method: &header.method,
         headers: &header.headers,
     };
-    let Some((place, route)) = entered.site.routes.find_place(&view) else {
+    walk.route = entered.site.routes.find(&view).cloned();
+    let Some(route) = &walk.route else {
         return Err(Verdict::new(StatusCode::NOT_FOUND, "no-route"));
     };
-    walk.place = Some(place);
-    let route = walk.route.insert(route.clone());
     if let Some(limit) = route.body_limit {
         entered
             .ticket

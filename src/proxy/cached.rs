@@ -97,7 +97,7 @@ pub async fn answer(door: &FrontDoor, session: &mut Session, walk: &mut Walk) ->
 /// Asks the engine; `None` where the route keeps it out.
 fn ask(session: &mut Session, walk: &mut Walk) -> Option<Answer> {
     let entered = walk.entered.as_ref()?;
-    let place = entered.site.place(walk.place);
+    let place = entered.site.place(walk.route.as_deref());
     if !place.rules.enabled {
         let off = Outcome::forwarded(ForwardReason::Bypass, Some(Reason::RouteOff));
         walk.seen = Some(Seen::new(off));

@@ -33,7 +33,6 @@ use std::task::{Context, Poll};
 pub struct Errand {
     site: Arc<Site>,
     route: Arc<RouteSettings>,
-    place: Option<usize>,
     client: IpAddr,
     trusted: bool,
     path: String,
@@ -69,7 +68,6 @@ impl Errand {
             id: self.id.clone(),
         });
         walk.route = Some(self.route.clone());
-        walk.place = self.place;
         walk.errand = Some(self);
     }
 
@@ -136,7 +134,6 @@ pub fn begin(
     let errand = Arc::new(Errand {
         site: entered.site.clone(),
         route: route.clone(),
-        place: walk.place,
         client: entered.client,
         trusted: entered.trusted,
         path: entered.path.clone(),

@@ -34,7 +34,7 @@ pub fn leave_entry(session: &Session, walk: &Walk, error: Option<&Error>) {
         .map_or(0, |status| status.as_u16());
     let now = clock::now();
     let duration = now - entered.ticket.arrived;
-    let place = entered.site.place(walk.place);
+    let place = entered.site.place(walk.route.as_deref());
     place
         .metrics
         .observe((&header.method).into(), status, duration);

@@ -6,7 +6,7 @@ use crate::cache::Cache;
 use crate::cache::settings::Rules;
 use crate::fields::via;
 use crate::routing::Table;
-use crate::routing::settings::{CacheSettings, RouteSettings};
+use crate::routing::settings::RouteSettings;
 use crate::telemetry::metrics::{HttpMetrics, RouteMetrics};
 use crate::upstream::Upstreams;
 use http::{HeaderValue, Version};
@@ -28,7 +28,7 @@ pub struct Site {
     /// Our name in `Cache-Status` (RFC 9211 §2).
     pub cache_name: String,
     via: [HeaderValue; 3],
-    /// In the order of `routes`.
+    /// By the routes' indices.
     places: Vec<Place>,
     nowhere: Place,
 }
@@ -45,22 +45,12 @@ pub struct Place {
 }
 
 impl Place {
-    fn new(name: &str, rules: Rules, metrics: &HttpMetrics) -> Self {
+    fn new(name: &str, rules: Arc<Rules>, metrics: &HttpMetrics) -> Self {
         Self {
             name: name.into(),
-            rules: Arc::new(rules),
+            rules,
             metrics: metrics.route(name),
         }
-    }
-}
-
-fn rules(settings: &CacheSettings) -> Rules {
-    Rules {
-        enabled: settings.enabled,
-        ttl: settings.ttl,
-        stale_while_revalidate: settings.stale_while_revalidate,
-        stale_if_error: settings.stale_if_error,
-        ..Rules::default()
     }
 }
 
@@ -78,34 +68,41 @@ fn item(name: &str) -> String {
 pub const UNROUTED: &str = "-";
 
 impl Site {
-    /// Puts a set together.
+    /// Puts a set together. `rules` has those of each route at its index.
     pub fn new(
         routes: Vec<RouteSettings>,
+        rules: Vec<Arc<Rules>>,
         upstreams: Upstreams,
         settings: ProxySettings,
         cache: Arc<Cache>,
         metrics: &HttpMetrics,
     ) -> Self {
-        let routes = Table::new(routes);
         let places = routes
-            .in_order()
-            .map(|route| Place::new(&route.name, rules(&route.cache), metrics));
+            .iter()
+            .zip(rules)
+            .map(|(route, rules)| Place::new(&route.name, rules, metrics))
+            .collect();
         let via = [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2].map(|received| {
             // A server name is a token by the rules of the configuration, so it is always a field value.
             HeaderValue::from_str(&via::element(received, &settings.name))
                 .unwrap_or(HeaderValue::from_static("1.1 forebay"))
         });
         Self {
-            places: places.collect(),
-            nowhere: Place::new(UNROUTED, Rules::default(), metrics),
+            places,
+            nowhere: Place::new(UNROUTED, Arc::new(Rules::off()), metrics),
             cache,
             cache_name: item(&settings.name),
             error_pages: ErrorPages::default(),
-            routes,
+            routes: Table::new(routes),
             upstreams,
             settings,
             via,
         }
+    }
+
+    /// What the cache may do on a route.
+    pub fn rules(&self, route: &RouteSettings) -> &Arc<Rules> {
+        &self.place(Some(route)).rules
     }
 
     /// Our `Via` element for a message that was received in this version (RFC 9110 §7.6.3).
@@ -118,9 +115,10 @@ impl Site {
         }
     }
 
-    /// What is kept for the route at this place of `routes`; `None` is for requests that no route is for.
-    pub fn place(&self, at: Option<usize>) -> &Place {
-        at.and_then(|at| self.places.get(at))
+    /// What is kept for a route; `None` is for requests that no route is for.
+    pub fn place(&self, route: Option<&RouteSettings>) -> &Place {
+        route
+            .and_then(|route| self.places.get(route.index))
             .unwrap_or(&self.nowhere)
     }
 }

@@ -19,8 +19,6 @@ pub struct Walk {
     pub entered: Option<Entered>,
     /// The route, once it is known.
     pub route: Option<Arc<RouteSettings>>,
-    /// The route's place in the order of the site's routes.
-    pub place: Option<usize>,
     /// What the cache has to do with it, where it has.
     pub seen: Option<Seen>,
     /// Set where this is a request of our own.

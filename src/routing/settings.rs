@@ -26,8 +26,8 @@ pub struct RouteSettings {
     pub body_limit: Option<ByteSize>,
     /// Statuses of a starting app (502, 503, 504) that hold an idempotent request like a refused connection.
     pub hold_on: Vec<StatusCode>,
-    /// What the cache may do. Read and checked now; obeyed from the version that brings the cache.
-    pub cache: CacheSettings,
+    /// Which route of the file it is, from 0: what other rooms keep for each route is found by it.
+    pub index: usize,
 }
 
 /// Which requests a route is for; all conditions must hold.
@@ -153,28 +153,4 @@ pub struct HeaderEdits {
     pub set: Vec<(HeaderName, HeaderValue)>,
     /// All fields of these names go.
     pub remove: Vec<HeaderName>,
-}
-
-/// `cache = …` of a route.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CacheSettings {
-    /// False: never. True, the default: obey the origin's headers.
-    pub enabled: bool,
-    /// Overrides the origin's freshness lifetime.
-    pub ttl: Option<std::time::Duration>,
-    /// How long a stale response may be served while it is revalidated (RFC 5861 §3).
-    pub stale_while_revalidate: Option<std::time::Duration>,
-    /// How long a stale response may be served while the origin fails (RFC 5861 §4).
-    pub stale_if_error: Option<std::time::Duration>,
-}
-
-impl Default for CacheSettings {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            ttl: None,
-            stale_while_revalidate: None,
-            stale_if_error: None,
-        }
-    }
 }

@@ -82,11 +82,6 @@ impl Table {
     /// percent-encodings; takes time in proportion to the host's and the path's length, and to the number of globs,
     /// and of routes that differ in other conditions only, along the path.
     pub fn find(&self, request: &RequestView<'_>) -> Option<&Arc<RouteSettings>> {
-        self.find_place(request).map(|(_, route)| route)
-    }
-
-    /// As [`find`](Self::find), with the route's place in [`in_order`](Self::in_order).
-    pub fn find_place(&self, request: &RequestView<'_>) -> Option<(usize, &Arc<RouteSettings>)> {
         let mut buffer = [0; LONGEST_HOST];
         let host = lower_case(bare_host(request.host), &mut buffer);
         let path = self.compared(request.path);
@@ -107,7 +102,7 @@ impl Table {
                     path_matches && conditions(&entry.route.matches, request).is_ok()
                 })
             })?;
-        Some((found, &self.entries[found].route))
+        Some(&self.entries[found].route)
     }
 
     /// The routes in the order in which they are tried.

@@ -1,9 +1,7 @@
 //! The order of routes, the index against trying each route in turn, and the search for unreachable ones.
 
 use super::*;
-use crate::routing::settings::{
-    Action, CacheSettings, HeaderEdits, MatchSettings, PathMatch, Rewrite, Scheme,
-};
+use crate::routing::settings::{Action, HeaderEdits, MatchSettings, PathMatch, Rewrite, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
 
@@ -58,7 +56,7 @@ fn route(text: &str) -> RouteSettings {
         error_pages: std::collections::BTreeMap::new(),
         body_limit: None,
         hold_on: Vec::new(),
-        cache: CacheSettings::default(),
+        index: 0,
     }
 }
 

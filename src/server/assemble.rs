@@ -11,7 +11,6 @@ use super::{drain, reload};
 use crate::admin::settings::AdminListen;
 use crate::admin::{self, Access, Socket};
 use crate::cache::Cache;
-use crate::cache::settings::CacheSettings;
 use crate::listen::lifecycle::Lifecycle;
 use crate::listen::settings::LimitSettings;
 use crate::listen::{Shared, socket};
@@ -20,7 +19,6 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::logging::{self, Logging};
 use crate::telemetry::metrics::HttpMetrics;
 use crate::telemetry::registry::Registry;
-use crate::units::ByteSize;
 use crate::upstream::metrics::UpstreamMetrics;
 use crate::upstream::{Environment, Upstreams};
 use arc_swap::ArcSwap;
@@ -149,9 +147,10 @@ fn assemble(
         .map_err(|error| RunError::Config(error.to_string()))?;
     let site = Site::new(
         settings.routes.clone(),
+        settings.rules.clone(),
         upstreams,
         settings.proxy.clone(),
-        Arc::new(Cache::new(cache_settings(settings.cache_memory))),
+        Arc::new(Cache::new(settings.cache.clone())),
         &metrics,
     );
     let site = Arc::new(ArcSwap::from_pointee(site));
@@ -190,17 +189,6 @@ fn assemble(
         state,
     ));
     Ok((served, running))
-}
-
-/// What follows from `[cache] memory`.
-fn cache_settings(memory: ByteSize) -> CacheSettings {
-    CacheSettings {
-        memory,
-        object: ByteSize::new((memory.bytes() / 8).min(ByteSize::mib(32).bytes())),
-        in_flight: ByteSize::new(memory.bytes() / 4),
-        variants: 32,
-        abandoned: 16,
-    }
 }
 
 /// Where the admin listener goes when its default place is taken and nobody has asked for another.

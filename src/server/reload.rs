@@ -76,6 +76,7 @@ impl State {
 
         site.store(Arc::new(Site::new(
             settings.routes.clone(),
+            settings.rules.clone(),
             upstreams,
             settings.proxy.clone(),
             previous.cache.clone(),
@@ -199,8 +200,14 @@ fn report(before: &Settings, after: &Settings) -> ReloadReport {
         settings
             .routes
             .iter()
-            .filter(|route| route.name == name)
-            .cloned()
+            .zip(&settings.rules)
+            .filter(|(route, _)| route.name == name)
+            .map(|(route, rules)| {
+                // Its number in the file changes with its neighbours.
+                let mut route = route.clone();
+                route.index = 0;
+                (route, rules.clone())
+            })
             .collect()
     };
     compare(
@@ -285,8 +292,44 @@ fn report(before: &Settings, after: &Settings) -> ReloadReport {
     if before.admin != after.admin {
         needs_restart.push("admin: its listener is bound once".to_owned());
     }
+    if before.cache != after.cache {
+        needs_restart.push("cache: its memory is shared out once".to_owned());
+    }
     ReloadReport {
         changes,
         needs_restart,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn what_changed_is_told_and_nothing_else() {
+        let settings = |text: &str| config::load_str(text, "proxy.toml").expect("a good file");
+        let route = |path: &str, cache: &str| {
+            format!("[[route]]\npath = '{path}'\nto = 'http://a'\ncache = {cache}\n")
+        };
+        let before = settings(&[route("/a", "true"), route("/b", "true")].concat());
+        let after = settings(
+            &[
+                "[cache]\nmemory = '64MiB'\n".to_owned(),
+                route("/new", "true"),
+                route("/a", "true"),
+                route("/b", "{ ttl = '5m' }"),
+            ]
+            .concat(),
+        );
+        let report = report(&before, &after);
+        assert_eq!(
+            report.changes,
+            ["route `/new`: added", "route `/b`: changed"]
+        );
+        assert_eq!(
+            report.needs_restart,
+            ["cache: its memory is shared out once"]
+        );
     }
 }

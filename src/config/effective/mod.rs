@@ -2,6 +2,7 @@
 //!
 //! A setting that may be absent and is, such as `max_in_flight`, appears as a comment.
 
+mod cache;
 mod route;
 mod upstream;
 mod writer;
@@ -22,13 +23,13 @@ pub fn effective(settings: &Settings) -> String {
     limits(&mut out, &settings.limits);
     admin(&mut out, &settings.admin);
     log(&mut out, &settings.log);
-    out.section("[cache]");
-    out.set("memory", size(settings.cache_memory));
+    cache::write(&mut out, &settings.cache);
     for upstream in &settings.upstreams {
         upstream::write(&mut out, upstream);
     }
-    for route in &settings.routes {
+    for (route, rules) in settings.routes.iter().zip(&settings.rules) {
         route::write(&mut out, route);
+        cache::write_rules(&mut out, route, rules);
     }
     out.finish()
 }

@@ -2,10 +2,8 @@
 
 use http::HeaderValue;
 
-use super::writer::{Writer, duration, inline, list, quoted, quoted_path, size};
-use crate::routing::settings::{
-    Action, CacheSettings, HeaderEdits, HostMatch, PathMatch, Rewrite, RouteSettings,
-};
+use super::writer::{Writer, inline, list, quoted, quoted_path, size};
+use crate::routing::settings::{Action, HeaderEdits, HostMatch, PathMatch, Rewrite, RouteSettings};
 
 pub(super) fn write(out: &mut Writer, route: &RouteSettings) {
     out.section("[[route]]");
@@ -27,7 +25,6 @@ pub(super) fn write(out: &mut Writer, route: &RouteSettings) {
     out.set_or_none("body_limit", route.body_limit.map(size));
     let statuses = route.hold_on.iter();
     out.set("hold_on", list(statuses.map(http::StatusCode::as_u16)));
-    cache(out, &route.cache);
 }
 
 fn conditions(out: &mut Writer, route: &RouteSettings) {
@@ -126,20 +123,4 @@ fn edits(edits: &HeaderEdits) -> String {
 /// The readers take visible ASCII only, so nothing is lost.
 fn header_value(value: &HeaderValue) -> String {
     quoted(&String::from_utf8_lossy(value.as_bytes()))
-}
-
-fn cache(out: &mut Writer, cache: &CacheSettings) {
-    let windows = [
-        ("ttl", cache.ttl),
-        ("stale_while_revalidate", cache.stale_while_revalidate),
-        ("stale_if_error", cache.stale_if_error),
-    ];
-    let set = windows
-        .into_iter()
-        .filter_map(|(key, window)| Some((key, duration(window?))));
-    let set: Vec<_> = set.collect();
-    match set.as_slice() {
-        [] => out.set("cache", cache.enabled),
-        _ => out.set("cache", inline(set)),
-    }
 }

@@ -21,6 +21,13 @@ const TRANSLATIONS: &[(&str, &str, &str)] = &[
     ),
     ("backend", "[[route]]", "to = \"http://app:5000\""),
     ("bind", "[[listen]]", "addr = \"0.0.0.0:8080\""),
+    ("brotli", "[[route]]", "cache = { compress = true }"),
+    (
+        "cache_control",
+        "[[route]]",
+        "response_headers = { set = { \"Cache-Control\" = \"max-age=60\" } }",
+    ),
+    ("cache_ttl", "[[route]]", "cache = { ttl = \"5m\" }"),
     ("client_body_timeout", "[limits]", "body_timeout = \"30s\""),
     (
         "client_header_timeout",
@@ -32,6 +39,12 @@ const TRANSLATIONS: &[(&str, &str, &str)] = &[
         "[[route]]",
         "body_limit = \"10MiB\"",
     ),
+    (
+        "default_grace",
+        "[[route]]",
+        "cache = { stale_while_revalidate = \"1h\" }",
+    ),
+    ("default_ttl", "[[route]]", "cache = { ttl = \"5m\" }"),
     ("domain", "[[route]]", "host = \"example.org\""),
     ("error_log", "[log]", "level = \"info\""),
     (
@@ -40,27 +53,86 @@ const TRANSLATIONS: &[(&str, &str, &str)] = &[
         "error_pages = { 502 = \"502.html\" }",
     ),
     (
+        "expires",
+        "[[route]]",
+        "response_headers = { set = { \"Cache-Control\" = \"max-age=60\" } }",
+    ),
+    (
+        "grace",
+        "[[route]]",
+        "cache = { stale_while_revalidate = \"1h\", stale_if_error = \"1d\" }",
+    ),
+    ("gzip", "[[route]]", "cache = { compress = true }"),
+    (
         "index",
         "[[route]]",
         "files = { root = \"/srv\", index = \"index.html\" }",
     ),
+    ("keep", "[[route]]", "cache = { stale_if_error = \"1d\" }"),
     ("keepalive_timeout", "[limits]", "idle_timeout = \"75s\""),
+    ("keys_zone", "[cache]", "memory = \"256MiB\""),
     ("listen", "[[listen]]", "addr = \"0.0.0.0:8080\""),
     ("location", "[[route]]", "path = \"/api/\""),
     ("log_format", "[log]", "format = \"combined\""),
+    ("max_age", "[[route]]", "cache = { ttl = \"5m\" }"),
     ("max_conns", "[upstream.NAME]", "max_in_flight = 100"),
     ("max_fails", "[upstream.NAME]", "eject = { failures = 5 }"),
+    ("max_size", "[cache]", "memory = \"256MiB\""),
+    (
+        "max_stale",
+        "[[route]]",
+        "cache = { stale_if_error = \"1d\" }",
+    ),
+    ("nocache", "[[route]]", "cache = false"),
     ("port", "[[listen]]", "addr = \"0.0.0.0:8080\""),
     ("prefix", "[[route]]", "path = \"/api/\""),
+    ("proxy_cache", "[[route]]", "cache = true"),
+    (
+        "proxy_cache_background_update",
+        "[[route]]",
+        "cache = { stale_while_revalidate = \"1h\" }",
+    ),
+    (
+        "proxy_cache_bypass",
+        "[[route]]",
+        "cache = { bypass = [{ cookie = \"session\" }] }",
+    ),
+    (
+        "proxy_cache_key",
+        "[[route]]",
+        "cache = { key = { headers = [\"X-Device\"] } }",
+    ),
+    ("proxy_cache_path", "[cache]", "memory = \"256MiB\""),
+    (
+        "proxy_cache_use_stale",
+        "[[route]]",
+        "cache = { stale_if_error = \"1d\" }",
+    ),
+    (
+        "proxy_cache_valid",
+        "[[route]]",
+        "cache = { ttl = \"5m\", ttl_by_status = { 404 = \"30s\" } }",
+    ),
     (
         "proxy_connect_timeout",
         "[upstream.NAME]",
         "timeouts = { connect = \"1s\" }",
     ),
     (
+        "proxy_ignore_headers",
+        "[[route]]",
+        "cache = { origin = \"ignore\", ttl = \"5m\" }",
+    ),
+    ("proxy_max_temp_file_size", "[cache]", "object = \"32MiB\""),
+    (
         "proxy_next_upstream",
         "[upstream.NAME]",
         "retry = { tries = 3 }",
+    ),
+    (
+        "proxy_no_cache",
+        "[[route]]",
+        "cache = { bypass = [{ cookie = \"session\" }] }",
     ),
     ("proxy_pass", "[[route]]", "to = \"http://app:5000\""),
     (
@@ -85,6 +157,7 @@ const TRANSLATIONS: &[(&str, &str, &str)] = &[
     ),
     ("rewrite", "[[route]]", "replace_prefix = \"/new/\""),
     ("root", "[[route]]", "files = \"/srv\""),
+    ("s_maxage", "[[route]]", "cache = { ttl = \"5m\" }"),
     ("send_timeout", "[limits]", "write_timeout = \"30s\""),
     ("server_name", "[[route]]", "host = \"example.org\""),
     (
@@ -92,6 +165,7 @@ const TRANSLATIONS: &[(&str, &str, &str)] = &[
         "[server]",
         "trusted_proxies = [\"10.0.0.0/8\"]",
     ),
+    ("sie", "[[route]]", "cache = { stale_if_error = \"1d\" }"),
     (
         "ssl_certificate",
         "[[listen]]",
@@ -101,6 +175,17 @@ const TRANSLATIONS: &[(&str, &str, &str)] = &[
         "ssl_certificate_key",
         "[[listen]]",
         "tls = { cert = \"cert.pem\", key = \"key.pem\" }",
+    ),
+    (
+        "stale",
+        "[[route]]",
+        "cache = { stale_while_revalidate = \"1h\" }",
+    ),
+    ("storage", "[cache]", "memory = \"256MiB\""),
+    (
+        "swr",
+        "[[route]]",
+        "cache = { stale_while_revalidate = \"1h\" }",
     ),
     ("target", "[[route]]", "to = \"http://app:5000\""),
     (
@@ -133,12 +218,34 @@ const MISSING: &[(&str, &str)] = &[
     ("allow", "addresses are not filtered"),
     ("auth_basic", "passwords are not checked"),
     ("autoindex", "directories are not listed"),
-    ("brotli", "answers are not compressed yet"),
-    ("compress", "answers are not compressed yet"),
+    (
+        "cache_methods",
+        "GET and HEAD are cached, and what a POST says may be",
+    ),
     ("deny", "addresses are not filtered"),
-    ("gzip", "answers are not compressed yet"),
     ("limit_rate", "rates are not limited yet"),
     ("limit_req", "rates are not limited yet"),
+    (
+        "proxy_cache_lock",
+        "requests for the same thing share one fetch without being told to",
+    ),
+    (
+        "proxy_cache_lock_timeout",
+        "requests for the same thing share one fetch without being told to, and stream it from its first byte",
+    ),
+    (
+        "proxy_cache_methods",
+        "GET and HEAD are cached, and what a POST says may be",
+    ),
+    (
+        "proxy_cache_min_uses",
+        "everything that may be stored is, and what is not asked for again goes first",
+    ),
+    (
+        "proxy_cache_revalidate",
+        "what is stale is validated by its ETag or Last-Modified without being told to",
+    ),
+    ("vcl", "what a route does is said by keys, not by a program"),
 ];
 
 /// What a message says after an unknown key, if the word is familiar.

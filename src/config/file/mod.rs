@@ -25,6 +25,7 @@ mod upstream;
 
 mod route;
 mod route_action;
+mod route_cache;
 
 use std::time::Duration;
 
@@ -38,12 +39,11 @@ use super::error::Report;
 use super::source::Place;
 use super::tree::Table;
 use crate::admin::settings::AdminSettings;
+use crate::cache::settings::CacheSettings;
 use crate::listen::settings::{LimitSettings, ListenSettings};
 use crate::telemetry::settings::LogSettings;
-use crate::units::ByteSize;
 use crate::upstream::settings::UpstreamSettings;
 use reader::{Section, Title, key, table};
-use value::At;
 
 /// Every key of `proxy.toml`.
 pub(super) static KEYS: &[Key] = &[
@@ -68,9 +68,7 @@ pub(super) struct File {
     pub(super) limits: LimitSettings,
     pub(super) admin: Spotted<AdminSettings>,
     pub(super) log: LogSettings,
-    pub(super) cache_memory: ByteSize,
-    /// The first place that speaks of the cache.
-    pub(super) cache_place: Option<Place>,
+    pub(super) cache: CacheSettings,
     pub(super) upstreams: Vec<Spotted<UpstreamSettings>>,
     pub(super) routes: Vec<Route>,
 }
@@ -84,11 +82,6 @@ pub(super) fn read(root: &Table, around: &Surroundings<'_>, report: &Report) -> 
     };
     let top = Section::new(Title::Top, root, start, KEYS, report);
     let section = |name, title, keys| top.get(name, |at| at.titled(Title::Section(title), keys));
-    let routes = top.get("route", |at| {
-        at.sections("to = \"http://app:5000\"", route::read)
-    });
-    let routes = routes.unwrap_or_default();
-    let cache = section("cache", "[cache]", cache::KEYS);
     File {
         place: start,
         server: server::read(section("server", "[server]", server::KEYS), around),
@@ -100,13 +93,13 @@ pub(super) fn read(root: &Table, around: &Surroundings<'_>, report: &Report) -> 
         limits: limits::read(section("limits", "[limits]", limits::KEYS)),
         admin: admin::read(section("admin", "[admin]", admin::KEYS), start),
         log: log::read(section("log", "[log]", log::KEYS)),
-        cache_memory: cache::read(cache),
-        cache_place: top
-            .at("cache")
-            .map(At::place)
-            .or_else(|| routes.iter().find_map(|route| route.cache_place)),
+        cache: cache::read(section("cache", "[cache]", cache::KEYS)),
         upstreams: top.get("upstream", upstream::read_all).unwrap_or_default(),
-        routes,
+        routes: top
+            .get("route", |at| {
+                at.sections("to = \"http://app:5000\"", route::read)
+            })
+            .unwrap_or_default(),
     }
 }
 

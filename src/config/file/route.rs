@@ -3,20 +3,19 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use http::{HeaderName, StatusCode};
 
 use super::reader::{Key, Section, Spotted, Title, key, table};
 use super::route_action::{self, FILES_KEYS, REDIRECT_KEYS, RESPOND_KEYS, TARGET_KEYS, Target};
 use super::value::At;
-use super::{DAY, addresses, scalars};
+use super::{addresses, route_cache, scalars};
+use crate::cache::settings::Rules;
 use crate::config::error::nearest;
 use crate::config::source::Place;
 use crate::config::tree::{Entry, Kind, shortened};
 use crate::routing::settings::{
-    Action, CacheSettings, HeaderEdits, HostMatch, MatchSettings, PathMatch, Rewrite,
-    RouteSettings, Scheme,
+    Action, HeaderEdits, HostMatch, MatchSettings, PathMatch, Rewrite, RouteSettings, Scheme,
 };
 use crate::units::ByteSize;
 
@@ -39,19 +38,13 @@ pub(super) static KEYS: &[Key] = &[
     key("error_pages"),
     key("body_limit"),
     key("hold_on"),
-    table("cache", CACHE_KEYS),
+    table("cache", route_cache::KEYS),
 ];
 
 /// Where a default name is cut, so that with its number it is still a label.
 const PATTERN_MAX: usize = 200;
 
 static EDIT_KEYS: &[Key] = &[key("set"), key("remove")];
-
-static CACHE_KEYS: &[Key] = &[
-    key("ttl"),
-    key("stale_while_revalidate"),
-    key("stale_if_error"),
-];
 
 /// One route whose upstreams have not been looked up yet.
 #[derive(Debug)]
@@ -66,8 +59,8 @@ pub(crate) struct Route {
     pub(crate) settings: RouteSettings,
     /// The upstreams of [`Action::Forward`], in its order.
     pub(crate) targets: Vec<Target>,
-    /// Where it says more of the cache than yes or no.
-    pub(crate) cache_place: Option<Place>,
+    /// What the cache may do.
+    pub(crate) rules: Rules,
 }
 
 pub(super) fn read(at: At<'_>) -> Option<Route> {
@@ -94,8 +87,9 @@ pub(super) fn read(at: At<'_>) -> Option<Route> {
             at.size(ByteSize::new(0)..=ByteSize::new(1 << 60))
         }),
         hold_on: section.or("hold_on", Vec::new(), hold_on),
-        cache: section.or("cache", CacheSettings::default(), cache),
+        index: 0,
     };
+    let rules = section.or("cache", Rules::default(), route_cache::read);
     let written = |key, default| section.get(key, At::text).unwrap_or(default);
     let pattern = [written("host", ""), written("path", "/")].concat();
     judge(&section, &settings);
@@ -103,12 +97,12 @@ pub(super) fn read(at: At<'_>) -> Option<Route> {
         place: section.place,
         name,
         pattern: pattern.chars().take(PATTERN_MAX).collect(),
-        settings,
         targets: targets.unwrap_or_default(),
-        cache_place: section
-            .at("cache")
-            .filter(|at| matches!(at.kind(), Kind::Table(_)))
-            .map(At::place),
+        rules: match &settings.action {
+            Action::Forward(_) => rules,
+            _ => Rules::off(),
+        },
+        settings,
     })
 }
 
@@ -126,6 +120,10 @@ fn judge(section: &Section<'_>, route: &RouteSettings) {
     let edits = route.request_headers != HeaderEdits::default();
     section.idle_if(edits, "request_headers", why);
     section.idle_if(!route.hold_on.is_empty(), "hold_on", why);
+    let at = section.at("cache");
+    let has_rules = at.is_some_and(|at| matches!(at.kind(), Kind::Table(_)));
+    let forwarded_only = format!("{why}: only what comes from an upstream (`to`) is cached");
+    section.idle_if(has_rules, "cache", &forwarded_only);
     if !has_path {
         let strips = matches!(route.rewrite, Rewrite::StripPrefix(_));
         let replaces = matches!(route.rewrite, Rewrite::ReplacePrefix { .. });
@@ -300,23 +298,5 @@ fn hold_on(at: At<'_>) -> Option<Vec<StatusCode>> {
         503 => Some(StatusCode::SERVICE_UNAVAILABLE),
         504 => Some(StatusCode::GATEWAY_TIMEOUT),
         other => at.fail(format_args!("expected 502, 503 or 504, found `{other}`")),
-    })
-}
-
-fn cache(at: At<'_>) -> Option<CacheSettings> {
-    if let Kind::Table(_) = at.kind() {
-        let section = at.section(CACHE_KEYS)?;
-        let year = DAY.saturating_mul(366);
-        let window = |key| section.get(key, |at| at.duration(Duration::ZERO..=year));
-        return Some(CacheSettings {
-            enabled: true,
-            ttl: window("ttl"),
-            stale_while_revalidate: window("stale_while_revalidate"),
-            stale_if_error: window("stale_if_error"),
-        });
-    }
-    Some(CacheSettings {
-        enabled: at.boolean()?,
-        ..CacheSettings::default()
     })
 }

@@ -123,6 +123,38 @@ pub(crate) fn path(text: &str) -> Result<String, Fault> {
     )
 }
 
+/// A path, or with `*` at its end the beginning of one.
+pub(crate) fn path_start(text: &str) -> Result<String, Fault> {
+    let literal = text.strip_suffix('*').unwrap_or(text);
+    if is_path(literal) && !literal.contains('*') {
+        return Ok(text.to_owned());
+    }
+    expected(
+        "a path such as \"/admin\" or \"/admin/*\", percent-encoded and without a query",
+        text,
+    )
+}
+
+/// The name of a query parameter, as it is sent.
+pub(crate) fn parameter(text: &str) -> Result<String, Fault> {
+    let lawful = |byte: u8| byte.is_ascii_graphic() && !b"&=#*".contains(&byte);
+    if !text.is_empty() && text.bytes().all(lawful) {
+        return Ok(text.to_owned());
+    }
+    expected(
+        "the name of a query parameter, such as \"page\", percent-encoded where it must be",
+        text,
+    )
+}
+
+/// The name of a query parameter, or with `*` at its end the beginning of some.
+pub(crate) fn parameter_start(text: &str) -> Result<String, Fault> {
+    match text.strip_suffix('*') {
+        Some(start) if !start.is_empty() => parameter(start).map(|_| text.to_owned()),
+        _ => parameter(text),
+    }
+}
+
 /// An origin-form target: a path with an optional query.
 pub(crate) fn target(text: &str) -> Result<String, Fault> {
     let path = text.split('?').next().unwrap_or_default();

@@ -31,7 +31,8 @@ impl<'a> At<'a> {
         None
     }
 
-    fn expected<T>(self, what: impl Display) -> Option<T> {
+    /// Says what was expected and what was found.
+    pub(super) fn expected<T>(self, what: impl Display) -> Option<T> {
         match self.value.kind {
             Kind::Faulty => None,
             _ => self.fail(format_args!("expected {what}, found {}", self.value)),

@@ -152,11 +152,13 @@ fn shows_default(prose: &str) -> bool {
     !prose.is_empty() && !prose.contains("Default") && !prose.contains("Required")
 }
 
-/// The least that a section needs for one of its keys to be judged; `None` for routes, whose keys all tell.
+/// The least that a section needs for one of its keys to be judged; `None` for routes, whose other keys all tell.
 fn least(section: &str) -> Option<String> {
     const UPSTREAM: &str = "[upstream.api]\nservers = ['http://api']";
+    const ROUTE: &str = "[[route]]\nto = 'http://api'";
     match section {
-        "[[route]]" | "[route.cache]" => None,
+        "[[route]]" => None,
+        section if section.starts_with("[route.") => Some(format!("{ROUTE}\n{section}")),
         "[[listen]]" => Some("[[listen]]\naddr = ':1'".to_owned()),
         "[upstream.api]" => Some(UPSTREAM.to_owned()),
         "[upstream.api.health]" => Some(format!("{UPSTREAM}\n{section}\npath = '/'")),

@@ -41,7 +41,7 @@ proptest! {
     #[test]
     fn arbitrary_lines(lines in prop::collection::vec(
         "(\\[{1,2}|)(server|listen|limits|admin|log|cache|upstream\\.[a-z\"${}é]{0,3}|route)?(\\]{1,2}|)\
-         |(to|path|host|name|servers|tls|health|addr|retry|include|files) = \
+         |(to|path|host|name|servers|tls|health|addr|retry|include|files|cache|ttl|bypass|key|query|object) = \
          (-?[0-9]{1,20}|true|\"[ -~é]{0,9}\"|'\\$\\{[A-Z:-]{0,6}\\}'|\\[\\]|\\{ ?[a-z]{0,4}( = 1)? ?\\})",
         0..12,
     )) {

@@ -10,6 +10,8 @@
 //! | [`control`] | what do the directives say? |
 //! | [`policy`] | may it be stored, for how long is it fresh, may it be reused? Pure. |
 //! | [`vary`] | which of several stored responses fits? |
+//! | [`serve`] | what exactly is sent of a response that is here? |
+//! | [`partial`] | what of a response is here, and what is missing? |
 //! | [`store`] | what is kept, within which memory? |
 //! | [`fill`] | one fetch, many followers |
 //! | [`lookup`] | a request's way through all of these |
@@ -29,6 +31,9 @@ pub mod vary;
 
 pub mod response;
 pub mod section;
+
+pub mod partial;
+pub mod serve;
 
 pub mod store;
 

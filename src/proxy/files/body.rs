@@ -1,10 +1,10 @@
 //! What of a file is sent, and a reader that yields it in chunks.
 
+use crate::cache::serve::Piece;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
 /// A file answer's body.
@@ -12,31 +12,13 @@ use std::os::unix::fs::FileExt as _;
 pub enum FileBody {
     /// None.
     Empty,
-    /// These bytes of the file, the end exclusive.
+    /// Octets of the file, and what stands between them.
     File {
         /// Open for reading.
         file: File,
-        /// Within the file's length when it was opened.
-        range: Range<u64>,
+        /// In turn. Ranges lie within the file's length when it was opened.
+        pieces: Vec<Piece>,
     },
-    /// A multipart body: the parts in turn, then `end`.
-    Parts {
-        /// Open for reading.
-        file: File,
-        /// At least two.
-        parts: Vec<Part>,
-        /// The closing boundary.
-        end: Bytes,
-    },
-}
-
-/// One part of a multipart body.
-#[derive(Debug)]
-pub struct Part {
-    /// The boundary before it and its fields.
-    pub head: Bytes,
-    /// The bytes of the file that follow, the end exclusive.
-    pub range: Range<u64>,
 }
 
 impl FileBody {
@@ -44,13 +26,7 @@ impl FileBody {
     pub fn length(&self) -> u64 {
         match self {
             Self::Empty => 0,
-            Self::File { range, .. } => range.end - range.start,
-            Self::Parts { parts, end, .. } => {
-                let parts = parts
-                    .iter()
-                    .map(|p| p.head.len() as u64 + p.range.end - p.range.start);
-                parts.sum::<u64>() + end.len() as u64
-            }
+            Self::File { pieces, .. } => pieces.iter().map(Piece::length).sum(),
         }
     }
 
@@ -58,15 +34,7 @@ impl FileBody {
     pub fn into_reader(self) -> BodyReader {
         let (file, pieces) = match self {
             Self::Empty => (None, VecDeque::new()),
-            Self::File { file, range } => (Some(file), VecDeque::from([Piece::Range(range)])),
-            Self::Parts { file, parts, end } => {
-                let heads_and_ranges = parts
-                    .into_iter()
-                    .flat_map(|part| [Piece::Bytes(part.head), Piece::Range(part.range)]);
-                let mut pieces: VecDeque<Piece> = heads_and_ranges.collect();
-                pieces.push_back(Piece::Bytes(end));
-                (Some(file), pieces)
-            }
+            Self::File { file, pieces } => (Some(file), pieces.into()),
         };
         BodyReader { file, pieces }
     }
@@ -78,12 +46,6 @@ pub struct BodyReader {
     file: Option<File>,
     /// What is left.
     pieces: VecDeque<Piece>,
-}
-
-#[derive(Debug)]
-enum Piece {
-    Bytes(Bytes),
-    Range(Range<u64>),
 }
 
 /// Bytes read at once.
@@ -98,9 +60,9 @@ impl BodyReader {
     pub fn next_chunk(&mut self) -> io::Result<Option<Bytes>> {
         while let Some(piece) = self.pieces.pop_front() {
             let (mut range, file) = match (piece, &self.file) {
-                (Piece::Bytes(bytes), _) => return Ok(Some(bytes)),
-                (Piece::Range(range), Some(file)) if !range.is_empty() => (range, file),
-                (Piece::Range(_), _) => continue,
+                (Piece::Frame(bytes), _) => return Ok(Some(bytes)),
+                (Piece::Octets(range), Some(file)) if !range.is_empty() => (range, file),
+                (Piece::Octets(_), _) => continue,
             };
             let size = (range.end - range.start).min(CHUNK);
             let mut buffer = vec![0; usize::try_from(size).unwrap_or(0)];
@@ -111,7 +73,7 @@ impl BodyReader {
             }
             buffer.truncate(read);
             range.start += read as u64;
-            self.pieces.push_front(Piece::Range(range));
+            self.pieces.push_front(Piece::Octets(range));
             return Ok(Some(buffer.into()));
         }
         Ok(None)

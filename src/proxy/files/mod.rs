@@ -2,7 +2,8 @@
 //!
 //! It does blocking file I/O and so runs inside `spawn_blocking`. An answer of 400 and above has no body: the caller
 //! writes the error page. Which names are served at all is decided in [`place`], which of them lie inside the root in
-//! [`open`]; conditions are evaluated in [`conditions`] and ranges in [`ranges`], each in RFC 9110's order.
+//! [`open`]; the preconditions that only an origin has are evaluated in [`conditions`], all others and ranges where stored
+//! responses have them too, in [`serve`].
 //!
 //! Deliberately absent: directory listings, and `Cache-Control`, which is the route's to set (`response_headers`).
 
@@ -11,12 +12,12 @@ mod conditions;
 mod encoding;
 mod open;
 mod place;
-mod ranges;
 
-pub use body::{BodyReader, FileBody, Part};
+pub use body::{BodyReader, FileBody};
 
+use crate::cache::serve::{self, Fields, Order, Plan, StoredView, Validators, whole_seconds};
+use crate::clock;
 use crate::fields::{date, etag::EntityTag};
-use conditions::{Precondition, Validators};
 use encoding::Coding;
 use http::header::{
     ACCEPT_RANGES, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LAST_MODIFIED,
@@ -27,6 +28,7 @@ use open::{Found, Root};
 use place::Place;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 /// A directory as a route serves it.
 #[derive(Debug, Clone, Copy)]
@@ -161,51 +163,60 @@ fn choose(root: &Root, name: &Path, plain: Found, request: &FileRequest<'_>) -> 
 
 fn present(chosen: Chosen, request: &FileRequest<'_>) -> FileAnswer {
     let Chosen { found, .. } = &chosen;
+    let now = clock::wall();
+    let changed = found.modified.map(whole_seconds);
     let validators = Validators {
         etag: entity_tag(found),
-        modified: found.modified,
+        changed,
+        // RFC 9110 §8.8.2.2: it may change again within its second, and clocks of file systems tick late.
+        strong_date: changed.filter(|&changed| now >= changed + Duration::from_secs(2)),
     };
+    if conditions::is_failed(request.headers, &validators) {
+        return FileAnswer::empty(StatusCode::PRECONDITION_FAILED);
+    }
+    let headers = fields(&chosen, &validators);
+    let whole = StoredView {
+        status: StatusCode::OK,
+        fields: Fields::Map(&headers),
+        length: Some(chosen.found.length),
+        received: now,
+        order: Order::Any,
+    };
+    let plan = serve::plan_by(request.method, request.headers, &whole, || validators);
+    let (status, mut headers) = plan.head(&whole);
+    let pieces = plan.pieces(whole.length);
+    if let Plan::Unsatisfiable { .. } = plan {
+        // The caller's error page has a length of its own.
+        headers.remove(CONTENT_LENGTH);
+    }
+    FileAnswer {
+        status,
+        headers,
+        body: FileBody::File {
+            file: chosen.found.file,
+            pieces,
+        },
+    }
+}
+
+/// The fields of a 200 with the whole file.
+fn fields(chosen: &Chosen, validators: &Validators) -> HeaderMap {
     let mut headers = HeaderMap::new();
     if let Some(tag) = &validators.etag {
         headers.insert(ETAG, tag.to_header_value());
     }
-    if let Some(value) = validators.modified.and_then(|m| ascii(&date::format(m))) {
+    if let Some(value) = validators.changed.and_then(|m| ascii(&date::format(m))) {
         headers.insert(LAST_MODIFIED, value);
     }
     if chosen.varies {
         headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     }
-    match conditions::evaluate(request.headers, &validators) {
-        Precondition::Holds => {}
-        Precondition::NotModified => {
-            return FileAnswer {
-                status: StatusCode::NOT_MODIFIED,
-                headers,
-                body: FileBody::Empty,
-            };
-        }
-        Precondition::Failed => return FileAnswer::empty(StatusCode::PRECONDITION_FAILED),
-    }
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     if let Some(coding) = chosen.coding {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
     }
-    let mut answer = FileAnswer {
-        status: StatusCode::OK,
-        headers,
-        body: FileBody::Empty,
-    };
-    // RFC 9110 §14.2: `Range` is defined for GET only.
-    let wanted = if request.method == Method::GET {
-        ranges::wanted(request.headers, &validators, found.length)
-    } else {
-        ranges::Wanted::Whole
-    };
-    ranges::fill(&mut answer, wanted, chosen.found, chosen.content_type);
-    if request.method == Method::HEAD {
-        answer.body = FileBody::Empty;
-    }
-    answer
+    headers.insert(CONTENT_TYPE, chosen.content_type.clone());
+    headers
 }
 
 /// `docs/` for `/x/docs`: relative, so that it holds whatever a proxy in front or a rewrite made of the path, and cannot
@@ -258,11 +269,6 @@ impl FileAnswer {
 
     fn set(&mut self, name: HeaderName, value: HeaderValue) {
         self.headers.insert(name, value);
-    }
-
-    fn set_type_and_length(&mut self, content_type: HeaderValue, length: u64) {
-        self.set(CONTENT_TYPE, content_type);
-        self.set(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 

@@ -330,7 +330,7 @@ fn single_ranges() {
 #[test]
 fn a_date_within_the_last_second_is_no_strong_validator() {
     let site = Site::new();
-    let now = crate::clock::wall();
+    let now = clock::wall();
     site.write("fresh.txt", "0123", now);
     let since = date::format(now);
     let fields = [(RANGE, "bytes=0-1"), (IF_RANGE, since.as_str())];
@@ -415,7 +415,8 @@ fn a_file_that_shrinks_while_it_is_sent_is_an_error() {
     let site = Site::new();
     let path = site.dir.path().join("a.txt");
     let file = fs::File::open(&path).expect("opened");
-    let body = FileBody::File { file, range: 0..10 };
+    let pieces = vec![serve::Piece::Octets(0..10)];
+    let body = FileBody::File { file, pieces };
     fs::write(&path, "0123").expect("written");
     let mut reader = body.into_reader();
     let first = reader.next_chunk().expect("readable").expect("a chunk");

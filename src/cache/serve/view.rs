@@ -1,0 +1,168 @@
+//! A response as [`plan`](super::plan) sees it: the same for one that is stored, in flight, or held in parts.
+
+use super::conditions::Validators;
+use crate::cache::fill::Head;
+use crate::cache::policy::{Moment, Terms};
+use crate::cache::response::StoredResponse;
+use crate::cache::section::Section;
+use crate::fields::{date, etag::EntityTag};
+use http::header::{DATE, ETAG, HeaderName, LAST_MODIFIED};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A response that a request is to be answered with.
+#[derive(Debug, Clone, Copy)]
+pub struct StoredView<'a> {
+    /// The status.
+    pub status: StatusCode,
+    /// The fields.
+    pub fields: Fields<'a>,
+    /// The length of the whole body, where it is known.
+    pub length: Option<u64>,
+    /// When its head arrived, by the wall clock.
+    pub received: SystemTime,
+    /// In which order its octets can be had.
+    pub order: Order,
+}
+
+/// In which order octets can be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Any.
+    Any,
+    /// As they come: later ones after earlier ones.
+    Ascending,
+}
+
+/// Fields, however they are kept.
+#[derive(Debug, Clone, Copy)]
+pub enum Fields<'a> {
+    /// As they are stored.
+    Section(&'a Section),
+    /// As they came.
+    Map(&'a HeaderMap),
+}
+
+impl<'a> Fields<'a> {
+    /// The value of a field that stands there once. A field that must not be repeated and is says nothing reliable.
+    pub fn single(self, name: &HeaderName) -> Option<&'a [u8]> {
+        match self {
+            Self::Section(section) => {
+                let named = |found: &[u8]| found.eq_ignore_ascii_case(name.as_str().as_bytes());
+                sole(
+                    section
+                        .iter()
+                        .filter_map(|(found, value)| named(found).then_some(value)),
+                )
+            }
+            Self::Map(map) => sole(map.get_all(name).iter().map(HeaderValue::as_bytes)),
+        }
+    }
+
+    /// Whether a field is there.
+    pub fn contains(self, name: &HeaderName) -> bool {
+        match self {
+            Self::Section(section) => section.get(name).is_some(),
+            Self::Map(map) => map.contains_key(name),
+        }
+    }
+
+    /// As a map.
+    pub fn to_header_map(self) -> HeaderMap {
+        match self {
+            Self::Section(section) => section.to_header_map(),
+            Self::Map(map) => map.clone(),
+        }
+    }
+}
+
+fn sole<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
+    let value = values.next()?;
+    values.next().is_none().then_some(value)
+}
+
+impl<'a> StoredView<'a> {
+    /// Of a stored response.
+    pub fn stored(response: &'a StoredResponse, now: Moment) -> Self {
+        let (fields, length) = (Fields::Section(&response.fields), response.body.length());
+        Self::new(
+            response.status,
+            fields,
+            Some(length),
+            Some(&response.terms),
+            Order::Any,
+            now,
+        )
+    }
+
+    /// Of a response in flight.
+    pub fn in_flight(head: &'a Head, now: Moment) -> Self {
+        let (fields, terms) = (Fields::Map(&head.fields), head.terms.as_ref());
+        Self::new(
+            head.status,
+            fields,
+            head.length,
+            terms,
+            Order::Ascending,
+            now,
+        )
+    }
+
+    /// Of its parts. Without terms it has just arrived.
+    pub fn new(
+        status: StatusCode,
+        fields: Fields<'a>,
+        length: Option<u64>,
+        terms: Option<&Terms>,
+        order: Order,
+        now: Moment,
+    ) -> Self {
+        Self {
+            status,
+            fields,
+            length,
+            received: terms.map_or(now.wall, |terms| received(terms, now)),
+            order,
+        }
+    }
+
+    /// What the request's preconditions are compared with.
+    pub fn validators(self) -> Validators {
+        let modified = self.fields.single(&LAST_MODIFIED).and_then(date::parse);
+        let date = self.fields.single(&DATE).and_then(date::parse);
+        let changed = if self.fields.contains(&LAST_MODIFIED) {
+            // One that cannot be read is no reason to say "not modified" by a date that means something else.
+            modified
+        } else {
+            // RFC 9111 §4.3.2: "if … Last-Modified … is not present in a stored response, a cache SHOULD use the stored
+            // response's Date field value (or, if no Date field is present, the time that the stored response was received)"
+            date.or(Some(whole_seconds(self.received)))
+        };
+        Validators {
+            etag: self.fields.single(&ETAG).and_then(EntityTag::parse),
+            changed,
+            strong_date: strong_date(modified, date),
+        }
+    }
+}
+
+/// The date of the last modification where it is a strong validator. RFC 9110 §8.8.2.2: "The validator is being compared by
+/// an intermediate cache to the validator stored in its cache entry for the representation, and … that cache entry includes a
+/// Date value … at least one second after the Last-Modified value".
+pub fn strong_date(modified: Option<SystemTime>, date: Option<SystemTime>) -> Option<SystemTime> {
+    let (modified, date) = (modified?, date?);
+    let apart = date.duration_since(modified).ok()?;
+    (apart >= Duration::from_secs(1)).then_some(modified)
+}
+
+/// As an HTTP date shows it: without fractions.
+pub fn whole_seconds(time: SystemTime) -> SystemTime {
+    let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs())
+}
+
+/// When the head arrived, by the wall clock of now: the terms count on the monotonic one.
+fn received(terms: &Terms, now: Moment) -> SystemTime {
+    let since = now.at.saturating_duration_since(terms.received);
+    now.wall.checked_sub(since).unwrap_or(UNIX_EPOCH)
+}

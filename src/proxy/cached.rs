@@ -178,7 +178,13 @@ async fn follow(session: &mut Session, walk: &mut Walk, mut follower: Follower) 
             Event::Interim(status, fields) => relay::interim(session, status, &fields).await?,
             Event::Response(head, outcome) => {
                 became(walk, outcome);
-                relay::under_way(session, walk, &head, follower).await?;
+                if !relay::under_way(session, walk, &head, &mut follower).await? {
+                    see(
+                        walk,
+                        Seen::forwarded(follower.forward(Reason::RangeUncached)),
+                    );
+                    return Ok(Next::Forward);
+                }
                 return Ok(Next::Done);
             }
             Event::Stored(stored, outcome) => {

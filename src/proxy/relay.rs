@@ -80,7 +80,7 @@ pub async fn under_way(
             Piece::Octets(range) => range,
         };
         if !feed.go_to(range.start) {
-            return Err(cut(walk));
+            return cut(walk);
         }
         while feed.at < range.end {
             let data = tokio::select! {
@@ -92,7 +92,7 @@ pub async fn under_way(
                 Data::Chunk(chunk) => session.write_response_body(Some(chunk), false).await?,
                 Data::End if range.end == u64::MAX => break,
                 // What was promised did not come, or broke off.
-                Data::End | Data::Cut => return Err(cut(walk)),
+                Data::End | Data::Cut => return cut(walk),
             }
         }
     }
@@ -149,7 +149,7 @@ fn head_of(status: StatusCode, fields: &HeaderMap) -> Result<ResponseHeader> {
 }
 
 /// The connection sees an answer that is not whole, and makes the cut visible.
-fn cut(walk: &mut Walk) -> Box<Error> {
+fn cut<T>(walk: &mut Walk) -> Result<T> {
     let failed = walk
         .seen
         .as_ref()
@@ -158,7 +158,7 @@ fn cut(walk: &mut Walk) -> Box<Error> {
         Verdict::new(StatusCode::BAD_GATEWAY, "upstream-reset"),
         failure::verdict_of,
     ));
-    Error::new_up(CUT)
+    Err(Error::new_up(CUT))
 }
 
 /// What is shared is as old as its `Age` and the time since it came (RFC 9111 §4: what answers several requests is reused by

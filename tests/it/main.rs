@@ -40,8 +40,8 @@ mod upstreams; // https, unix, h2c, client certificates, Host policies
 
 // The cache.
 mod cache; // what is kept, served again, shared, validated, invalidated; Cache-Status, Age, log, metric
-mod cache_parts; // conditions and ranges
-mod cache_faults; // an origin that is away or breaks off, clients that leave
+mod cache_faults;
+mod cache_parts; // conditions and ranges // an origin that is away or breaks off, clients that leave
 
 // Limits of a client.
 mod limits; // sizes and numbers

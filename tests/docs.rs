@@ -167,11 +167,14 @@ fn every_metric_is_described() {
 #[test]
 fn every_field_of_the_access_log_is_described() {
     let file = "src/telemetry/access_log/format.rs";
-    let mut written: BTreeSet<String> = ["ts", "client", "tls"].map(str::to_owned).into();
+    let mut written: BTreeSet<String> = ["ts", "client", "tls", "collapsed"]
+        .map(str::to_owned)
+        .into();
     for before in [
         "text(out,",
         "optional_text(",
         "number(out,",
+        "signed(out,",
         "milliseconds(out,",
     ] {
         written.extend(literals(file, before));

@@ -173,8 +173,8 @@ impl Outcome {
         match (self.hit, self.forward, self.reason) {
             (true, _, _) if self.ttl.is_some_and(|ttl| ttl < 0) => "stale",
             (true, _, _) => "hit",
-            (false, _, Some(Reason::Refreshed)) => "revalidated",
             (false, _, Some(Reason::StaleIfError | Reason::StaleIfUnreachable)) => "stale",
+            (false, _, Some(Reason::Refreshed)) => "revalidated",
             (false, Some(ForwardReason::Bypass | ForwardReason::Method), _) => "bypass",
             (false, _, _) if self.collapsed => "collapsed",
             (false, _, _) => "miss",

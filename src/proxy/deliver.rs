@@ -1,8 +1,8 @@
 //! What changes in an answer on its way to the client, and how our own answers are made.
 
 use super::accept::{OPTIONS_HERE, X_REQUEST_ID};
-use super::error_page;
 use super::walk::{Verdict, Walk};
+use super::{cached, error_page};
 use crate::routing::settings::HeaderEdits;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, VIA};
@@ -67,6 +67,12 @@ pub fn write_response(
         // Events come when they come; silence between them is not a fault.
         entered.ticket.set_terms(|terms| terms.between_bytes = None);
     }
+    if let Some(errand) = &walk.errand {
+        // The rest belongs to each client's answer.
+        errand.note(walk);
+        return Ok(());
+    }
+    cached::tell(response, walk)?;
     if entered.site.settings.via {
         response.append_header(VIA, entered.site.via(response.version))?;
     }

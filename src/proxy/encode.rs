@@ -70,6 +70,10 @@ pub fn begin(
     response: &mut ResponseHeader,
     walk: &mut Walk,
 ) -> Result<()> {
+    // What is stored is what the origin sent; its coded forms are made of that.
+    if walk.errand.is_some() {
+        return Ok(());
+    }
     let (Some(entered), Some(route)) = (&walk.entered, &walk.route) else {
         return Ok(());
     };

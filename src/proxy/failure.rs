@@ -3,13 +3,15 @@
 use super::deliver;
 use super::forward::{STALE, is_clients_fault};
 use super::walk::{Verdict, Walk};
+use crate::cache::fill::Failure;
 use crate::fields::content_length::{self, ContentLength};
 use crate::listen::exchange::{
     ANSWERED_EARLY, BODY_MALFORMED, BODY_TOO_LARGE, CLIENT_GONE, CLIENT_SILENT, UPSTREAM_SILENT,
 };
+use crate::routing::settings::RouteSettings;
 use crate::upstream::{self, FailureKind, RetryQuestion};
 use http::header::{ALLOW, CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE};
-use http::{HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::proxy::{FailToProxy, Session};
 use pingora::{Error, ErrorType, Result};
@@ -55,16 +57,49 @@ pub fn judge_answer(session: &Session, response: &ResponseHeader, walk: &mut Wal
         return Err(Error::explain(STARTING, format!("answered {status}")));
     }
     forwarding.claim.answered(status);
-    if route.error_pages.contains_key(&status.as_u16()) {
+    // What is shared is replaced for each client by itself: it may be stored, and the page may change.
+    if walk.errand.is_none() && route.error_pages.contains_key(&status.as_u16()) {
         walk.verdict = Some(Verdict::new(status, "error-page"));
-        for name in &KEPT {
-            for value in response.headers.get_all(name) {
-                walk.kept.append(name.clone(), value.clone());
-            }
-        }
+        walk.kept = kept(response);
         return Err(Error::explain(REPLACED, format!("answered {status}")));
     }
     Ok(())
+}
+
+fn kept(response: &ResponseHeader) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for name in &KEPT {
+        for value in response.headers.get_all(name) {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    kept
+}
+
+/// Sends the operator's error page in the place of an answer that the cache brought, where the route has one. True when it
+/// did.
+pub async fn replaced(
+    session: &mut Session,
+    walk: &mut Walk,
+    response: &ResponseHeader,
+) -> Result<bool> {
+    let status = response.status;
+    let pages = |route: &RouteSettings| route.error_pages.contains_key(&status.as_u16());
+    if !walk.route.as_deref().is_some_and(pages) {
+        return Ok(false);
+    }
+    let verdict = Verdict::new(status, "error-page");
+    deliver::own_answer_with(session, walk, verdict, kept(response)).await?;
+    Ok(true)
+}
+
+/// What a client is told where the fetch that it followed has failed.
+pub fn verdict_of(failure: Failure) -> Verdict {
+    Verdict {
+        status: failure.status,
+        reason: failure.word,
+        retry_after: failure.retry_after,
+    }
 }
 
 /// What an answer's head holds that Pingora lets through and a client must not have to make sense of.
@@ -172,6 +207,18 @@ fn is_dead_connection(error: &Error) -> bool {
 pub async fn tell_client(session: &mut Session, walk: &mut Walk, error: &Error) -> FailToProxy {
     let verdict = walk.verdict.unwrap_or_else(|| verdict_on(error));
     walk.verdict = Some(verdict);
+    let told = FailToProxy {
+        error_code: verdict.status.as_u16(),
+        can_reuse_downstream: false,
+    };
+    if let Some(errand) = &walk.errand {
+        errand.note(walk);
+        // What nobody wanted any more has not failed.
+        if *error.etype() != CLIENT_GONE {
+            errand.failed(verdict);
+        }
+        return told;
+    }
     let begun = session
         .response_written()
         .is_some_and(|response| !response.status.is_informational());
@@ -186,10 +233,7 @@ pub async fn tell_client(session: &mut Session, walk: &mut Walk, error: &Error) 
         let kept = std::mem::take(&mut walk.kept);
         let _ = deliver::own_answer_with(session, walk, verdict, kept).await;
     }
-    FailToProxy {
-        error_code: verdict.status.as_u16(),
-        can_reuse_downstream: false,
-    }
+    told
 }
 
 /// nginx's word and number for a client that left before it was answered; in the log only.

@@ -1,6 +1,7 @@
 //! Who is asked, on which connection, and in which words.
 
 use super::accept::{X_FORWARDED_PREFIX, target, write_forwarding_fields};
+use super::cached;
 use super::deliver::edit;
 use super::walk::{Forwarding, Verdict, Walk};
 use crate::fields::uri;
@@ -102,12 +103,15 @@ fn begin(session: &mut Session, walk: &mut Walk) -> Result<()> {
         terms.between_bytes = (!streams).then_some(settings.timeouts.between_bytes);
         terms.total = total;
     });
-    let claim = upstream.claim(ClaimRequest {
+    let mut claim = upstream.claim(ClaimRequest {
         path: &entered.path,
         client: Some(entered.client),
         headers: &session.req_header().headers,
         arrived: entered.ticket.arrived,
     });
+    if walk.errand.as_ref().is_some_and(|it| it.is_hurried()) {
+        claim.will_not_wait();
+    }
     walk.forwarding = Some(Forwarding {
         upstream,
         claim,
@@ -193,6 +197,7 @@ pub fn write_request(
     request: &mut RequestHeader,
     walk: &mut Walk,
 ) -> Result<()> {
+    cached::sent(walk);
     let asked_by = session.req_header().version;
     let (Some(entered), Some(route), Some(forwarding)) =
         (&walk.entered, &walk.route, &walk.forwarding)

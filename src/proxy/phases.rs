@@ -1,7 +1,8 @@
 //! Pingora's phases, each leading to the stop of this room that answers its question.
 
+use super::fetch::Errand;
 use super::walk::{Entered, Walk};
-use super::{Site, accept, answer, deliver, encode, failure, forward, record};
+use super::{Site, accept, answer, cached, deliver, encode, failure, forward, record};
 use crate::listen::Handler;
 use crate::listen::exchange::ticket::Ticket;
 use arc_swap::ArcSwap;
@@ -16,7 +17,7 @@ use pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Ses
 use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -26,9 +27,29 @@ const POOL_SIZE: usize = 512;
 const TRIES_MAX: usize = 100_000;
 
 /// The proxy's application: what Pingora asks at each phase.
-#[derive(Debug)]
 pub struct FrontDoor {
     site: Arc<ArcSwap<Site>>,
+    /// The proxy that this is the application of, for requests of our own.
+    proxy: Weak<HttpProxy<FrontDoor>>,
+    shutdown: watch::Receiver<bool>,
+}
+
+impl FrontDoor {
+    /// The proxy on this thread; `None` when it is going down.
+    pub(super) fn proxy(&self) -> Option<Arc<HttpProxy<Self>>> {
+        self.proxy.upgrade()
+    }
+
+    /// What Pingora wants to look at.
+    pub(super) fn shutdown(&self) -> watch::Receiver<bool> {
+        self.shutdown.clone()
+    }
+}
+
+impl std::fmt::Debug for FrontDoor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FrontDoor").finish_non_exhaustive()
+    }
 }
 
 /// A data thread's proxy, with its own connections to the upstreams: a socket is only ever polled by the reactor that
@@ -65,11 +86,15 @@ impl Proxy {
             max_retries: TRIES_MAX,
             ..ServerConf::default()
         };
-        let http = Arc::new(pingora::proxy::http_proxy(
-            &Arc::new(conf),
-            FrontDoor { site },
-        ));
         let (running, shutdown) = watch::channel(false);
+        let http = Arc::new_cyclic(|proxy| {
+            let door = FrontDoor {
+                site,
+                proxy: proxy.clone(),
+                shutdown: shutdown.clone(),
+            };
+            pingora::proxy::http_proxy(&Arc::new(conf), door)
+        });
         Self {
             http,
             shutdown,
@@ -99,13 +124,21 @@ impl ProxyHttp for FrontDoor {
         let ticket = header.extensions_mut().remove::<Arc<Ticket>>();
         let ticket = ticket
             .ok_or_else(|| Error::explain(pingora::InternalError, "a request without a ticket"))?;
-        walk.entered = Some(Entered::new(self.site.load_full(), ticket));
+        match header.extensions_mut().remove::<Arc<Errand>>() {
+            Some(errand) => errand.enter(ticket, walk),
+            None => walk.entered = Some(Entered::new(self.site.load_full(), ticket)),
+        }
         Ok(())
     }
 
     async fn request_filter(&self, session: &mut Session, walk: &mut Walk) -> Result<bool> {
+        if walk.errand.is_some() {
+            // It was accepted as what caused it.
+            return Ok(false);
+        }
         match accept::accept(session.req_header_mut(), walk) {
-            Ok(()) => answer::without_asking(session, walk).await,
+            Ok(()) => Ok(answer::without_asking(session, walk).await?
+                || cached::answer(self, session, walk).await?),
             Err(verdict) => deliver::own_answer(session, walk, verdict)
                 .await
                 .map(|()| true),
@@ -143,16 +176,19 @@ impl ProxyHttp for FrontDoor {
         response: &mut ResponseHeader,
         walk: &mut Walk,
     ) -> Result<()> {
-        failure::judge_answer(session, response, walk)
+        failure::judge_answer(session, response, walk)?;
+        cached::heard(response, walk);
+        Ok(())
     }
 
     fn upstream_response_body_filter(
         &self,
         _session: &mut Session,
-        _body: &mut Option<Bytes>,
+        body: &mut Option<Bytes>,
         end: bool,
         walk: &mut Walk,
     ) -> Result<Option<Duration>> {
+        cached::passed(body.as_ref(), end, walk);
         if end {
             forward::release(walk);
         }
@@ -229,6 +265,10 @@ impl ProxyHttp for FrontDoor {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, walk: &mut Walk) {
+        if error.is_none() {
+            // An answer without a body, or with trailers, ends without a last piece.
+            cached::passed(None, true, walk);
+        }
         record::leave_entry(session, walk, error);
     }
 

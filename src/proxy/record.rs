@@ -1,7 +1,9 @@
 //! What goes into the access log about a request, as far as the proxy knows; the connection adds how it ended.
 
 use super::accept::target;
+use super::fetch::Report;
 use super::walk::Walk;
+use crate::cache::outcome::Reason;
 use crate::clock;
 use crate::fields::uri;
 use crate::telemetry::access_log::{AccessEntry, EndState};
@@ -20,6 +22,10 @@ const QUEUED: Duration = Duration::from_micros(100);
 /// Leaves the entry with the ticket, and counts the request.
 pub fn leave_entry(session: &Session, walk: &Walk, error: Option<&Error>) {
     let Some(entered) = &walk.entered else { return };
+    if walk.errand.is_some() {
+        // Whoever caused it has a line, and was counted.
+        return;
+    }
     let header = session.req_header();
     let asked = uri::split_path_query(target(header));
     let status = session.response_written().map(|response| response.status);
@@ -28,15 +34,21 @@ pub fn leave_entry(session: &Session, walk: &Walk, error: Option<&Error>) {
         .map_or(0, |status| status.as_u16());
     let now = clock::now();
     let duration = now - entered.ticket.arrived;
-    let (route, metrics) = entered.site.route_metrics(walk.route.as_deref());
-    metrics.observe((&header.method).into(), status, duration);
+    let place = entered.site.place(walk.route.as_deref());
+    place
+        .metrics
+        .observe((&header.method).into(), status, duration);
+    let seen = walk.seen.as_ref();
+    let cache_reason = seen.and_then(|seen| seen.outcome.reason).map(Reason::word);
+    if let Some(seen) = seen {
+        let reason = cache_reason.unwrap_or("none");
+        place.metrics.cached(seen.outcome.result(), reason);
+    }
     if !entered.ticket.is_logged() {
         return;
     }
-    let report = walk
-        .forwarding
-        .as_ref()
-        .map(|forwarding| forwarding.claim.report());
+    let asked_of = asked_of(walk);
+    let report = asked_of.as_ref().map(|report| &report.claim);
     let reason = walk.verdict.map(|verdict| verdict.reason);
     entered.ticket.leave_entry(AccessEntry {
         ts: clock::wall() - duration,
@@ -58,19 +70,22 @@ pub fn leave_entry(session: &Session, walk: &Walk, error: Option<&Error>) {
         bytes_out: entered.ticket.bytes_out(),
         duration,
         ttfb: walk.first_byte.map(|at| at - entered.ticket.arrived),
-        route,
-        upstream: walk
-            .forwarding
+        route: place.name.clone(),
+        cache: seen.map(|seen| seen.outcome.result()),
+        cache_reason,
+        cache_age: seen.and_then(|seen| seen.age).map(|age| age.as_secs()),
+        cache_ttl: seen.and_then(|seen| seen.outcome.ttl),
+        collapsed: seen.is_some_and(|seen| seen.outcome.collapsed),
+        upstream: asked_of
             .as_ref()
-            .map(|forwarding| forwarding.upstream.name().into()),
+            .and_then(|report| Some(report.upstream.as_ref()?.name().into())),
         upstream_addr: report
             .as_ref()
             .and_then(|report| report.addr.as_ref().map(ToString::to_string)),
-        upstream_status: walk
-            .forwarding
+        upstream_status: asked_of
             .as_ref()
-            .and_then(|forwarding| forwarding.status)
-            .map(|s| s.as_u16()),
+            .and_then(|report| report.status)
+            .map(|status| status.as_u16()),
         connect: report.as_ref().and_then(|report| report.connect),
         hold: report
             .as_ref()
@@ -94,6 +109,21 @@ pub fn leave_entry(session: &Session, walk: &Walk, error: Option<&Error>) {
         user_agent: field(header, &USER_AGENT),
         referer: field(header, &REFERER),
     });
+}
+
+/// What an upstream was asked for this request: by itself, or by the fetch that it caused.
+fn asked_of(walk: &Walk) -> Option<Report> {
+    let errand = || Some(walk.seen.as_ref()?.errand.as_ref()?.report());
+    walk.forwarding
+        .as_ref()
+        .map(|forwarding| Report {
+            upstream: Some(forwarding.upstream.clone()),
+            claim: forwarding.claim.report(),
+            status: forwarding.status,
+            failure: None,
+        })
+        .or_else(errand)
+        .filter(|report| report.upstream.is_some())
 }
 
 fn field(header: &RequestHeader, name: &HeaderName) -> Option<Bytes> {

@@ -3,6 +3,7 @@
 use super::encode::AT_ONCE;
 use super::error_page::ErrorPages;
 use super::settings::ProxySettings;
+use crate::cache::Cache;
 use crate::cache::settings::Rules;
 use crate::fields::via;
 use crate::routing::Table;
@@ -10,7 +11,6 @@ use crate::routing::settings::RouteSettings;
 use crate::telemetry::metrics::{HttpMetrics, RouteMetrics};
 use crate::upstream::Upstreams;
 use http::{HeaderValue, Version};
-use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -25,13 +25,47 @@ pub struct Site {
     pub settings: ProxySettings,
     /// The operator's error pages.
     pub error_pages: ErrorPages,
-    rules: Vec<Arc<Rules>>,
-    unruled: Arc<Rules>,
     /// Places for encoders.
     pub encoders: Arc<Semaphore>,
+    /// What is kept of answers. The same for each site that a reload makes: it drops nothing that is stored.
+    pub cache: Arc<Cache>,
+    /// Our name in `Cache-Status` (RFC 9211 §2).
+    pub cache_name: String,
     via: [HeaderValue; 3],
-    metrics: HashMap<Arc<str>, RouteMetrics>,
-    unrouted: RouteMetrics,
+    /// By the routes' indices.
+    places: Vec<Place>,
+    nowhere: Place,
+}
+
+/// What a site keeps for one route, ready for each of its requests.
+#[derive(Debug)]
+pub struct Place {
+    /// The route's name.
+    pub name: Arc<str>,
+    /// What the cache may do.
+    pub rules: Arc<Rules>,
+    /// What is counted.
+    pub metrics: RouteMetrics,
+}
+
+impl Place {
+    fn new(name: &str, rules: Arc<Rules>, metrics: &HttpMetrics) -> Self {
+        Self {
+            name: name.into(),
+            rules,
+            metrics: metrics.route(name),
+        }
+    }
+}
+
+/// A name as an item of RFC 8941: a token, or where it begins like a number, a string. A server's name is an HTTP token, so
+/// nothing in it needs escaping.
+fn item(name: &str) -> String {
+    if name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '*') {
+        name.to_owned()
+    } else {
+        format!("\"{name}\"")
+    }
 }
 
 /// What stands for the route where none matched.
@@ -44,25 +78,27 @@ impl Site {
         rules: Vec<Arc<Rules>>,
         upstreams: Upstreams,
         settings: ProxySettings,
+        cache: Arc<Cache>,
         metrics: &HttpMetrics,
     ) -> Self {
-        let routes = Table::new(routes);
-        let by_route = routes
-            .in_order()
-            .map(|route| (Arc::from(route.name.as_str()), metrics.route(&route.name)));
+        let places = routes
+            .iter()
+            .zip(rules)
+            .map(|(route, rules)| Place::new(&route.name, rules, metrics))
+            .collect();
         let via = [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2].map(|received| {
             // A server name is a token by the rules of the configuration, so it is always a field value.
             HeaderValue::from_str(&via::element(received, &settings.name))
                 .unwrap_or(HeaderValue::from_static("1.1 forebay"))
         });
         Self {
-            metrics: by_route.collect(),
-            unrouted: metrics.route(UNROUTED),
+            places,
+            nowhere: Place::new(UNROUTED, Arc::new(Rules::off()), metrics),
+            cache,
+            cache_name: item(&settings.name),
             error_pages: ErrorPages::default(),
             encoders: Arc::new(Semaphore::new(AT_ONCE)),
-            routes,
-            rules,
-            unruled: Arc::new(Rules::off()),
+            routes: Table::new(routes),
             upstreams,
             settings,
             via,
@@ -71,7 +107,7 @@ impl Site {
 
     /// What the cache may do on a route.
     pub fn rules(&self, route: &RouteSettings) -> &Arc<Rules> {
-        self.rules.get(route.index).unwrap_or(&self.unruled)
+        &self.place(Some(route)).rules
     }
 
     /// Our `Via` element for a message that was received in this version (RFC 9110 §7.6.3).
@@ -84,13 +120,27 @@ impl Site {
         }
     }
 
-    /// A route's counters and its name as shared text.
-    pub fn route_metrics(&self, route: Option<&RouteSettings>) -> (Arc<str>, &RouteMetrics) {
+    /// What is kept for a route; `None` is for requests that no route is for.
+    pub fn place(&self, route: Option<&RouteSettings>) -> &Place {
         route
-            .and_then(|route| self.metrics.get_key_value(route.name.as_str()))
-            .map_or_else(
-                || (Arc::from(UNROUTED), &self.unrouted),
-                |(name, metrics)| (name.clone(), metrics),
-            )
+            .and_then(|route| self.places.get(route.index))
+            .unwrap_or(&self.nowhere)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_token_or_a_string() {
+        for (name, expected) in [
+            ("edge-1", "edge-1"),
+            ("*", "*"),
+            ("3f2a9c", "\"3f2a9c\""),
+            ("_a", "\"_a\""),
+        ] {
+            assert_eq!(item(name), expected);
+        }
     }
 }

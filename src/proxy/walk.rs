@@ -1,7 +1,9 @@
 //! What one request has come to know on its walk.
 
 use super::Site;
+use super::cached::Seen;
 use super::encode::BodyCoder;
+use super::fetch::Errand;
 use crate::clock::Instant;
 use crate::listen::exchange::ticket::Ticket;
 use crate::routing::settings::RouteSettings;
@@ -18,6 +20,10 @@ pub struct Walk {
     pub entered: Option<Entered>,
     /// The route, once it is known.
     pub route: Option<Arc<RouteSettings>>,
+    /// What the cache has to do with it, where it has.
+    pub seen: Option<Seen>,
+    /// Set where this is a request of our own.
+    pub errand: Option<Arc<Errand>>,
     /// Being forwarded.
     pub forwarding: Option<Forwarding>,
     /// Why the proxy itself answers, where it does.

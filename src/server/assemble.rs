@@ -10,6 +10,7 @@ use super::watch::Watch;
 use super::{drain, reload};
 use crate::admin::settings::AdminListen;
 use crate::admin::{self, Access, Socket};
+use crate::cache::Cache;
 use crate::listen::lifecycle::Lifecycle;
 use crate::listen::settings::LimitSettings;
 use crate::listen::{Shared, socket};
@@ -149,6 +150,7 @@ fn assemble(
         settings.rules.clone(),
         upstreams,
         settings.proxy.clone(),
+        Arc::new(Cache::new(settings.cache.clone())),
         &metrics,
     );
     let site = Arc::new(ArcSwap::from_pointee(site));

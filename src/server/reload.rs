@@ -79,6 +79,7 @@ impl State {
             settings.rules.clone(),
             upstreams,
             settings.proxy.clone(),
+            previous.cache.clone(),
             &shared.metrics,
         )));
         shared.limits.store(Arc::new(settings.limits.clone()));

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::Method;
+use parking_lot::RwLock;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -23,6 +24,7 @@ pub struct HttpMetrics {
     accepted: Family<ListenerLabel, Counter>,
     tls_handshake_failures: Family<ListenerLabel, Counter>,
     refused: Family<ReasonLabel, Counter>,
+    cache_requests: Family<CacheLabels, Counter>,
     reloads: Family<ResultLabel, Counter>,
     last_reload_success: Gauge,
     certificates: Family<CertificateLabel, Gauge<f64, AtomicU64>>,
@@ -47,6 +49,13 @@ struct ListenerLabel {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLabels {
+    route: Label,
+    result: &'static str,
     reason: &'static str,
 }
 
@@ -148,6 +157,11 @@ impl HttpMetrics {
                 "Requests and connections refused by the gate or a limit",
                 m.refused,
             );
+            r.register(
+                "cache_requests",
+                "What became of requests in the cache, and why",
+                m.cache_requests,
+            );
             r.register("config_reloads", "Reloads of the configuration", m.reloads);
             r.register(
                 "config_last_reload_success",
@@ -173,6 +187,8 @@ impl HttpMetrics {
             route: label.route,
             family: self.requests.clone(),
             requests: Arc::default(),
+            cache_family: self.cache_requests.clone(),
+            cache_requests: Arc::default(),
         }
     }
 
@@ -226,6 +242,16 @@ pub struct RouteMetrics {
     family: Family<RequestLabels, Counter>,
     /// Filled on first use, so that a scrape does not show series of what never happened.
     requests: Arc<[[OnceLock<Counter>; STATUS_CLASSES.len()]; MethodClass::COUNT]>,
+    cache_family: Family<CacheLabels, Counter>,
+    /// Those met so far, which are few: found by comparing words, without a hash. Held for that only.
+    cache_requests: Arc<RwLock<Vec<CacheCounter>>>,
+}
+
+#[derive(Debug)]
+struct CacheCounter {
+    result: &'static str,
+    reason: &'static str,
+    counter: Counter,
 }
 
 impl RouteMetrics {
@@ -247,6 +273,27 @@ impl RouteMetrics {
             })
             .inc();
         }
+    }
+
+    /// Counts what became of a request in the cache: one word of it and one of why, both this program's own.
+    pub fn cached(&self, result: &'static str, reason: &'static str) {
+        let is_it = |it: &&CacheCounter| it.result == result && it.reason == reason;
+        if let Some(found) = self.cache_requests.read().iter().find(is_it) {
+            found.counter.inc();
+            return;
+        }
+        // Two threads may come here at once; the family gives both the same counter.
+        let counter = self.cache_family.get_or_create_owned(&CacheLabels {
+            route: self.route.clone(),
+            result,
+            reason,
+        });
+        counter.inc();
+        self.cache_requests.write().push(CacheCounter {
+            result,
+            reason,
+            counter,
+        });
     }
 }
 
@@ -288,6 +335,21 @@ mod tests {
             assert!(text.contains(line), "{line} in {text}");
         }
         assert_eq!(text.matches("forebay_requests_total{").count(), 2);
+    }
+
+    #[test]
+    fn what_the_cache_did_by_route_and_reason() {
+        let registry = Registry::new();
+        let metrics = HttpMetrics::new(&registry);
+        let route = metrics.route("/");
+        for (result, reason) in [("hit", "none"), ("miss", "none"), ("hit", "none")] {
+            route.cached(result, reason);
+        }
+        metrics.route("/").cached("hit", "none");
+        let text = registry.encode();
+        let line = "forebay_cache_requests_total{route=\"/\",result=\"hit\",reason=\"none\"} 3\n";
+        assert!(text.contains(line), "{line} in {text}");
+        assert_eq!(text.matches("forebay_cache_requests_total{").count(), 2);
     }
 
     #[test]

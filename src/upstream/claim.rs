@@ -115,6 +115,8 @@ pub struct ClaimReport {
 pub struct Claim {
     upstream: Arc<Upstream>,
     key: Option<u64>,
+    /// Whether it may be held while nobody is available.
+    waits: bool,
     /// When `timeouts.total` ends.
     latest: Option<Instant>,
     attempt: Option<Attempt>,
@@ -164,6 +166,7 @@ impl Claim {
         let total = upstream.settings.timeouts.total;
         Self {
             key,
+            waits: true,
             latest: total.map(|total| request.arrived + total),
             upstream,
             attempt: None,
@@ -176,6 +179,16 @@ impl Claim {
             again: None,
             report: ClaimReport::default(),
         }
+    }
+
+    /// Is not held from here on: where nobody is available, that is the answer. For who has something better to do than
+    /// to wait.
+    pub fn will_not_wait(&mut self) {
+        self.waits = false;
+    }
+
+    fn may_wait(&self) -> bool {
+        self.waits && self.upstream.hold.is_on()
     }
 
     /// The server for the next try, once there is one: held while nobody is available, queued while too many are
@@ -203,7 +216,7 @@ impl Claim {
                 return Ok(self.begin(address));
             }
             let nobody = pool.nobody(now);
-            if !self.upstream.hold.is_on() {
+            if !self.may_wait() {
                 return Err(Refusal::Nobody(nobody));
             }
             self.wait(Some(nobody), None).await?;
@@ -239,7 +252,7 @@ impl Claim {
         }
         let not_there = failure == ConnectFailure::NotThere;
         let now = clock::now();
-        let held = self.upstream.hold.is_on() && !self.upstream.pool.has_somebody(now);
+        let held = self.may_wait() && !self.upstream.pool.has_somebody(now);
         self.failure = Some(Failure::Connect {
             held: not_there && held,
             hopeless: !not_there,
@@ -313,7 +326,7 @@ impl Claim {
     /// # Errors
     /// [`HoldRefusal`]: pass the answer on, and call [`Claim::answered`].
     pub fn hold_again(&mut self, status: StatusCode) -> Result<(), HoldRefusal> {
-        if !self.upstream.hold.is_on() {
+        if !self.may_wait() {
             return Err(HoldRefusal::Expired);
         }
         let Some(attempt) = &self.attempt else {
@@ -384,6 +397,9 @@ impl Claim {
         self.pass = hold.pass();
         if self.pass.is_some() {
             return Ok(());
+        }
+        if !self.may_wait() {
+            return Err(Refusal::Nobody(self.upstream.pool.nobody(clock::now())));
         }
         self.wait(None, None).await
     }

@@ -176,7 +176,9 @@ async fn it_answers_while_the_data_threads_are_busy() {
         .start()
         .await;
     let e = edge("[[route]]\nto = \"{o1}\"").origin(&o).start().await;
-    let _busy: Vec<_> = (0..50).map(|_| e.client().get("/a").spawn()).collect();
+    // As many targets, so that no fetch is shared.
+    let busy = |n| e.client().get(&format!("/a?{n}")).spawn();
+    let _busy: Vec<_> = (0..50).map(busy).collect();
     o.head(49).await;
     e.admin().get("/healthz").send().await.expect(200);
     e.metric_becomes("forebay_upstream_in_flight", 50.0).await;

@@ -15,9 +15,10 @@ async fn requests_in_flight_end_and_the_exit_is_0() {
         .start()
         .await;
     let mut e = edge(PLAIN).origin(&o).start().await;
-    let slow = e.client().get("/slow").spawn();
+    // Two targets, so that they are two fetches.
+    let slow = e.client().get("/slow?1").spawn();
     let h2 = e.client().h2().await;
-    let slow_h2 = tokio::spawn(async move { h2.get("/slow").await });
+    let slow_h2 = tokio::spawn(async move { h2.get("/slow?2").await });
     let mut idle = e.client().connect().await;
     idle.get("/a").await.expect(200);
     o.head(2).await;

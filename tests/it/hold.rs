@@ -254,7 +254,8 @@ async fn other_upstreams_do_not_wait_with_it() {
         upstream("hold = \"30s\"")
     );
     let e = edge(&toml).origin(&o).origin(&there).start().await;
-    let _waiting: Vec<_> = (0..50).map(|_| e.client().get("/a").spawn()).collect();
+    let wait = |n| e.client().get(&format!("/a?{n}")).spawn();
+    let _waiting: Vec<_> = (0..50).map(wait).collect();
     e.metric_becomes(HELD, 50.0).await;
     for _ in 0..10 {
         e.client()

@@ -16,8 +16,8 @@ async fn pair(limits: &str) -> (Origin, Edge) {
 }
 
 /// The good fields with one replaced, or one more.
-fn with(name: &'static str, value: &'static str) -> Vec<(&'static str, &'static str)> {
-    let mut fields = GOOD.to_vec();
+fn with<'a>(name: &'a str, value: &'a str) -> Vec<(&'a str, &'a str)> {
+    let mut fields: Vec<(&'a str, &'a str)> = GOOD.to_vec();
     match fields.iter_mut().find(|(n, _)| *n == name) {
         Some(field) => field.1 = value,
         None => fields.push((name, value)),
@@ -339,8 +339,9 @@ async fn more_streams_than_allowed_are_refused() {
         .start()
         .await;
     let mut wire = e.client().h2_wire().await;
-    let fields = with(":path", "/slow");
     for n in 0..8 {
+        let path = format!("/slow?{n}");
+        let fields = with(":path", &path);
         wire.headers(2 * n + 1, true, &fields).await.unwrap();
     }
     // REFUSED_STREAM (7), so that the client knows that it may repeat them.

@@ -40,14 +40,17 @@ mod retry; // what is tried again, and what is not
 mod upstreams; // https, unix, h2c, client certificates, Host policies
 
 // The cache.
+mod cache; // what is kept, served again, shared, validated, invalidated; Cache-Status, Age, log, metric
 mod cache_edge; // cookies, credentials, HEAD, HTTP/2, routes, coding; log and metric
+mod cache_faults; // an origin that is away or breaks off, clients that leave
 mod cache_limits; // objects, memory, slow readers, abandoned fetches
+mod cache_parts;
 mod cache_reuse; // RFC 9111: what a request may demand, variants
 mod cache_rfc; // RFC 9111: storing, directives, ages; RFC 9213
 mod cache_rules; // bypass, key, foreign fields, bounds, refresh, reload
 mod cache_stale; // stale or nothing, invalidation, operator's rules, the key
 mod cache_stampede; // one fetch for many, whatever becomes of it
-mod cache_validate; // conditions, 304, HEAD, ranges, 1xx
+mod cache_validate; // conditions, 304, HEAD, ranges, 1xx // conditions and ranges
 
 // Limits of a client.
 mod limits; // sizes and numbers

@@ -97,10 +97,9 @@ async fn leaving_the_queue_frees_the_place_and_leaving_a_server_too() {
         .on("*", ok().hold(&held).body("v1"))
         .start()
         .await;
-    let e = edge(&upstream("max_in_flight = 1\nqueue_max = 1"))
-        .origin(&o)
-        .start()
-        .await;
+    // With the cache, what was asked of a server would go on: what comes may be worth storing.
+    let toml = upstream("max_in_flight = 1\nqueue_max = 1") + "\ncache = false";
+    let e = edge(&toml).origin(&o).start().await;
     let mut first = e.client().connect().await;
     first.start(&get("/first")).await;
     o.head(0).await;

@@ -91,6 +91,13 @@ impl FillWriter {
         self.requested = now;
     }
 
+    /// Whether a stale response may be served at once, should the origin be away.
+    pub fn stale_at_hand(&self, now: Moment) -> bool {
+        self.stored.as_ref().is_some_and(|stored| {
+            stale::may_serve(&stored.terms(), Trouble::Unreachable, now.at).is_some()
+        })
+    }
+
     /// An interim response came.
     pub fn interim(&mut self, status: StatusCode, fields: HeaderMap) {
         // 100 is about a request's body and 101 the end of HTTP: neither is for those who share (RFC 9110 §15.2).

@@ -10,6 +10,7 @@
 
 pub mod http1;
 pub mod http2;
+pub mod inner;
 pub mod replay;
 pub mod response_head;
 mod session;
@@ -21,6 +22,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http1::{BodyFault, Http1};
 use http2::Http2;
+use inner::{Inner, Recipient};
 use parking_lot::Mutex;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::l4::socket::SocketAddr;
@@ -54,6 +56,8 @@ pub enum Wire {
     Http1(Http1),
     /// A stream of an HTTP/2 connection.
     Http2(Http2),
+    /// No client: a request of our own.
+    Inner(Inner),
 }
 
 /// Where a lent connection comes back to.
@@ -94,7 +98,8 @@ pub struct Exchange {
     loan: Loan,
     ticket: Arc<Ticket>,
     replay: Replay,
-    lifecycle: Arc<Lifecycle>,
+    /// A request of our own has none: it keeps no connection open.
+    lifecycle: Option<Arc<Lifecycle>>,
     upgrade: bool,
     framing: Framing,
     response: Option<Box<ResponseHeader>>,
@@ -119,11 +124,30 @@ impl Exchange {
         lifecycle: Arc<Lifecycle>,
     ) -> Self {
         let Request {
-            mut header,
+            header,
             framing,
             upgrade,
             ..
         } = request;
+        Self {
+            upgrade,
+            lifecycle: Some(lifecycle),
+            framing,
+            ..Self::plain(header, wire, slot, ticket)
+        }
+    }
+
+    /// A request of our own, without a body, whose answer goes to `recipient`.
+    pub fn inner(
+        header: RequestHeader,
+        recipient: Box<dyn Recipient>,
+        ticket: Arc<Ticket>,
+    ) -> Self {
+        let wire = Wire::Inner(Inner::new(recipient, &header.method));
+        Self::plain(header, Box::new(wire), Slot::default(), ticket)
+    }
+
+    fn plain(mut header: RequestHeader, wire: Box<Wire>, slot: Slot, ticket: Arc<Ticket>) -> Self {
         header.extensions_mut().insert(ticket.clone());
         Self {
             header,
@@ -132,9 +156,9 @@ impl Exchange {
                 slot,
             },
             replay: Replay::default(),
-            upgrade,
-            lifecycle,
-            framing,
+            upgrade: false,
+            lifecycle: None,
+            framing: Framing::None,
             response: None,
             awaiting: Awaiting::Header,
             upstream_timer: None,
@@ -154,6 +178,7 @@ impl Exchange {
         match self.wire() {
             Wire::Http1(http1) => http1.poll_flush(cx),
             Wire::Http2(http2) => http2.poll_flush(cx),
+            Wire::Inner(inner) => inner.poll_flush(cx),
         }
     }
 
@@ -161,6 +186,8 @@ impl Exchange {
         match self.wire() {
             Wire::Http1(http1) => http1.queued(),
             Wire::Http2(http2) => http2.queued(),
+            // Nothing is read ahead of a recipient: what it has room for it takes.
+            Wire::Inner(_) => usize::MAX,
         }
     }
 
@@ -168,6 +195,7 @@ impl Exchange {
         match self.wire() {
             Wire::Http1(_) => most,
             Wire::Http2(http2) => http2.read_ahead(most),
+            Wire::Inner(_) => 0,
         }
     }
 
@@ -175,6 +203,7 @@ impl Exchange {
         match self.wire() {
             Wire::Http1(http1) => http1.body_is_done(),
             Wire::Http2(http2) => http2.body_is_done(),
+            Wire::Inner(_) => true,
         }
     }
 
@@ -182,6 +211,7 @@ impl Exchange {
         match self.wire() {
             Wire::Http1(http1) => http1.response_is_complete(),
             Wire::Http2(http2) => http2.response_is_complete(),
+            Wire::Inner(inner) => inner.response_is_complete(),
         }
     }
 
@@ -204,6 +234,7 @@ impl Exchange {
                 data
             }),
             Wire::Http2(http2) => http2.poll_body(cx),
+            Wire::Inner(_) => Poll::Ready(Ok(None)),
         };
         match polled {
             Poll::Ready(Ok(Some(data))) => {
@@ -259,6 +290,7 @@ impl Exchange {
         let gone = match self.wire() {
             Wire::Http1(http1) => http1.poll_gone(cx),
             Wire::Http2(http2) => http2.poll_gone(cx),
+            Wire::Inner(inner) => inner.poll_gone(cx),
         };
         if let Poll::Ready(cause) = gone {
             return Poll::Ready(
@@ -287,8 +319,12 @@ impl Exchange {
         poll_timer(&mut self.upstream_timer, cx)
     }
 
-    /// A try begins: the next thing to come from the upstream is a header.
+    /// A try begins: the next thing to come from the upstream is a header. Said when a server is looked for, and again
+    /// when the request is sent.
     fn begin_try(&mut self) {
+        if let Wire::Inner(inner) = self.wire() {
+            inner.asked();
+        }
         self.replay.enable();
         self.awaiting = Awaiting::Header;
         self.upstream_timer = None;
@@ -299,12 +335,14 @@ impl Exchange {
         if !response.status.is_informational() {
             self.upstream_timer = None;
         }
-        let close = self.ticket.closes() || self.lifecycle.is_draining();
+        let draining = self.lifecycle.as_ref().is_some_and(|it| it.is_draining());
+        let close = self.ticket.closes() || draining;
         match self.wire() {
             Wire::Http1(http1) => http1.write_head(&response, ended, close),
             Wire::Http2(http2) => http2.write_head(&response, ended).map_err(|cause| {
                 Error::because(CLIENT_GONE, "writing the response head", cause).into_down()
             })?,
+            Wire::Inner(inner) => inner.write_head(&response),
         }
         if !response.status.is_informational() {
             self.awaiting = Awaiting::Body;
@@ -320,6 +358,7 @@ impl Exchange {
         let sent = match self.wire() {
             Wire::Http1(http1) => http1.write_data(data),
             Wire::Http2(http2) => http2.write_data(data),
+            Wire::Inner(inner) => inner.write_data(data),
         };
         self.ticket.sent(sent);
     }
@@ -329,6 +368,8 @@ impl Exchange {
             // HTTP/1 trailers would need the client's `TE: trailers`, which nearly none sends.
             Wire::Http1(http1) => http1.write_end(),
             Wire::Http2(http2) => http2.write_end(trailers),
+            // What is shared has no trailers (RFC 9110 §6.5.1 lets them be dropped).
+            Wire::Inner(inner) => inner.write_end(),
         }
     }
 

@@ -145,6 +145,10 @@ impl Session for Exchange {
     }
 
     async fn finish(&mut self) -> Result<()> {
+        // What is shared is whole when the upstream's framing said so, not when nobody complained.
+        if matches!(self.wire(), super::Wire::Inner(_)) {
+            return Ok(());
+        }
         self.write_end(None);
         // The connection writes what is left: the upstream's place is free from here on.
         match poll_fn(|cx| Poll::Ready(self.poll_flush(cx))).await {

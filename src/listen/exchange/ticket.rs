@@ -75,6 +75,32 @@ impl Ticket {
         }
     }
 
+    /// A ticket for a request of our own, made because of this one: the same client and host, deadlines and counts of its
+    /// own, no entry in the access log.
+    #[must_use]
+    pub fn of_our_own(&self) -> Self {
+        let terms = Terms {
+            body_limit: 0,
+            body_timeout: None,
+            replay_limit: 0,
+            first_byte: None,
+            between_bytes: None,
+            total: None,
+            ..self.terms()
+        };
+        Self {
+            client: self.client.clone(),
+            arrived: clock::now(),
+            host: self.host.clone(),
+            terms: Mutex::new(terms),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            logged: false,
+            close: AtomicBool::new(false),
+            entry: Mutex::new(None),
+        }
+    }
+
     /// The terms now in force.
     pub fn terms(&self) -> Terms {
         self.terms.lock().clone()

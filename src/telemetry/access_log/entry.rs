@@ -40,6 +40,16 @@ pub struct AccessEntry {
     pub ttfb: Option<Duration>,
     /// The route's name; "-" where none matched.
     pub route: Arc<str>,
+    /// What the cache did, in a word; `None` where it was not concerned.
+    pub cache: Option<&'static str>,
+    /// Why, in a word.
+    pub cache_reason: Option<&'static str>,
+    /// The answer's age in seconds, where it came from the store or was shared.
+    pub cache_age: Option<u64>,
+    /// Its freshness left in seconds; negative is stale.
+    pub cache_ttl: Option<i64>,
+    /// Whether another request's fetch was shared.
+    pub collapsed: bool,
     /// The upstream's name.
     pub upstream: Option<Arc<str>>,
     /// The server's address that answered, or was tried last.
@@ -136,6 +146,11 @@ impl AccessEntry {
             duration: Duration::from_micros(1_234),
             ttfb: None,
             route: Arc::from("example.org/"),
+            cache: None,
+            cache_reason: None,
+            cache_age: None,
+            cache_ttl: None,
+            collapsed: false,
             upstream: None,
             upstream_addr: None,
             upstream_status: None,

@@ -50,6 +50,17 @@ fn write_json(out: &mut Vec<u8>, entry: &AccessEntry) {
     milliseconds(out, "duration_ms", Some(entry.duration));
     milliseconds(out, "ttfb_ms", entry.ttfb);
     text(out, "route", entry.route.as_bytes());
+    optional_text(out, "cache", entry.cache.map(str::as_bytes));
+    optional_text(out, "cache_reason", entry.cache_reason.map(str::as_bytes));
+    if let Some(age) = entry.cache_age {
+        number(out, "cache_age", age);
+    }
+    if let Some(ttl) = entry.cache_ttl {
+        signed(out, "cache_ttl", ttl);
+    }
+    if entry.collapsed {
+        out.extend_from_slice(b",\"collapsed\":true");
+    }
     optional_text(
         out,
         "upstream",
@@ -122,6 +133,11 @@ fn optional_text(out: &mut Vec<u8>, name: &str, value: Option<&[u8]>) {
 }
 
 fn number(out: &mut Vec<u8>, name: &str, value: u64) {
+    key(out, name);
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+fn signed(out: &mut Vec<u8>, name: &str, value: i64) {
     key(out, name);
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
@@ -230,6 +246,11 @@ mod tests {
         let entry = AccessEntry {
             query: Some(Bytes::from_static(b"q=1")),
             ttfb: Some(Duration::from_micros(1_050)),
+            cache: Some("stale"),
+            cache_reason: Some("stale-if-error"),
+            cache_age: Some(61),
+            cache_ttl: Some(-1),
+            collapsed: true,
             upstream: Some(Arc::from("api")),
             upstream_addr: Some("10.0.0.2:8000".to_owned()),
             upstream_status: Some(502),
@@ -250,6 +271,11 @@ mod tests {
         for (key, value) in [
             ("query", "q=1".into()),
             ("ttfb_ms", 1.05.into()),
+            ("cache", "stale".into()),
+            ("cache_reason", "stale-if-error".into()),
+            ("cache_age", 61.into()),
+            ("cache_ttl", (-1).into()),
+            ("collapsed", true.into()),
             ("upstream", "api".into()),
             ("upstream_addr", "10.0.0.2:8000".into()),
             ("upstream_status", 502.into()),

@@ -62,6 +62,25 @@ async fn without_hold_the_refusal_is_immediate() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_has_something_better_to_do_is_not_held() {
+    let rig = Rig::new(|_| {});
+    rig.network.name("app", &[1]);
+    settle().await;
+    let waiting = tokio::spawn(rig.request(Duration::ZERO));
+    settle().await;
+    let began = clock::now();
+    let mut claim = rig.claim();
+    claim.will_not_wait();
+    let refusal = claim.next().await.expect_err("nobody is there");
+    assert!(matches!(refusal, Refusal::Nobody(_)), "{refusal:?}");
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert_eq!(rig.upstream().hold.held(), 1, "the other one is");
+    after(&rig, 1.0, |network| network.start(1)).await;
+    waiting.await.expect("no panic").expect("answered");
+    claim.next().await.expect("somebody is there by now");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_held_request_occupies_no_place() {
     let rig = Rig::new(|settings| settings.max_in_flight = Some(1));
     rig.network.name("app", &[1]);

@@ -39,7 +39,7 @@ pub use h2_wire::{H2Wire, encode as encode_frame, flag, kind};
 pub use lines::Lines;
 pub use origin::{Origin, origin};
 pub use process::{forebay, free_port, peak_kib, resident_kib, run_forebay};
-pub use reply::{Reply, ok, raw, reset, status, upgrade};
+pub use reply::{Reply, Step, ok, raw, reset, status, upgrade};
 pub use request::{Request, get, head, post, put, request};
 pub use response::Response;
 pub use stream::Stream;

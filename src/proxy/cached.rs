@@ -1,0 +1,281 @@
+//! Can the cache answer, alone or by a fetch that is shared? What the engine says is done here.
+
+use super::accept::{self, target};
+use super::fetch::{self, Errand};
+use super::phases::FrontDoor;
+use super::relay::{self, client_leaves};
+use super::walk::{Verdict, Walk};
+use super::{deliver, failure};
+use crate::cache::fill::{Event, FillWriter, Follower};
+use crate::cache::key::Target;
+use crate::cache::lookup::Forward;
+use crate::cache::outcome::{ForwardReason, Outcome, Reason};
+use crate::cache::policy::{Moment, Received};
+use crate::cache::{Answer, Ask};
+use crate::fields::uri;
+use crate::routing::settings::Action;
+use bytes::Bytes;
+use http::header::AGE;
+use http::{HeaderName, HeaderValue, StatusCode};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// RFC 9211.
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// A request that has shared fetches this often, and got nothing that fits it, is forwarded by itself.
+const ROUNDS: usize = 4;
+
+/// A request, as the cache has seen it.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The answer's age, where it came from the store or was shared.
+    pub age: Option<Duration>,
+    /// The fetch that it caused.
+    pub errand: Option<Arc<Errand>>,
+    /// What the engine wants to hear of the answer, where the request is forwarded.
+    forward: Option<Forward>,
+    /// When it was last sent to an upstream.
+    requested: Option<Moment>,
+    /// Where a forwarded request's answer is stored.
+    tee: Option<FillWriter>,
+}
+
+impl Seen {
+    /// A request with this outcome.
+    pub fn new(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            ..Self::default()
+        }
+    }
+
+    fn forwarded(forward: Forward) -> Self {
+        Self {
+            outcome: forward.outcome,
+            forward: Some(forward),
+            ..Self::default()
+        }
+    }
+}
+
+/// What is to be done next about a request.
+enum Next {
+    /// Nothing: it is answered.
+    Done,
+    /// It is forwarded by itself.
+    Forward,
+    /// The engine is asked again.
+    Ask,
+}
+
+/// Answers a request on a forwarding route, as far as the cache can. False where it is to be forwarded by itself.
+pub async fn answer(door: &FrontDoor, session: &mut Session, walk: &mut Walk) -> Result<bool> {
+    let forwards = |route: &_| matches!(route, Action::Forward(_));
+    if !walk.route.as_ref().is_some_and(|it| forwards(&it.action)) {
+        return Ok(false);
+    }
+    for _ in 0..ROUNDS {
+        let Some(answer) = ask(session, walk) else {
+            return Ok(false);
+        };
+        match act(door, session, walk, answer).await? {
+            Next::Done => return Ok(true),
+            Next::Forward => return Ok(false),
+            Next::Ask => {}
+        }
+    }
+    walk.seen = Some(Seen::new(Outcome::forwarded(ForwardReason::VaryMiss, None)));
+    Ok(false)
+}
+
+/// Asks the engine; `None` where the route keeps it out.
+fn ask(session: &mut Session, walk: &mut Walk) -> Option<Answer> {
+    let entered = walk.entered.as_ref()?;
+    let place = entered.site.place(walk.route.as_deref());
+    if !place.rules.enabled {
+        let off = Outcome::forwarded(ForwardReason::Bypass, Some(Reason::RouteOff));
+        walk.seen = Some(Seen::new(off));
+        return None;
+    }
+    let has_body = !session.as_mut().is_body_empty();
+    let header = session.req_header();
+    let ask = Ask {
+        method: &header.method,
+        target: Target {
+            scheme: accept::scheme(&header.headers, entered).as_str(),
+            authority: &entered.ticket.host,
+            path: &entered.path,
+            query: uri::split_path_query(target(header)).query,
+        },
+        headers: &header.headers,
+        has_body,
+        upgrade: session.is_upgrade_req(),
+        rules: &place.rules,
+        route: &place.name,
+        client: entered.client,
+    };
+    Some(entered.site.cache.ask(&ask, Moment::now()))
+}
+
+async fn act(
+    door: &FrontDoor,
+    session: &mut Session,
+    walk: &mut Walk,
+    answer: Answer,
+) -> Result<Next> {
+    match answer {
+        Answer::Serve(serve) => {
+            if let Some(lead) = serve.refresh {
+                fetch::begin(door, session.req_header(), walk, lead);
+            }
+            see(walk, Seen::new(serve.outcome));
+            relay::stored(session, walk, &serve.response).await?;
+            Ok(Next::Done)
+        }
+        Answer::Follow(follower) => {
+            let collapsed = Outcome {
+                collapsed: true,
+                ..Outcome::forwarded(ForwardReason::UriMiss, None)
+            };
+            see(walk, Seen::new(collapsed));
+            follow(session, walk, follower).await
+        }
+        Answer::Lead(lead, follower) => {
+            let errand = fetch::begin(door, session.req_header(), walk, lead);
+            let seen = Seen::new(Outcome::forwarded(ForwardReason::UriMiss, None));
+            see(walk, Seen { errand, ..seen });
+            follow(session, walk, follower).await
+        }
+        Answer::Forward(forward) => {
+            see(walk, Seen::forwarded(forward));
+            Ok(Next::Forward)
+        }
+        Answer::OnlyIfCached(outcome) => {
+            see(walk, Seen::new(outcome));
+            let verdict = Verdict::new(StatusCode::GATEWAY_TIMEOUT, "only-if-cached");
+            deliver::own_answer(session, walk, verdict).await?;
+            Ok(Next::Done)
+        }
+    }
+}
+
+/// Waits with a fetch and passes on what it brings. The client's end of the connection is watched meanwhile: who leaves
+/// gives up its place.
+async fn follow(session: &mut Session, walk: &mut Walk, mut follower: Follower) -> Result<Next> {
+    loop {
+        let event = tokio::select! {
+            biased;
+            event = follower.event() => event,
+            gone = client_leaves(session) => return Err(gone),
+        };
+        match event {
+            Event::Interim(status, fields) => relay::interim(session, status, &fields).await?,
+            Event::Response(head, outcome) => {
+                became(walk, outcome);
+                if !relay::under_way(session, walk, &head, &mut follower).await? {
+                    see(
+                        walk,
+                        Seen::forwarded(follower.forward(Reason::RangeUncached)),
+                    );
+                    return Ok(Next::Forward);
+                }
+                return Ok(Next::Done);
+            }
+            Event::Stored(stored, outcome) => {
+                became(walk, outcome);
+                relay::stored(session, walk, &stored).await?;
+                return Ok(Next::Done);
+            }
+            Event::AskAgain => return Ok(Next::Ask),
+            Event::Forward(reason) => {
+                // Never to wait again: nobody queues behind what cannot be shared.
+                see(walk, Seen::forwarded(follower.forward(reason)));
+                return Ok(Next::Forward);
+            }
+            Event::Failed(failure) => {
+                let verdict = failure::verdict_of(failure);
+                deliver::own_answer(session, walk, verdict).await?;
+                return Ok(Next::Done);
+            }
+        }
+    }
+}
+
+/// What the engine says now. A fetch that the request has caused stays in its log line.
+fn see(walk: &mut Walk, seen: Seen) {
+    let before = walk.seen.take().and_then(|before| before.errand);
+    walk.seen = Some(Seen {
+        errand: seen.errand.or(before),
+        ..seen
+    });
+}
+
+fn became(walk: &mut Walk, outcome: Outcome) {
+    walk.seen.get_or_insert_default().outcome = outcome;
+}
+
+/// A forwarded request is about to be sent.
+pub fn sent(walk: &mut Walk) {
+    if let Some(seen) = &mut walk.seen {
+        seen.requested = Some(Moment::now());
+    }
+}
+
+/// The head of the final answer to a forwarded request came: what it changes, the engine knows.
+pub fn heard(response: &ResponseHeader, walk: &mut Walk) {
+    let (Some(entered), Some(seen)) = (&walk.entered, &mut walk.seen) else {
+        return;
+    };
+    let Some(forward) = &mut seen.forward else {
+        return;
+    };
+    if response.status.is_informational() {
+        return;
+    }
+    let received = Moment::now();
+    let received = Received {
+        status: response.status,
+        headers: &response.headers,
+        requested: seen.requested.unwrap_or(received),
+        received,
+    };
+    seen.tee = entered.site.cache.forwarded(forward, received);
+    seen.outcome = forward.outcome;
+}
+
+/// A piece of a forwarded request's answer came.
+pub fn passed(data: Option<&Bytes>, end: bool, walk: &mut Walk) {
+    let Some(seen) = &mut walk.seen else { return };
+    if let (Some(tee), Some(data)) = (&mut seen.tee, data)
+        && !data.is_empty()
+    {
+        tee.data(data.clone());
+    }
+    if end && let Some(mut tee) = seen.tee.take() {
+        tee.end();
+    }
+}
+
+/// Writes what the cache has to say into an answer: `Cache-Status` behind what came from upstream, and `Age`.
+pub fn tell(response: &mut ResponseHeader, walk: &Walk) -> Result<()> {
+    let (Some(entered), Some(seen)) = (&walk.entered, &walk.seen) else {
+        return Ok(());
+    };
+    let member = seen.outcome.write(&entered.site.cache_name);
+    let detail = walk
+        .verdict
+        .filter(|_| seen.outcome.reason.is_none())
+        .map(|verdict| [member.as_bytes(), b"; detail=", verdict.reason.as_bytes()].concat())
+        .and_then(|member| HeaderValue::from_maybe_shared(Bytes::from(member)).ok());
+    response.append_header(CACHE_STATUS, detail.unwrap_or(member))?;
+    if let Some(age) = seen.age {
+        response.insert_header(AGE, age.as_secs())?;
+    }
+    Ok(())
+}

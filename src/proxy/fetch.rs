@@ -1,0 +1,301 @@
+//! A fetch for the cache: a request of our own through the same proxy, whose client is the fill.
+//!
+//! It is a task of its own, so it goes on when the client that caused it leaves. Hold, retry, balance and deadlines apply to it as
+//! to any request. What it must not do is what belongs to one client only: it writes no access log, is not counted as a
+//! client's request, and an error is told to the fill instead of being made a page.
+
+use super::Site;
+use super::phases::FrontDoor;
+use super::walk::{Entered, Verdict, Walk};
+use crate::cache::Lead;
+use crate::cache::fill::{Failure, FillWriter, Wanted};
+use crate::cache::policy::Moment;
+use crate::cache::policy::stale::Trouble;
+use crate::listen::exchange::Exchange;
+use crate::listen::exchange::inner::Recipient;
+use crate::listen::exchange::ticket::Ticket;
+use crate::routing::settings::RouteSettings;
+use crate::upstream::{ClaimReport, Upstream};
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
+use parking_lot::Mutex;
+use pingora::apps::HttpServerApp;
+use pingora::http::RequestHeader;
+use pingora::protocols::http::ServerSession;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// What a fetch knows from the request that caused it, and what that request is told of it. Travels in the request's
+/// extensions.
+#[derive(Debug)]
+pub struct Errand {
+    site: Arc<Site>,
+    route: Arc<RouteSettings>,
+    client: IpAddr,
+    trusted: bool,
+    path: String,
+    id: String,
+    /// Whether there is something better to do than to wait for an origin that is away.
+    hurried: bool,
+    /// Written by the fetch, read by the request that caused it. Held for a copy only.
+    report: Mutex<Report>,
+}
+
+/// What became of a fetch, up to now.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// The upstream that was asked.
+    pub upstream: Option<Arc<Upstream>>,
+    /// Tries and waits.
+    pub claim: ClaimReport,
+    /// The status that it answered with.
+    pub status: Option<StatusCode>,
+    /// Why nothing came, or not all of it.
+    pub failure: Option<Failure>,
+}
+
+impl Errand {
+    /// Sends a request of our own on the way that its cause has walked already.
+    pub fn enter(self: Arc<Self>, ticket: Arc<Ticket>, walk: &mut Walk) {
+        walk.entered = Some(Entered {
+            site: self.site.clone(),
+            ticket,
+            client: self.client,
+            trusted: self.trusted,
+            path: self.path.clone(),
+            id: self.id.clone(),
+        });
+        walk.route = Some(self.route.clone());
+        walk.errand = Some(self);
+    }
+
+    /// Whether it is not to be held: a stale answer now is better than one after the hold.
+    pub fn is_hurried(&self) -> bool {
+        self.hurried
+    }
+
+    /// Notes how far the fetch has come.
+    pub fn note(&self, walk: &Walk) {
+        let Some(forwarding) = &walk.forwarding else {
+            return;
+        };
+        let mut report = self.report.lock();
+        report.upstream = Some(forwarding.upstream.clone());
+        report.claim = forwarding.claim.report();
+        report.status = forwarding.status;
+    }
+
+    /// Notes that it failed; the fill hears of it when the answer is given up.
+    pub fn failed(&self, verdict: Verdict) {
+        self.report.lock().failure = Some(Failure {
+            status: verdict.status,
+            word: verdict.reason,
+            retry_after: verdict.retry_after,
+            trouble: trouble(verdict.reason),
+        });
+    }
+
+    /// What has become of it.
+    pub fn report(&self) -> Report {
+        self.report.lock().clone()
+    }
+
+    /// Why it failed, where it did.
+    pub fn failure(&self) -> Option<Failure> {
+        self.report.lock().failure
+    }
+}
+
+/// Whether the origin was there. A TLS hand-shake that fails, and a wait that is refused because many wait already, are
+/// cases of nobody being there to be asked.
+fn trouble(word: &str) -> Trouble {
+    match word {
+        "connect" | "upstream-tls" | "nobody" | "hold_expired" | "hold_full" | "draining" => {
+            Trouble::Unreachable
+        }
+        _ => Trouble::Failed,
+    }
+}
+
+/// Begins the fetch that `lead` is for, because of the request `asked`. It runs on this thread.
+pub fn begin(
+    door: &FrontDoor,
+    asked: &RequestHeader,
+    walk: &Walk,
+    lead: Lead,
+) -> Option<Arc<Errand>> {
+    // Without these there is nobody to ask, and the fill fails by being dropped.
+    let (Some(entered), Some(route), Some(proxy)) = (&walk.entered, &walk.route, door.proxy())
+    else {
+        return None;
+    };
+    let errand = Arc::new(Errand {
+        site: entered.site.clone(),
+        route: route.clone(),
+        client: entered.client,
+        trusted: entered.trusted,
+        path: entered.path.clone(),
+        id: entered.id.clone(),
+        hurried: lead.writer.stale_at_hand(Moment::now()),
+        report: Mutex::default(),
+    });
+    let mut header = asked.clone();
+    header.set_method(Method::GET);
+    adopt(&mut header, &lead.request);
+    header.extensions_mut().insert(errand.clone());
+    let fill = Fill {
+        writer: lead.writer,
+        errand: errand.clone(),
+        wanted: true,
+        ended: false,
+    };
+    let ticket = Arc::new(entered.ticket.of_our_own());
+    let exchange = Exchange::inner(header, Box::new(fill), ticket);
+    let shutdown = door.shutdown();
+    tokio::spawn(async move {
+        let session = ServerSession::new_custom(Box::new(exchange));
+        let _ = proxy.process_new_http(session, &shutdown).await;
+    });
+    Some(errand)
+}
+
+/// Makes the fields of `header` those of `wanted`. What is the same in both stays as the client spelt it.
+fn adopt(header: &mut RequestHeader, wanted: &HeaderMap) {
+    let of_a_body = |name: &HeaderName| [CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT].contains(name);
+    let unwanted: Vec<HeaderName> = header
+        .headers
+        .keys()
+        .filter(|name| !wanted.contains_key(*name) || of_a_body(name))
+        .cloned()
+        .collect();
+    for name in &unwanted {
+        header.remove_header(name);
+    }
+    for name in wanted.keys().filter(|name| !of_a_body(name)) {
+        if header
+            .headers
+            .get_all(name)
+            .iter()
+            .eq(wanted.get_all(name).iter())
+        {
+            continue;
+        }
+        header.remove_header(name);
+        for value in wanted.get_all(name) {
+            // A name and a value out of a map are always valid.
+            let _ = header.append_header(name.clone(), value.clone());
+        }
+    }
+}
+
+/// The fill as the recipient of an answer.
+#[derive(Debug)]
+struct Fill {
+    writer: FillWriter,
+    errand: Arc<Errand>,
+    /// Whether the body is.
+    wanted: bool,
+    ended: bool,
+}
+
+impl Recipient for Fill {
+    fn asked(&mut self) {
+        self.writer.requested(Moment::now());
+    }
+
+    fn interim(&mut self, status: StatusCode, fields: &HeaderMap) {
+        self.writer.interim(status, fields.clone());
+    }
+
+    fn head(&mut self, status: StatusCode, fields: &HeaderMap) {
+        let wanted = self.writer.head(status, fields.clone(), Moment::now());
+        self.wanted = wanted == Wanted::Body;
+    }
+
+    fn data(&mut self, data: Bytes) {
+        if self.wanted {
+            self.writer.data(data);
+        }
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        self.writer.end();
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.wanted {
+            self.writer.poll_ready(cx)
+        } else {
+            Poll::Ready(())
+        }
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.wanted {
+            self.writer.poll_cancelled(cx)
+        } else {
+            Poll::Ready(())
+        }
+    }
+}
+
+impl Drop for Fill {
+    fn drop(&mut self) {
+        if let Some(failure) = self.errand.failure().filter(|_| !self.ended) {
+            self.writer.fail(failure);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn the_fields_are_those_wanted_and_none_of_a_body() {
+        let mut header = RequestHeader::build("GET", b"/", None).expect("a head");
+        for (name, value) in [
+            ("X-KEPT", "1"),
+            ("If-None-Match", "\"client\""),
+            ("Range", "bytes=0-1"),
+            ("Accept", "a"),
+            ("Accept", "b"),
+            ("Content-Length", "0"),
+        ] {
+            header.append_header(name, value).expect("a field");
+        }
+        let mut wanted = HeaderMap::new();
+        wanted.insert("x-kept", HeaderValue::from_static("1"));
+        wanted.append("accept", HeaderValue::from_static("a"));
+        wanted.append("accept", HeaderValue::from_static("b"));
+        wanted.insert("if-none-match", HeaderValue::from_static("\"stored\""));
+        wanted.insert("content-length", HeaderValue::from_static("0"));
+        adopt(&mut header, &wanted);
+        wanted.remove("content-length");
+        assert_eq!(header.headers, wanted);
+        let mut written = Vec::new();
+        header.header_to_h1_wire(&mut written);
+        let written = String::from_utf8(written).expect("ASCII");
+        assert!(written.contains("X-KEPT: 1"), "{written}");
+    }
+
+    #[test]
+    fn what_was_never_asked_is_unreachable() {
+        for (word, expected) in [
+            ("connect", Trouble::Unreachable),
+            ("hold_expired", Trouble::Unreachable),
+            ("nobody", Trouble::Unreachable),
+            ("upstream-timeout", Trouble::Failed),
+            ("upstream-reset", Trouble::Failed),
+            ("upstream-malformed", Trouble::Failed),
+            ("starting", Trouble::Failed),
+            ("queue_timeout", Trouble::Failed),
+        ] {
+            assert_eq!(trouble(word), expected, "{word}");
+        }
+    }
+}

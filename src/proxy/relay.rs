@@ -1,0 +1,228 @@
+//! Writes what the cache has, or what a shared fetch brings, to one client: all of it, or what of it was asked for.
+
+use super::walk::{Verdict, Walk};
+use super::{deliver, failure};
+use crate::cache::fill::{Data, Follower, Head};
+use crate::cache::policy::Moment;
+use crate::cache::response::StoredResponse;
+use crate::cache::serve::{self, Piece, Plan, StoredView};
+use crate::clock;
+use crate::listen::exchange::CLIENT_GONE;
+use bytes::{Buf, Bytes};
+use http::header::{AGE, CONTENT_RANGE};
+use http::{HeaderMap, Method, StatusCode};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType, Result};
+use std::sync::Arc;
+
+/// The fetch broke off in the middle of the body.
+const CUT: ErrorType = ErrorType::new("Cut");
+
+/// Resolves when the client leaves; writes meanwhile what it takes.
+pub async fn client_leaves(session: &mut Session) -> Box<Error> {
+    let gone = session.as_mut().read_body_or_idle(true).await;
+    gone.err().unwrap_or_else(|| Error::new_down(CLIENT_GONE))
+}
+
+/// Passes an interim response on.
+pub async fn interim(session: &mut Session, status: StatusCode, fields: &HeaderMap) -> Result<()> {
+    let response = head_of(status, fields)?;
+    session
+        .write_response_header(Box::new(response), false)
+        .await
+}
+
+/// Sends a stored response.
+pub async fn stored(
+    session: &mut Session,
+    walk: &mut Walk,
+    stored: &Arc<StoredResponse>,
+) -> Result<()> {
+    if let Some(seen) = &mut walk.seen {
+        seen.age = Some(stored.terms().current_age(clock::now()));
+    }
+    let view = StoredView::stored(stored, Moment::now());
+    let plan = plan(session, &view);
+    if !begin(session, walk, &plan, &view).await? {
+        return Ok(());
+    }
+    for piece in plan.body(&stored.body()) {
+        session.write_response_body(Some(piece), false).await?;
+    }
+    session.write_response_body(Some(Bytes::new()), true).await
+}
+
+/// Sends a response that is still coming. False where the octets that were asked for are too far behind what is here: the
+/// request is to be forwarded by itself, and nothing was sent.
+pub async fn under_way(
+    session: &mut Session,
+    walk: &mut Walk,
+    head: &Head,
+    follower: &mut Follower,
+) -> Result<bool> {
+    age(walk, head);
+    let view = StoredView::in_flight(head, Moment::now());
+    let plan = plan(session, &view);
+    let pieces = plan.pieces(head.length);
+    let mut feed = Feed::new(follower);
+    let first = pieces.iter().find_map(|piece| match piece {
+        Piece::Octets(range) => Some(range.start),
+        Piece::Frame(_) => None,
+    });
+    if first.is_some_and(|octet| !feed.go_to(octet)) {
+        return Ok(false);
+    }
+    if !begin(session, walk, &plan, &view).await? {
+        return Ok(true);
+    }
+    for piece in pieces {
+        let range = match piece {
+            Piece::Frame(frame) => {
+                session.write_response_body(Some(frame), false).await?;
+                continue;
+            }
+            Piece::Octets(range) => range,
+        };
+        if !feed.go_to(range.start) {
+            return cut(walk);
+        }
+        while feed.at < range.end {
+            let data = tokio::select! {
+                biased;
+                data = feed.next(range.end) => data,
+                gone = client_leaves(session) => return Err(gone),
+            };
+            match data {
+                Data::Chunk(chunk) => session.write_response_body(Some(chunk), false).await?,
+                Data::End if range.end == u64::MAX => break,
+                // What was promised did not come, or broke off.
+                Data::End | Data::Cut => return cut(walk),
+            }
+        }
+    }
+    session
+        .write_response_body(Some(Bytes::new()), true)
+        .await?;
+    Ok(true)
+}
+
+/// What of the response is sent to this client.
+fn plan(session: &Session, view: &StoredView<'_>) -> Plan {
+    let asked = session.req_header();
+    serve::plan(&asked.method, &asked.headers, view)
+}
+
+/// Sends the head. False where that is the whole answer.
+async fn begin(
+    session: &mut Session,
+    walk: &mut Walk,
+    plan: &Plan,
+    view: &StoredView<'_>,
+) -> Result<bool> {
+    let (status, fields) = plan.head(view);
+    if matches!(plan, Plan::Unsatisfiable { .. }) {
+        let verdict = Verdict::new(status, "range");
+        let mut kept = HeaderMap::new();
+        kept.extend(
+            fields
+                .get(CONTENT_RANGE)
+                .map(|it| (CONTENT_RANGE, it.clone())),
+        );
+        deliver::own_answer_with(session, walk, verdict, kept).await?;
+        return Ok(false);
+    }
+    let mut response = head_of(status, &fields)?;
+    if failure::replaced(session, walk, &response).await? {
+        return Ok(false);
+    }
+    deliver::write_response(session.req_header(), &mut response, walk)?;
+    session
+        .write_response_header(Box::new(response), false)
+        .await?;
+    let bodiless = session.req_header().method == Method::HEAD
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    Ok(!bodiless)
+}
+
+fn head_of(status: StatusCode, fields: &HeaderMap) -> Result<ResponseHeader> {
+    let mut response = ResponseHeader::build(status, Some(fields.len() + 6))?;
+    for (name, value) in fields {
+        response.append_header(name.clone(), value.clone())?;
+    }
+    Ok(response)
+}
+
+/// The connection sees an answer that is not whole, and makes the cut visible.
+fn cut<T>(walk: &mut Walk) -> Result<T> {
+    let failed = walk
+        .seen
+        .as_ref()
+        .and_then(|seen| seen.errand.as_ref()?.failure());
+    walk.verdict = Some(failed.map_or(
+        Verdict::new(StatusCode::BAD_GATEWAY, "upstream-reset"),
+        failure::verdict_of,
+    ));
+    Err(Error::new_up(CUT))
+}
+
+/// What is shared is as old as its `Age` and the time since it came (RFC 9111 §4: what answers several requests is reused by
+/// all but one). To the one that caused the fetch it is as old as the origin says.
+fn age(walk: &mut Walk, head: &Head) {
+    if let (Some(seen), Some(terms)) = (&mut walk.seen, &head.terms)
+        && (seen.outcome.collapsed || head.fields.contains_key(AGE))
+    {
+        seen.age = Some(terms.current_age(clock::now()));
+    }
+}
+
+/// A body under way, read range by range.
+struct Feed<'a> {
+    follower: &'a mut Follower,
+    /// Where the next octet is.
+    at: u64,
+    /// Octets from there on that came with those before them.
+    held: Bytes,
+}
+
+impl<'a> Feed<'a> {
+    fn new(follower: &'a mut Follower) -> Self {
+        Self {
+            follower,
+            at: 0,
+            held: Bytes::new(),
+        }
+    }
+
+    /// Goes forward to this octet. False where it cannot.
+    fn go_to(&mut self, octet: u64) -> bool {
+        let Some(skipped) = octet.checked_sub(self.at) else {
+            return false;
+        };
+        self.at = octet;
+        match usize::try_from(skipped) {
+            Ok(skipped) if skipped <= self.held.len() => {
+                self.held.advance(skipped);
+                true
+            }
+            _ => {
+                self.held.clear();
+                self.follower.seek(octet)
+            }
+        }
+    }
+
+    /// What comes next, in front of the octet `end`.
+    async fn next(&mut self, end: u64) -> Data {
+        if self.held.is_empty() {
+            match self.follower.data().await {
+                Data::Chunk(chunk) => self.held = chunk,
+                over @ (Data::End | Data::Cut) => return over,
+            }
+        }
+        let most = usize::try_from(end.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let piece = self.held.split_to(most.min(self.held.len()));
+        self.at += piece.len() as u64;
+        Data::Chunk(piece)
+    }
+}

@@ -3,6 +3,7 @@
 use super::fill::{Begun, Classes, FillWriter, Lasting, Wanted};
 use super::key::{CacheKey, Target};
 use super::lookup::{Cache, Forward};
+use super::outcome::Reason;
 use super::policy::storable::{self, Concerns};
 use super::policy::validate::{HeadUpdate, update_by_head};
 use super::policy::{Received, invalidation};
@@ -25,7 +26,14 @@ impl Cache {
     pub fn forwarded(&self, forward: &mut Forward, received: Received<'_>) -> Option<FillWriter> {
         let request = forward.request.take()?;
         match request.method {
-            Method::GET => self.shareable_again(&request, received),
+            Method::GET => {
+                if let Err(reason) = self.shareable_again(&request, received)
+                    && forward.outcome.reason == Some(Reason::HitForMiss)
+                {
+                    // Why it still cannot be shared is more to the point than that it is remembered.
+                    forward.outcome.reason = Some(reason);
+                }
+            }
             Method::HEAD => self.freshen_by_head(&request, received),
             _ => {
                 self.invalidate_written(&request, received);
@@ -37,22 +45,21 @@ impl Cache {
         None
     }
 
-    /// A response that could be stored ends the memory of those that could not.
-    fn shareable_again(&self, request: &Request, received: Received<'_>) {
+    /// A response that could be stored ends the memory of those that could not. Else, why it could not.
+    fn shareable_again(&self, request: &Request, received: Received<'_>) -> Result<(), Reason> {
         // A part says nothing about how large the whole is.
         if received.status == StatusCode::PARTIAL_CONTENT {
-            return;
+            return Ok(());
         }
+        storable::evaluate(request.asked(), received, &request.rules)?;
+        Nominated::new(received.headers, &request.headers)?;
         let length = content_length::parse(received.headers.get_all(header::CONTENT_LENGTH));
         let length = length.ok().and_then(ContentLength::value);
         let fits = length.is_some_and(|length| length <= self.engine.settings.object.bytes());
-        let storable = storable::evaluate(request.asked(), received, &request.rules).is_ok()
-            && Nominated::new(received.headers, &request.headers).is_ok();
-        if storable {
-            let classes = Classes::of(&request.headers);
-            let (key, route) = (&request.key, &request.route);
-            self.engine.uncacheable.forget(key, route, classes, fits);
-        }
+        let classes = Classes::of(&request.headers);
+        let (key, route) = (&request.key, &request.route);
+        self.engine.uncacheable.forget(key, route, classes, fits);
+        Ok(())
     }
 
     /// RFC 9111 §4.3.5, for the stored response that could have answered.

@@ -45,7 +45,7 @@ impl Cache {
         }
         let length = content_length::parse(received.headers.get_all(header::CONTENT_LENGTH));
         let length = length.ok().and_then(ContentLength::value);
-        let fits = length.is_some_and(|length| length <= self.engine.settings.object.bytes());
+        let fits = length.is_some_and(|length| length <= self.engine.object_max());
         let storable = storable::evaluate(request.asked(), received, &request.rules).is_ok()
             && Nominated::new(received.headers, &request.headers).is_ok();
         if storable {
@@ -76,7 +76,11 @@ impl Cache {
                         route: Arc::clone(stored.route()),
                         body: stored.body(),
                     };
-                    store.replace(stored, &store.make(&request.key, parts));
+                    let fresh = store.make(&request.key, parts);
+                    if stored.is_asked_for() {
+                        fresh.ask_for();
+                    }
+                    store.replace(stored, &fresh);
                 }
             }
             HeadUpdate::Freshen(_, Err(reason)) if Concerns::of(reason) == Concerns::All => {
@@ -128,6 +132,7 @@ impl Cache {
         let flight = engine.fills.list(Begun {
             key: request.key.clone(),
             route: Arc::clone(&request.route),
+            upstream: Arc::clone(&request.route),
             client: NOBODY,
             lasting: Lasting::Fed,
             permit: None,

@@ -12,11 +12,11 @@ use std::borrow::Cow;
 pub(super) fn passes(ask: &Ask<'_>) -> Option<(ForwardReason, Reason)> {
     use ForwardReason::{Bypass, Method as Semantics};
     let has = |name| ask.headers.contains_key(name);
-    if !matches!(*ask.method, Method::GET | Method::HEAD) {
-        return Some((Semantics, Reason::MethodNotCached));
-    }
     if !ask.rules.enabled {
         return Some((Bypass, Reason::RouteOff));
+    }
+    if !matches!(*ask.method, Method::GET | Method::HEAD) {
+        return Some((Semantics, Reason::MethodNotCached));
     }
     if ask.upgrade {
         return Some((Bypass, Reason::Upgrade));
@@ -105,6 +105,7 @@ mod tests {
             upgrade: headers.contains_key("upgrade"),
             rules: &Arc::new(rules),
             route: &Arc::from("r"),
+            upstream: &Arc::from("u"),
             client: Ipv4Addr::LOCALHOST.into(),
         };
         passes(&ask).map(|(_, reason)| reason)

@@ -55,7 +55,7 @@ impl Cache {
         Nominated::new(received.headers, &request.headers)?;
         let length = content_length::parse(received.headers.get_all(header::CONTENT_LENGTH));
         let length = length.ok().and_then(ContentLength::value);
-        let fits = length.is_some_and(|length| length <= self.engine.settings.object.bytes());
+        let fits = length.is_some_and(|length| length <= self.engine.object_max());
         let classes = Classes::of(&request.headers);
         let (key, route) = (&request.key, &request.route);
         self.engine.uncacheable.forget(key, route, classes, fits);
@@ -83,7 +83,11 @@ impl Cache {
                         route: Arc::clone(stored.route()),
                         body: stored.body(),
                     };
-                    store.replace(stored, &store.make(&request.key, parts));
+                    let fresh = store.make(&request.key, parts);
+                    if stored.is_asked_for() {
+                        fresh.ask_for();
+                    }
+                    store.replace(stored, &fresh);
                 }
             }
             HeadUpdate::Freshen(_, Err(reason)) if Concerns::of(reason) == Concerns::All => {
@@ -135,6 +139,7 @@ impl Cache {
         let flight = engine.fills.list(Begun {
             key: request.key.clone(),
             route: Arc::clone(&request.route),
+            upstream: Arc::clone(&request.route),
             client: NOBODY,
             lasting: Lasting::Fed,
             permit: None,

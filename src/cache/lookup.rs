@@ -3,9 +3,7 @@
 use super::bypass;
 use super::control::RequestDirectives;
 use super::engine::Engine;
-use super::fill::{
-    Begun, Classes, FillMetrics, FillWriter, Follower, Found, Joiner, Lasting, Permit,
-};
+use super::fill::{Begun, Classes, FillWriter, Follower, Found, Joiner, Lasting, Permit};
 use super::key::{CacheKey, Target};
 use super::outcome::{ForwardReason, Outcome, Reason};
 use super::policy::reuse::{self, Reuse};
@@ -16,6 +14,7 @@ use super::settings::{CacheSettings, ClientDirectives, Rules};
 use super::store::Resource;
 use crate::fields::range::{self, ByteRangeSpec};
 use http::{HeaderMap, HeaderValue, Method, header};
+use prometheus_client::registry::Registry;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -45,6 +44,8 @@ pub struct Ask<'a> {
     pub rules: &'a Arc<Rules>,
     /// The route's name: what one route stored is not for another, though the target be the same.
     pub route: &'a Arc<str>,
+    /// The upstream that it leads to, or those: for the bound on fetches that nobody waits for.
+    pub upstream: &'a Arc<str>,
     /// The client, for the bound on fetches that nobody waits for.
     pub client: IpAddr,
 }
@@ -110,9 +111,16 @@ impl Cache {
         }
     }
 
-    /// The figures about fetches.
-    pub fn fill_metrics(&self) -> &FillMetrics {
-        &self.engine.metrics
+    /// Makes its figures known to the registry. Once per registry.
+    pub fn register(&self, registry: &mut Registry) {
+        self.engine.store.metrics().register(registry);
+        self.engine.metrics.register(registry);
+        self.engine.refreshes.metrics().register(registry);
+    }
+
+    /// Takes over other settings. What is stored stays, as far as it fits.
+    pub fn resize(&self, settings: CacheSettings) {
+        self.engine.resize(settings);
     }
 
     /// What to do with a request. Every request on a forwarding route is asked about, whatever its method.
@@ -155,6 +163,9 @@ impl Cache {
         };
         let terms = stored.terms();
         let serve = |reason, refresh| {
+            if ask.rules.refresh_every.is_some() {
+                stored.ask_for();
+            }
             let outcome = Outcome {
                 hit: true,
                 ttl: Some(terms.remaining(now.at)),
@@ -310,6 +321,7 @@ impl Search<'_> {
         Begun {
             key: self.key.clone(),
             route: Arc::clone(self.ask.route),
+            upstream: Arc::clone(self.ask.upstream),
             client: self.ask.client,
             lasting,
             permit,

@@ -15,6 +15,7 @@
 //! | [`partial`] | what of a response is here, and what is missing? |
 //! | [`store`] | what is kept, within which memory? |
 //! | [`fill`] | one fetch, many followers |
+//! | [`refresh`] | what is fetched anew before it expires? |
 //! | [`lookup`] | a request's way through all of these |
 //! | [`invalidate`] | what is no longer to be used? |
 //!
@@ -51,6 +52,7 @@ mod request;
 
 pub mod invalidate;
 pub mod lookup;
+pub mod refresh;
 
 pub mod metrics;
 

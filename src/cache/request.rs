@@ -9,7 +9,7 @@ use http::{HeaderMap, Method};
 use std::sync::Arc;
 
 /// A request, without its connection.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Request {
     pub(super) key: CacheKey,
     pub(super) method: Method,

@@ -13,6 +13,7 @@ use super::vary::{self, Nominated};
 use crate::clock::{self, Instant};
 use http::{HeaderMap, StatusCode};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub struct StoredResponse {
     key_length: u32,
     fields_length: u32,
     nominated_length: u32,
+    /// Whether it was served since it was made, where its route wants to know.
+    asked_for: AtomicBool,
     terms: Packed,
     route: Arc<str>,
     /// The body, where it is not in the block.
@@ -75,6 +78,7 @@ impl StoredResponse {
             fields_length: short(fields.len()),
             nominated_length: short(nominated.len()),
             block: block.into_boxed_slice(),
+            asked_for: AtomicBool::new(false),
             terms: Packed::new(parts.status, &parts.terms),
             route: parts.route,
             segments,
@@ -118,6 +122,24 @@ impl StoredResponse {
     /// The route that it came by.
     pub fn route(&self) -> &Arc<str> {
         &self.route
+    }
+
+    /// Notes that somebody asked for it.
+    pub(super) fn ask_for(&self) {
+        // All threads serve it: only the first of them writes where the others read.
+        if !self.asked_for.load(Ordering::Relaxed) {
+            self.asked_for.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether somebody asked for it.
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.asked_for.load(Ordering::Relaxed)
+    }
+
+    /// Begins to note anew.
+    pub(super) fn forget_asked_for(&self) {
+        self.asked_for.store(false, Ordering::Relaxed);
     }
 
     /// What it is a response to.

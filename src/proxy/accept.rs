@@ -202,9 +202,12 @@ fn request_id(headers: &HeaderMap) -> String {
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b"-_.:+/=".contains(&b))
     };
-    given
-        .filter(is_plain)
-        .map_or_else(|| format!("{:032x}", fastrand::u128(..)), str::to_owned)
+    given.filter(is_plain).map_or_else(new_id, str::to_owned)
+}
+
+/// An id of ours.
+pub fn new_id() -> String {
+    format!("{:032x}", fastrand::u128(..))
 }
 
 /// RFC 9110 §7.6.2: an OPTIONS request that may go no further is answered here; else it has one step less to go.

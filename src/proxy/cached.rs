@@ -90,15 +90,10 @@ pub async fn answer(door: &FrontDoor, session: &mut Session, walk: &mut Walk) ->
     Ok(false)
 }
 
-/// Asks the engine; `None` where the route keeps it out.
+/// Asks the engine, also where the route keeps it from answering: what is written there may be stored by another route.
 fn ask(session: &mut Session, walk: &mut Walk) -> Option<Answer> {
     let entered = walk.entered.as_ref()?;
     let place = entered.site.place(walk.route.as_deref());
-    if !place.rules.enabled {
-        let off = Outcome::forwarded(ForwardReason::Bypass, Some(Reason::RouteOff));
-        walk.seen = Some(Seen::new(off));
-        return None;
-    }
     let has_body = !session.as_mut().is_body_empty();
     let header = session.req_header();
     let ask = Ask {
@@ -114,6 +109,7 @@ fn ask(session: &mut Session, walk: &mut Walk) -> Option<Answer> {
         upgrade: session.is_upgrade_req(),
         rules: &place.rules,
         route: &place.name,
+        upstream: &place.upstream,
         client: entered.client,
     };
     Some(entered.site.cache.ask(&ask, Moment::now()))

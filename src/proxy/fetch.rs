@@ -5,16 +5,22 @@
 //! client's request, and an error is told to the fill instead of being made a page.
 
 use super::Site;
-use super::phases::FrontDoor;
+use super::accept;
+use super::phases::{FrontDoor, Proxy};
 use super::walk::{Entered, Verdict, Walk};
 use crate::cache::Lead;
 use crate::cache::fill::{Failure, FillWriter, Wanted};
 use crate::cache::policy::Moment;
 use crate::cache::policy::stale::Trouble;
+use crate::cache::refresh::Due;
+use crate::fields::host;
 use crate::listen::exchange::Exchange;
 use crate::listen::exchange::inner::Recipient;
 use crate::listen::exchange::ticket::Ticket;
-use crate::routing::settings::RouteSettings;
+use crate::listen::settings::LimitSettings;
+use crate::listen::stream::Client;
+use crate::routing::RequestView;
+use crate::routing::settings::{RouteSettings, Scheme};
 use crate::upstream::{ClaimReport, Upstream};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
@@ -23,9 +29,11 @@ use parking_lot::Mutex;
 use pingora::apps::HttpServerApp;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
-use std::net::IpAddr;
+use pingora::proxy::HttpProxy;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use tokio::sync::watch;
 
 /// What a fetch knows from the request that caused it, and what that request is told of it. Travels in the request's
 /// extensions.
@@ -144,21 +152,99 @@ pub fn begin(
     let mut header = asked.clone();
     header.set_method(Method::GET);
     adopt(&mut header, &lead.request);
+    let ticket = entered.ticket.of_our_own();
+    send(proxy, door.shutdown(), header, ticket, &errand, lead.writer);
+    Some(errand)
+}
+
+/// Begins a fetch that no request has caused: what is stored is fetched anew before it expires. It runs on this thread.
+pub fn refresh(proxy: &Proxy, site: &Arc<Site>, due: Due) {
+    let target = due.target();
+    let Some(route) = route_of(site, &due) else {
+        return;
+    };
+    let place = site.place(Some(&route));
+    let tls = target.scheme == Scheme::Https.as_str();
+    let path = target.path.to_owned();
+    let whole = match target.query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.clone(),
+    };
+    // It was a request line once.
+    let Ok(mut header) = RequestHeader::build(Method::GET, whole.as_bytes(), None) else {
+        return;
+    };
+    let ours = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let client = Client {
+        addr: ours,
+        local: ours,
+        tls,
+    };
+    let host = target.authority.to_owned();
+    let ticket = Ticket::new(Arc::new(client), host, &LimitSettings::default(), false);
+    let Some(lead) = site.cache.refresh(due, &place.rules, &place.upstream) else {
+        return;
+    };
+    adopt(&mut header, &lead.request);
+    let errand = Arc::new(Errand {
+        site: site.clone(),
+        route,
+        client: ours.ip(),
+        trusted: false,
+        path,
+        id: accept::new_id(),
+        hurried: true,
+        report: Mutex::default(),
+    });
+    let (proxy, shutdown) = proxy.parts();
+    send(
+        proxy,
+        shutdown,
+        header,
+        ticket.of_our_own(),
+        &errand,
+        lead.writer,
+    );
+}
+
+/// The route that a refresh goes by: the one that its response was stored by, where that is still the one for it.
+fn route_of(site: &Site, due: &Due) -> Option<Arc<RouteSettings>> {
+    let target = due.target();
+    let scheme = [Scheme::Http, Scheme::Https]
+        .into_iter()
+        .find(|scheme| scheme.as_str() == target.scheme)?;
+    let host = host::parse(target.authority.as_bytes()).map_or("", |authority| authority.host);
+    let route = site.routes.find(&RequestView {
+        scheme,
+        host,
+        path: target.path,
+        query: target.query,
+        method: &Method::GET,
+        headers: due.headers(),
+    })?;
+    (site.place(Some(route)).name == *due.route()).then(|| route.clone())
+}
+
+fn send(
+    proxy: Arc<HttpProxy<FrontDoor>>,
+    shutdown: watch::Receiver<bool>,
+    mut header: RequestHeader,
+    ticket: Ticket,
+    errand: &Arc<Errand>,
+    writer: FillWriter,
+) {
     header.extensions_mut().insert(errand.clone());
     let fill = Fill {
-        writer: lead.writer,
+        writer,
         errand: errand.clone(),
         wanted: true,
         ended: false,
     };
-    let ticket = Arc::new(entered.ticket.of_our_own());
-    let exchange = Exchange::inner(header, Box::new(fill), ticket);
-    let shutdown = door.shutdown();
+    let exchange = Exchange::inner(header, Box::new(fill), Arc::new(ticket));
     tokio::spawn(async move {
         let session = ServerSession::new_custom(Box::new(exchange));
         let _ = proxy.process_new_http(session, &shutdown).await;
     });
-    Some(errand)
 }
 
 /// Makes the fields of `header` those of `wanted`. What is the same in both stays as the client spelt it.

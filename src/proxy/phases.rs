@@ -2,9 +2,10 @@
 
 use super::fetch::Errand;
 use super::walk::{Entered, Walk};
-use super::{Site, accept, answer, cached, deliver, encode, failure, forward, record};
+use super::{Site, accept, answer, cached, deliver, encode, failure, fetch, forward, record};
 use crate::listen::Handler;
 use crate::listen::exchange::ticket::Ticket;
+use crate::listen::lifecycle::Lifecycle;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -56,6 +57,7 @@ impl std::fmt::Debug for FrontDoor {
 /// opened it.
 pub struct Proxy {
     http: Arc<HttpProxy<FrontDoor>>,
+    site: Arc<ArcSwap<Site>>,
     /// Pingora asks it whether to keep connections alive; ours is decided by the connection, so it never changes.
     shutdown: watch::Receiver<bool>,
     running: Arc<watch::Sender<bool>>,
@@ -71,6 +73,7 @@ impl Clone for Proxy {
     fn clone(&self) -> Self {
         Self {
             http: self.http.clone(),
+            site: self.site.clone(),
             shutdown: self.shutdown.clone(),
             running: self.running.clone(),
         }
@@ -89,7 +92,7 @@ impl Proxy {
         let (running, shutdown) = watch::channel(false);
         let http = Arc::new_cyclic(|proxy| {
             let door = FrontDoor {
-                site,
+                site: site.clone(),
                 proxy: proxy.clone(),
                 shutdown: shutdown.clone(),
             };
@@ -97,8 +100,27 @@ impl Proxy {
         });
         Self {
             http,
+            site,
             shutdown,
             running: Arc::new(running),
+        }
+    }
+
+    /// What a request of our own is given to.
+    pub(super) fn parts(&self) -> (Arc<HttpProxy<FrontDoor>>, watch::Receiver<bool>) {
+        (self.http.clone(), self.shutdown.clone())
+    }
+
+    /// Fetches anew what is due for it, on this thread, until a drain begins. One thread of the process does it: it is
+    /// a few requests at once, and they are nobody's hurry.
+    pub async fn refresh(&self, lifecycle: Arc<Lifecycle>) {
+        let cache = self.site.load().cache.clone();
+        loop {
+            let due = tokio::select! {
+                due = cache.due() => due,
+                () = lifecycle.draining() => return,
+            };
+            fetch::refresh(self, &self.site.load_full(), due);
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::cache::Cache;
 use crate::cache::settings::Rules;
 use crate::fields::via;
 use crate::routing::Table;
-use crate::routing::settings::RouteSettings;
+use crate::routing::settings::{Action, RouteSettings};
 use crate::telemetry::metrics::{HttpMetrics, RouteMetrics};
 use crate::upstream::Upstreams;
 use http::{HeaderValue, Version};
@@ -42,6 +42,8 @@ pub struct Site {
 pub struct Place {
     /// The route's name.
     pub name: Arc<str>,
+    /// The upstream that it leads to; all of them, where it shares requests out.
+    pub upstream: Arc<str>,
     /// What the cache may do.
     pub rules: Arc<Rules>,
     /// What is counted.
@@ -49,13 +51,22 @@ pub struct Place {
 }
 
 impl Place {
-    fn new(name: &str, rules: Arc<Rules>, metrics: &HttpMetrics) -> Self {
+    fn new(name: &str, upstream: &str, rules: Arc<Rules>, metrics: &HttpMetrics) -> Self {
         Self {
             name: name.into(),
+            upstream: upstream.into(),
             rules,
             metrics: metrics.route(name),
         }
     }
+}
+
+fn upstreams_of(route: &RouteSettings) -> String {
+    let Action::Forward(shares) = &route.action else {
+        return UNROUTED.to_owned();
+    };
+    let names: Vec<_> = shares.iter().map(|share| share.upstream.as_str()).collect();
+    names.join(",")
 }
 
 /// A name as an item of RFC 8941: a token, or where it begins like a number, a string. A server's name is an HTTP token, so
@@ -84,7 +95,7 @@ impl Site {
         let places = routes
             .iter()
             .zip(rules)
-            .map(|(route, rules)| Place::new(&route.name, rules, metrics))
+            .map(|(route, rules)| Place::new(&route.name, &upstreams_of(route), rules, metrics))
             .collect();
         let via = [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2].map(|received| {
             // A server name is a token by the rules of the configuration, so it is always a field value.
@@ -93,7 +104,7 @@ impl Site {
         });
         Self {
             places,
-            nowhere: Place::new(UNROUTED, Arc::new(Rules::off()), metrics),
+            nowhere: Place::new(UNROUTED, UNROUTED, Arc::new(Rules::off()), metrics),
             cache,
             cache_name: item(&settings.name),
             error_pages: ErrorPages::default(),

@@ -82,6 +82,9 @@ impl State {
             previous.cache.clone(),
             &shared.metrics,
         )));
+        if settings.cache != self.settings.cache {
+            previous.cache.resize(settings.cache.clone());
+        }
         shared.limits.store(Arc::new(settings.limits.clone()));
         self.replace_listeners(planned)?;
         self.settings = settings;
@@ -270,6 +273,7 @@ fn report(before: &Settings, after: &Settings) -> ReloadReport {
     );
     for (what, same) in [
         ("limits", before.limits == after.limits),
+        ("cache", before.cache == after.cache),
         ("log", before.log == after.log),
         (
             "server: what each request is told",
@@ -291,9 +295,6 @@ fn report(before: &Settings, after: &Settings) -> ReloadReport {
     }
     if before.admin != after.admin {
         needs_restart.push("admin: its listener is bound once".to_owned());
-    }
-    if before.cache != after.cache {
-        needs_restart.push("cache: its memory is shared out once".to_owned());
     }
     ReloadReport {
         changes,
@@ -325,11 +326,12 @@ mod tests {
         let report = report(&before, &after);
         assert_eq!(
             report.changes,
-            ["route `/new`: added", "route `/b`: changed"]
+            [
+                "route `/new`: added",
+                "route `/b`: changed",
+                "cache: changed"
+            ]
         );
-        assert_eq!(
-            report.needs_restart,
-            ["cache: its memory is shared out once"]
-        );
+        assert_eq!(report.needs_restart, [""; 0]);
     }
 }

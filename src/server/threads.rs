@@ -76,6 +76,10 @@ fn start_one(
     let data_thread = move || {
         runtime.block_on(async {
             let proxy = Proxy::new(site);
+            if index == 0 {
+                let (proxy, lifecycle) = (proxy.clone(), shared.lifecycle.clone());
+                tokio::spawn(async move { proxy.refresh(lifecycle).await });
+            }
             while let Some(Accept {
                 socket,
                 listener,

@@ -1,6 +1,6 @@
 //! Who may share what: cookies, credentials, HEAD, HTTP/2, routes; and that log, metric and answer say the same.
 
-use crate::rig::{Edge, Origin, Reply, ago, edge, get, head, ok, origin, post};
+use crate::rig::{Edge, Origin, Reply, ago, edge, get, head, ok, origin, post, request};
 
 const ROUTE: &str = "[[route]]\nto = \"{o1}\"";
 
@@ -209,6 +209,26 @@ async fn a_write_through_another_route_invalidates() {
     c.post("/a", "x").send().await.expect(200);
     o.change("/a", ok().max_age(60).body("new"));
     c.get("/a").send().await.expect(200).body("new");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_through_a_route_without_a_cache_invalidates() {
+    let o = origin("o1")
+        .on("/a", ok().max_age(60).body("old"))
+        .start()
+        .await;
+    let toml = "[[route]]\nmethod = [\"PUT\", \"X-CHANGE\"]\nname = \"writes\"\nto = \"{o1}\"\ncache = false\n[[route]]\nname = \"reads\"\nto = \"{o1}\"";
+    let e = edge(toml).origin(&o).start().await;
+    let c = e.client();
+    for (method, before, after) in [("PUT", "old", "new"), ("X-CHANGE", "new", "newer")] {
+        for _ in 0..2 {
+            c.get("/a").send().await.expect(200).body(before);
+        }
+        let write = c.request(request(method, "/a")).send().await.expect(200);
+        write.cache_status("fwd=bypass; detail=route-off");
+        o.change("/a", ok().max_age(60).body(after));
+        c.get("/a").send().await.expect(200).body(after);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,6 +45,8 @@ async fn a_reload_validates_and_many_reloads_validate_once() {
         crowd.asked().await;
         o.fetched("/a", before + 1).await;
         assert_eq!(o.last("/a").header("if-none-match"), Some("\"v1\""));
+        // Sent is not yet received: who came late would ask for one more, which the gate would hold.
+        e.metric_becomes("forebay_cache_followers", 20.0).await;
         held.let_one_through();
         for one in crowd.all().await {
             one.response.expect(200).body("b").header("etag", "\"v1\"");

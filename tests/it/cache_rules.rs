@@ -222,6 +222,68 @@ async fn what_is_asked_for_is_refreshed_before_anybody_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reload_ends_the_refreshes_that_it_takes_away() {
+    let reply = || ok().max_age(3600).body("b");
+    let (o, e) = behind(reply(), "{ refresh_every = \"1s\" }").await;
+    // As long as it is asked for, it is fetched anew.
+    e.client().get("/a").send().await.expect(200);
+    e.client().get("/a").send().await.expect(200);
+    o.fetched("/a", 2).await;
+    e.metric_becomes("forebay_cache_refreshes_total{result=\"stored\"}", 1.0)
+        .await;
+    e.client().get("/a").send().await.cache_status("hit");
+    e.reload_with(&format!(
+        "{}\n[[route]]\nname = \"other\"\npath = \"/other\"\nto = \"{{o1}}\"\ncache = {{ refresh_every = \"1s\" }}",
+        route("true")
+    ))
+    .await;
+    let before = o.fetches("/a");
+    // Those of another go on: by its third, there would have been two of the first at least.
+    e.client().get("/other").send().await.expect(200);
+    for n in 2..5 {
+        for target in ["/a", "/other"] {
+            e.client().get(target).send().await.expect(200);
+        }
+        o.fetched("/other", n).await;
+    }
+    // One may have been under way.
+    assert!(o.fetches("/a") <= before + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_changes_the_size_of_the_cache() {
+    let big = vec![b'x'; 3 << 20];
+    let o = origin("o1")
+        .on("/small", ok().max_age(600).body("b"))
+        .on("*", ok().max_age(600).body(&big))
+        .start()
+        .await;
+    let sized = |memory: &str, more: &str| {
+        format!("[cache]\nmemory = \"{memory}\"\n{more}\n{}", route("true"))
+    };
+    let e = edge(&sized("64MiB", "")).origin(&o).start().await;
+    for target in ["/small", "/1", "/2", "/3", "/4", "/5", "/6"] {
+        e.client().get(target).send().await.expect(200);
+    }
+    e.client().get("/6").send().await.cache_status("hit");
+    e.write(&sized("16MiB", "object = \"1MiB\""));
+    let report = e.reload().await.expect(200).json();
+    assert_eq!(report["changes"], serde_json::json!(["cache: changed"]));
+    assert_eq!(report["needs_restart"], serde_json::json!([]));
+    // In force when the call returns: what no longer fits is gone, and large bodies are not stored any more.
+    let capacity = f64::from(16 << 20);
+    e.metric_becomes("forebay_cache_capacity_bytes", capacity)
+        .await;
+    assert!(e.metric("forebay_cache_bytes").await <= capacity);
+    let passed = e.client().get("/7").send().await.expect(200);
+    passed.cache_status("detail=too-large");
+    // It grows as well, and nothing was lost by that.
+    e.reload_with(&sized("64MiB", "")).await;
+    e.client().get("/8").send().await.expect(200);
+    e.client().get("/8").send().await.cache_status("hit");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reload_keeps_what_is_stored() {
     let (o, e) = behind(ok().max_age(600).body("b"), "true").await;
     e.client().get("/a").send().await.expect(200);

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::rig::{client, edge, gate, get, ok, origin, upgrade};
+use crate::rig::{Gate, Reply, client, edge, gate, get, ok, origin, upgrade};
 
 const PLAIN: &str = "[[route]]\nto = \"{o1}\"";
 
@@ -141,6 +141,55 @@ async fn the_grace_ends() {
     e.wait_exit().await;
     let took = began.elapsed().as_secs_f64();
     assert!((0.9..5.0).contains(&took), "{took} s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_share_a_fetch_get_all_of_it_though_its_leader_has_left() {
+    let held = gate();
+    let o = origin("o1").on("*", in_two_parts(&held)).start().await;
+    let mut e = edge(PLAIN).origin(&o).start().await;
+    let mut leader = e.client().connect().await;
+    leader.start(&get("/a")).await;
+    leader.read_until("12345").await;
+    let followers = [(); 3].map(|()| e.client().get("/a").spawn());
+    e.metric_becomes("forebay_cache_followers", 4.0).await;
+    leader.reset();
+    e.metric_becomes("forebay_cache_followers", 3.0).await;
+    let mut idle = e.client().connect().await;
+    e.signal(Signal::TERM);
+    idle.rest().await;
+    held.open();
+    for follower in followers {
+        follower.await.unwrap().expect(200).body("1234567890");
+    }
+    assert_eq!(e.wait_exit().await, 0);
+    assert_eq!(o.requests().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_that_nobody_waits_for_is_not_waited_for() {
+    let never = gate();
+    let o = origin("o1").on("*", in_two_parts(&never)).start().await;
+    let mut e = edge(PLAIN).origin(&o).start().await;
+    let mut k = e.client().connect().await;
+    k.start(&get("/a")).await;
+    k.read_until("12345").await;
+    k.reset();
+    // It goes on by itself, because what comes would be stored.
+    e.metric_becomes("forebay_cache_followers", 0.0).await;
+    e.metric_becomes("forebay_cache_fills_in_flight", 1.0).await;
+    let began = forebay::clock::now();
+    e.signal(Signal::TERM);
+    assert_eq!(e.wait_exit().await, 0);
+    // The grace is 20 s.
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+    o.disconnected(0).await;
+}
+
+/// An answer to be stored that stops in the middle until `held` opens.
+fn in_two_parts(held: &Gate) -> Reply {
+    let reply = ok().max_age(60).length(10).data("12345");
+    reply.hold(held).data("67890")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,58 +1,100 @@
 //! How many fetches go on that nobody waits for: a client that asks and leaves, again and again, must not keep an origin
-//! busy without end.
+//! busy without end, nor must all clients together one upstream.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// All clients together may leave behind this many times what one may.
+/// All together may leave behind this many times what one may.
 const ALL: usize = 64;
 
 /// The account.
 #[derive(Debug)]
 pub(in crate::cache) struct Abandoned {
-    each: usize,
+    /// For each client, and for each upstream.
+    each: AtomicUsize,
     counts: Mutex<Counts>,
+}
+
+/// Whom a fetch is counted against once nobody waits for it.
+#[derive(Debug, Clone)]
+pub(in crate::cache) struct LeftBy {
+    pub(in crate::cache) client: IpAddr,
+    pub(in crate::cache) upstream: Arc<str>,
 }
 
 /// Guarded by a lock that is the last in order: nothing else happens while it is held.
 #[derive(Debug, Default)]
 struct Counts {
-    by_client: HashMap<IpAddr, usize>,
+    by_client: Tally<IpAddr>,
+    by_upstream: Tally<Arc<str>>,
     all: usize,
 }
 
+/// Counts that are above zero.
+#[derive(Debug)]
+struct Tally<K>(HashMap<K, usize>);
+
+impl<K> Default for Tally<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Eq + Hash> Tally<K> {
+    fn of(&self, key: &K) -> usize {
+        self.0.get(key).copied().unwrap_or_default()
+    }
+
+    fn add(&mut self, key: K) {
+        *self.0.entry(key).or_default() += 1;
+    }
+
+    fn subtract(&mut self, key: &K) {
+        if let Some(count) = self.0.get_mut(key) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.0.remove(key);
+            }
+        }
+    }
+}
+
 impl Abandoned {
-    /// An account that allows so many to each client.
+    /// An account that allows so many to each client, and of each upstream.
     pub(in crate::cache) fn new(each: usize) -> Arc<Self> {
         Arc::new(Self {
-            each,
+            each: AtomicUsize::new(each),
             counts: Mutex::default(),
         })
     }
 
-    /// A place in the account, until it is dropped. A fetch that the engine began by itself has no client.
-    pub(in crate::cache) fn enter(self: &Arc<Self>, client: Option<IpAddr>) -> Option<Permit> {
+    /// Allows so many from now on. Those that have their place keep it.
+    pub(in crate::cache) fn resize(&self, each: usize) {
+        self.each.store(each, Ordering::Relaxed);
+    }
+
+    /// A place in the account, until it is dropped. A fetch that the engine began by itself was left by nobody.
+    pub(in crate::cache) fn enter(self: &Arc<Self>, left_by: Option<&LeftBy>) -> Option<Permit> {
+        let each = self.each.load(Ordering::Relaxed);
         let mut counts = self.counts.lock();
-        if counts.all >= self.each.saturating_mul(ALL) {
+        if counts.all >= each.saturating_mul(ALL) {
             return None;
         }
-        if let Some(client) = client {
-            let count = counts.by_client.entry(client).or_default();
-            if *count >= self.each {
-                // A count of zero is not kept, where none is allowed at all.
-                if *count == 0 {
-                    counts.by_client.remove(&client);
-                }
+        if let Some(LeftBy { client, upstream }) = left_by {
+            if counts.by_client.of(client) >= each || counts.by_upstream.of(upstream) >= each {
                 return None;
             }
-            *count += 1;
+            counts.by_client.add(*client);
+            counts.by_upstream.add(Arc::clone(upstream));
         }
         counts.all += 1;
         Some(Permit {
             account: Arc::clone(self),
-            client,
+            left_by: left_by.cloned(),
         })
     }
 
@@ -60,7 +102,8 @@ impl Abandoned {
     #[cfg(test)]
     pub(in crate::cache) fn len(&self) -> usize {
         let counts = self.counts.lock();
-        assert!(counts.by_client.values().sum::<usize>() <= counts.all);
+        assert!(counts.by_client.0.values().sum::<usize>() <= counts.all);
+        assert!(counts.by_upstream.0.values().sum::<usize>() <= counts.all);
         counts.all
     }
 }
@@ -69,20 +112,16 @@ impl Abandoned {
 #[derive(Debug)]
 pub(in crate::cache) struct Permit {
     account: Arc<Abandoned>,
-    client: Option<IpAddr>,
+    left_by: Option<LeftBy>,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = self.account.counts.lock();
         counts.all = counts.all.saturating_sub(1);
-        if let Some(client) = self.client
-            && let Some(count) = counts.by_client.get_mut(&client)
-        {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                counts.by_client.remove(&client);
-            }
+        if let Some(LeftBy { client, upstream }) = &self.left_by {
+            counts.by_client.subtract(client);
+            counts.by_upstream.subtract(upstream);
         }
     }
 }
@@ -92,45 +131,57 @@ mod tests {
     use super::*;
     use std::net::Ipv4Addr;
 
-    fn client(last: u8) -> IpAddr {
-        Ipv4Addr::new(192, 0, 2, last).into()
+    fn left_by(client: u8, upstream: &str) -> LeftBy {
+        LeftBy {
+            client: Ipv4Addr::new(192, 0, 2, client).into(),
+            upstream: upstream.into(),
+        }
     }
 
     #[test]
-    fn each_client_has_its_share() {
+    fn each_client_and_each_upstream_has_its_share() {
         let account = Abandoned::new(2);
-        let first = account.enter(Some(client(1))).expect("the first");
-        let _second = account.enter(Some(client(1))).expect("the second");
-        assert!(account.enter(Some(client(1))).is_none(), "the third");
-        assert!(
-            account.enter(Some(client(2))).is_some(),
-            "somebody else's first"
-        );
+        let enter = |client, upstream| account.enter(Some(&left_by(client, upstream)));
+        let first = enter(1, "a").expect("the first");
+        let second = enter(1, "b").expect("the second");
+        assert!(enter(1, "c").is_none(), "one client's third");
+        let third = enter(2, "a").expect("somebody else's first");
+        assert!(enter(3, "a").is_none(), "one upstream's third");
+        assert!(enter(3, "c").is_some(), "another upstream's first");
         drop(first);
-        assert!(
-            account.enter(Some(client(1))).is_some(),
-            "after one has ended"
-        );
+        assert!(enter(1, "c").is_some(), "after one has ended");
+        assert!(enter(3, "a").is_some(), "after one has ended");
+        drop((second, third));
+        assert_eq!(account.len(), 0);
     }
 
     #[test]
     fn all_together_have_theirs() {
         let account = Abandoned::new(1);
         let held: Vec<_> = (0..ALL)
-            .map(|at| account.enter(Some(client(u8::try_from(at).expect("small")))))
+            .map(|at| {
+                let client = u8::try_from(at).expect("small");
+                account.enter(Some(&left_by(client, &at.to_string())))
+            })
             .collect();
         assert!(held.iter().all(Option::is_some));
-        assert!(account.enter(Some(client(200))).is_none());
+        assert!(account.enter(Some(&left_by(200, "another"))).is_none());
         assert!(account.enter(None).is_none());
         drop(held);
         assert_eq!(account.len(), 0);
-        assert!(account.counts.lock().by_client.is_empty());
+        let counts = account.counts.lock();
+        assert!(counts.by_client.0.is_empty() && counts.by_upstream.0.is_empty());
     }
 
     #[test]
-    fn none_at_all() {
+    fn none_at_all_and_a_change_of_mind() {
         let account = Abandoned::new(0);
-        assert!(account.enter(Some(client(1))).is_none());
-        assert!(account.counts.lock().by_client.is_empty());
+        assert!(account.enter(Some(&left_by(1, "a"))).is_none());
+        account.resize(2);
+        let held = [1, 2].map(|client| account.enter(Some(&left_by(client, "a"))));
+        assert!(held.iter().all(Option::is_some));
+        account.resize(1);
+        assert!(account.enter(Some(&left_by(3, "a"))).is_none());
+        assert_eq!(account.len(), 2, "who has a place keeps it");
     }
 }

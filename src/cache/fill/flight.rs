@@ -1,6 +1,6 @@
 //! A fill as its writer and its followers share it: the state under its lock, and what never changes beside it.
 
-use super::abandoned::{Abandoned, Permit};
+use super::abandoned::{Abandoned, LeftBy, Permit};
 use super::metrics::FillMetrics;
 use super::state::{Lasting, State, Wakers};
 use crate::cache::key::CacheKey;
@@ -20,7 +20,7 @@ pub(in crate::cache) struct Flight {
     pub(super) route: Arc<str>,
     /// What its `Vary` will nominate, as far as can be guessed from what is stored.
     pub(super) guess: Option<Nominated>,
-    client: IpAddr,
+    left_by: LeftBy,
     account: Arc<Abandoned>,
     metrics: FillMetrics,
 }
@@ -30,6 +30,8 @@ pub(in crate::cache) struct Flight {
 pub(in crate::cache) struct Begun {
     pub(in crate::cache) key: CacheKey,
     pub(in crate::cache) route: Arc<str>,
+    /// Who is asked, as far as is known before it is.
+    pub(in crate::cache) upstream: Arc<str>,
     pub(in crate::cache) client: IpAddr,
     pub(in crate::cache) lasting: Lasting,
     pub(in crate::cache) permit: Option<Permit>,
@@ -52,7 +54,10 @@ impl Flight {
             key: begun.key,
             route: begun.route,
             guess,
-            client: begun.client,
+            left_by: LeftBy {
+                client: begun.client,
+                upstream: begun.upstream,
+            },
             account: begun.account,
             metrics: begun.metrics,
         })
@@ -80,7 +85,7 @@ impl Flight {
 
     /// A follower goes.
     pub(super) fn leave(&self, place: usize) {
-        self.step(|state, wakers| state.leave(place, &self.account, self.client, wakers));
+        self.step(|state, wakers| state.leave(place, &self.account, &self.left_by, wakers));
         self.metrics.followers.dec();
     }
 

@@ -20,17 +20,18 @@ impl FillMetrics {
             followers,
             collapsed,
         } = self.clone();
-        registry.register(
+        let r = registry;
+        r.register(
             "cache_fills_in_flight",
             "Fetches under way whose responses may be shared",
             fills,
         );
-        registry.register(
+        r.register(
             "cache_followers",
             "Clients at such a fetch, those who began it included",
             followers,
         );
-        registry.register(
+        r.register(
             "cache_collapsed",
             "Requests that were answered by another request's fetch",
             collapsed,

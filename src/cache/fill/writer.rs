@@ -7,10 +7,12 @@ use super::verdict::{Verdict, judge};
 use super::{Failure, Head, Wanted};
 use crate::cache::body::Body;
 use crate::cache::engine::Engine;
+use crate::cache::metrics::RefreshResult;
 use crate::cache::outcome::Reason;
 use crate::cache::policy::stale::{self, Trouble};
 use crate::cache::policy::storable::Concerns;
 use crate::cache::policy::{Moment, Received, Terms};
+use crate::cache::refresh::Running;
 use crate::cache::request::Request;
 use crate::cache::response::{Parts, StoredResponse};
 use crate::cache::section::Section;
@@ -56,6 +58,8 @@ pub struct FillWriter {
     reserved: u64,
     used: u64,
     patience: Option<Pin<Box<Sleep>>>,
+    /// Where it is a refresh ahead of an expiry.
+    refresh: Option<Running>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +87,14 @@ impl FillWriter {
             reserved: 0,
             used: 0,
             patience: None,
+            refresh: None,
         }
+    }
+
+    /// The same as a refresh ahead of an expiry.
+    pub(in crate::cache) fn refreshing(mut self, running: Running) -> Self {
+        self.refresh = Some(running);
+        self
     }
 
     /// The request is sent only now: what was spent in a queue does not age the response.
@@ -126,7 +137,7 @@ impl FillWriter {
             received,
         };
         let stored = self.stored.clone();
-        let largest = self.engine.settings.object.bytes();
+        let largest = self.engine.object_max();
         let verdict = judge(&self.request, stored.as_deref(), response, largest);
         match (verdict, stored) {
             (Verdict::Validated(fields, terms), Some(stored)) => {
@@ -166,7 +177,7 @@ impl FillWriter {
             if data.len() < COPIED_BELOW {
                 data = Bytes::copy_from_slice(&data);
             }
-            if length > self.engine.settings.object.bytes() {
+            if length > self.engine.object_max() {
                 self.remember(Reason::TooLarge, Moment::now());
                 self.flight
                     .step(|state, wakers| state.stop_storing(Reason::TooLarge, wakers));
@@ -269,10 +280,14 @@ impl FillWriter {
         let (audience, kept) = match terms {
             Ok(_) => {
                 self.forget();
-                let replaced = self.change(|store| store.replace(stored, &fresh));
-                (Audience::Everyone, replaced == Some(true))
+                let replaced = self.change(|store| store.replace(stored, &fresh)) == Some(true);
+                if replaced {
+                    self.kept(&fresh, RefreshResult::Unchanged);
+                }
+                (Audience::Everyone, replaced)
             }
             Err(reason) => {
+                self.refreshed(RefreshResult::Unstored);
                 self.remember(reason, received);
                 if Concerns::of(reason) == Concerns::All {
                     self.change(|store| store.remove_variant(stored));
@@ -331,6 +346,7 @@ impl FillWriter {
     fn alone(&mut self, head: Head, reason: Reason, now: Moment) -> Wanted {
         if !head.status.is_server_error() {
             self.answered();
+            self.refreshed(RefreshResult::Unstored);
         }
         self.remember(reason, now);
         if let Some(stored) = &self.stored
@@ -357,7 +373,7 @@ impl FillWriter {
         }
     }
 
-    fn store(&self, head: &Head, nominated: &Nominated, pieces: Vec<Bytes>) {
+    fn store(&mut self, head: &Head, nominated: &Nominated, pieces: Vec<Bytes>) {
         let Some(terms) = head.terms else {
             return;
         };
@@ -382,10 +398,14 @@ impl FillWriter {
         match self.change(|store| store.insert(&response)) {
             Some(Ok(())) => {
                 self.forget();
+                self.kept(&response, RefreshResult::Stored);
                 let pieces: Vec<Bytes> = response.body().pieces().collect();
                 self.flight.step(|state, _| state.stored(&pieces));
             }
-            Some(Err(reason)) => self.remember(reason, Moment::now()),
+            Some(Err(reason)) => {
+                self.refreshed(RefreshResult::Unstored);
+                self.remember(reason, Moment::now());
+            }
             None => {}
         }
     }
@@ -446,8 +466,23 @@ impl FillWriter {
         self.engine.uncacheable.forget(key, route, classes, true);
     }
 
+    /// A response is stored: it may be refreshed ahead of its expiry, or is what came of that.
+    fn kept(&mut self, response: &StoredResponse, result: RefreshResult) {
+        if let Some(running) = &mut self.refresh {
+            running.replaced_by(response, result);
+        }
+        self.engine.schedule(&self.request, response);
+    }
+
+    fn refreshed(&mut self, result: RefreshResult) {
+        if let Some(running) = &mut self.refresh {
+            running.becomes(result);
+        }
+    }
+
     fn over(&mut self) {
         self.step = Step::Over;
+        self.refresh = None;
         self.patience = None;
         self.engine.fills.remove(&self.flight);
     }

@@ -21,7 +21,7 @@ use super::metrics::StoreMetrics;
 use super::outcome::Reason;
 use super::response::{Parts, StoredResponse};
 use super::settings::CacheSettings;
-use account::Account;
+use account::{Account, Charge};
 use parking_lot::Mutex;
 use room::{Capacities, Half, PutOut};
 use std::fmt;
@@ -171,6 +171,11 @@ impl Store {
         let removed = self.inner.remove_of(target, key.target_bytes());
         self.note();
         removed || more
+    }
+
+    /// Counts octets that are kept for the store's sake beside it.
+    pub(super) fn charge(&self, bytes: u64) -> Charge {
+        Charge::new(&self.inner.account, bytes)
     }
 
     /// Octets for a fetch under way. `None` where there is no room.

@@ -2,13 +2,12 @@
 
 use super::pace::blocks;
 use super::{Audience, Ending, Keep, Lasting, Phase, Settled, State, Wakers};
-use crate::cache::fill::abandoned::Abandoned;
+use crate::cache::fill::abandoned::{Abandoned, LeftBy};
 use crate::cache::fill::{Data, Head};
 use crate::cache::outcome::Reason;
 use crate::cache::vary::Nominated;
 use crate::clock::Instant;
 use http::{HeaderMap, StatusCode};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -97,7 +96,7 @@ impl State {
         &mut self,
         at: usize,
         account: &Arc<Abandoned>,
-        client: IpAddr,
+        left_by: &LeftBy,
         wakers: &mut Wakers,
     ) {
         if let Some(place) = self.places.get_mut(at) {
@@ -118,7 +117,7 @@ impl State {
             Lasting::Fed => wakers.0.extend(self.ready.take()),
             Lasting::Refresh if worth_it => {}
             Lasting::WhileWanted if worth_it => {
-                self.permit = account.enter(Some(client));
+                self.permit = account.enter(Some(left_by));
                 if self.permit.is_none() {
                     self.give_up(wakers);
                 }

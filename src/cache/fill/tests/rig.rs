@@ -62,6 +62,7 @@ impl Rig {
             upgrade: false,
             rules: &self.rules,
             route: &self.route,
+            upstream: &Arc::from("u"),
             client: self.client,
         };
         self.cache.ask(&ask, Moment::now())

@@ -1,5 +1,5 @@
 # The commands of this repository. Thin: what takes more than two lines is a script or a cargo alias.
-.PHONY: run test bench fmt lint setup venv figures cache-figures
+.PHONY: run test bench fuzz fmt lint setup venv figures cache-figures
 
 # A demo application behind the proxy on :8080, with a banner of things to try.
 run: setup
@@ -20,6 +20,13 @@ fmt:
 
 bench: setup
 	cargo bench --locked
+
+# Every parser of what clients and origins send, fuzzed for a while: make fuzz SECONDS_EACH=3600. Needs cargo-fuzz.
+SECONDS_EACH ?= 20
+fuzz: setup
+	@for target in $$(cargo fuzz list); do \
+		cargo fuzz run --target-dir target/fuzz --sanitizer none $$target -- -max_total_time=$(SECONDS_EACH) -max_len=512 || exit 1; \
+	done
 
 # Forebay beside nginx, as a table: failures, processor time, memory. For some of them: make figures ONLY=a,e
 figures: setup

@@ -6,6 +6,7 @@ use super::{Data, Event, Head};
 use crate::cache::lookup::Forward;
 use crate::cache::outcome::{Outcome, Reason};
 use crate::cache::policy::reuse::{self, Reuse};
+use crate::cache::policy::storable::Concerns;
 use crate::cache::request::Request;
 use crate::cache::vary::Nominated;
 use std::future::poll_fn;
@@ -119,13 +120,23 @@ impl Follower {
         data
     }
 
+    /// What came is for the leader only. Where that lies in the leader's own request (its credentials, its `no-store`), the
+    /// others share another fetch: one client must not be able to send a crowd to the origin one by one.
+    fn left_out(&self, reason: Reason) -> Event {
+        if Concerns::of(reason).includes(&self.request.headers) {
+            Event::Forward(reason)
+        } else {
+            Event::AskAgain
+        }
+    }
+
     /// Why a response under way is not for this request.
     fn refused(&self, audience: Audience, nominated: &Nominated, head: &Head) -> Option<Event> {
         if self.leader {
             return None;
         }
         if let Audience::Leader(reason) = audience {
-            return Some(Event::Forward(reason));
+            return Some(self.left_out(reason));
         }
         if !nominated.matches(&self.request.headers) {
             return Some(Event::AskAgain);
@@ -157,7 +168,7 @@ impl Follower {
     fn settled(&self, settled: Settled) -> Event {
         match settled {
             Settled::Stored(ready) => self.stored(ready),
-            Settled::Alone(reason) => Event::Forward(reason),
+            Settled::Alone(reason) => self.left_out(reason),
             Settled::AskAgain => Event::AskAgain,
             Settled::Failed(failure) => Event::Failed(failure),
         }
@@ -166,7 +177,7 @@ impl Follower {
     fn stored(&self, ready: Ready) -> Event {
         if !self.leader {
             if let Audience::Leader(reason) = ready.audience {
-                return Event::Forward(reason);
+                return self.left_out(reason);
             }
             let (route, headers) = (&self.request.route, &self.request.headers);
             if !ready.response.fits(route, headers) {

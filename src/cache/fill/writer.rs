@@ -348,10 +348,18 @@ impl FillWriter {
             self.answered();
             self.refreshed(RefreshResult::Unstored);
         }
-        self.remember(reason, now);
+        // What the origin has against this one request (400, 406, 431) says nothing of what others were given: whoever
+        // sends a bad field with `no-cache` must not be able to throw out what all others are served.
+        let about_the_request = self.stored.is_some()
+            && head.status.is_client_error()
+            && !matches!(head.status, StatusCode::NOT_FOUND | StatusCode::GONE);
+        if !about_the_request {
+            self.remember(reason, now);
+        }
         if let Some(stored) = &self.stored
             && Concerns::of(reason) == Concerns::All
             && !head.status.is_server_error()
+            && !about_the_request
         {
             // The origin has something else now, which cannot be stored in the place of what is.
             self.change(|store| store.remove_variant(stored));

@@ -54,4 +54,5 @@ pub mod lookup;
 
 pub mod metrics;
 
+pub use forwarded::Tee;
 pub use lookup::{Answer, Ask, Cache, Lead};

@@ -168,11 +168,15 @@ impl Body {
             }
             _ => None,
         };
-        first.into_iter().for_each(|piece| joined.share(piece));
+        for piece in first {
+            joined.share(piece);
+        }
         if let Some((last, next)) = meeting {
             joined.copy(&last, &next);
         }
-        second.into_iter().for_each(|piece| joined.share(piece));
+        for piece in second {
+            joined.share(piece);
+        }
         joined.into_body()
     }
 

@@ -60,7 +60,14 @@ impl Cache {
             Method::GET if received.status == StatusCode::PARTIAL_CONTENT => {
                 return self.keep_part(&request, watch?, received, &mut forward.outcome);
             }
-            Method::GET => self.shareable_again(&request, received),
+            Method::GET => {
+                if let Err(reason) = self.shareable_again(&request, received)
+                    && forward.outcome.reason == Some(Reason::HitForMiss)
+                {
+                    // Why it still cannot be shared is more to the point than that it is remembered.
+                    forward.outcome.reason = Some(reason);
+                }
+            }
             Method::HEAD => self.freshen_by_head(&request, received),
             _ => {
                 self.invalidate_written(&request, received);
@@ -109,18 +116,17 @@ impl Cache {
         }
     }
 
-    /// A response that could be stored ends the memory of those that could not.
-    fn shareable_again(&self, request: &Request, received: Received<'_>) {
+    /// A response that could be stored ends the memory of those that could not. Else, why it could not.
+    fn shareable_again(&self, request: &Request, received: Received<'_>) -> Result<(), Reason> {
+        storable::evaluate(request.asked(), received, &request.rules)?;
+        Nominated::new(received.headers, &request.headers)?;
         let length = content_length::parse(received.headers.get_all(header::CONTENT_LENGTH));
         let length = length.ok().and_then(ContentLength::value);
         let fits = length.is_some_and(|length| length <= self.engine.settings.object.bytes());
-        let storable = storable::evaluate(request.asked(), received, &request.rules).is_ok()
-            && Nominated::new(received.headers, &request.headers).is_ok();
-        if storable {
-            let classes = Classes::of(&request.headers);
-            let (key, route) = (&request.key, &request.route);
-            self.engine.uncacheable.forget(key, route, classes, fits);
-        }
+        let classes = Classes::of(&request.headers);
+        let (key, route) = (&request.key, &request.route);
+        self.engine.uncacheable.forget(key, route, classes, fits);
+        Ok(())
     }
 
     /// RFC 9111 §4.3.5, for the stored response that could have answered.

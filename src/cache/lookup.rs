@@ -406,13 +406,12 @@ impl Search<'_> {
         let route = &**self.ask.route;
         let mut variants = self.seen?.variants().iter();
         let mut parts = self.seen?.parts().iter();
-        let newest = variants.find(|stored| **stored.route() == *route);
-        let fields = match newest {
-            Some(newest) => newest.fields(),
-            None => {
-                let newest = parts.find(|part| *part.partial().route == *route)?;
-                newest.partial().fields.lines()
-            }
+        let complete = variants.find(|stored| **stored.route() == *route);
+        let fields = if let Some(newest) = complete {
+            newest.fields()
+        } else {
+            let newest = parts.find(|part| *part.partial().route == *route)?;
+            newest.partial().fields.lines()
         };
         let lines = fields.get_all(&header::VARY);
         let lines = lines.filter_map(|line| HeaderValue::from_bytes(line).ok());

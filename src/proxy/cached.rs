@@ -15,16 +15,12 @@ use crate::cache::{Answer, Ask, Tee};
 use crate::fields::uri;
 use crate::routing::settings::Action;
 use bytes::Bytes;
-use http::header::AGE;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// RFC 9211.
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// A request that has shared fetches this often, and got nothing that fits it, is forwarded by itself.
 const ROUNDS: usize = 4;
@@ -278,9 +274,9 @@ pub fn tell(response: &mut ResponseHeader, walk: &Walk) -> Result<()> {
         .filter(|_| seen.outcome.reason.is_none())
         .map(|verdict| [member.as_bytes(), b"; detail=", verdict.reason.as_bytes()].concat())
         .and_then(|member| HeaderValue::from_maybe_shared(Bytes::from(member)).ok());
-    response.append_header(CACHE_STATUS, detail.unwrap_or(member))?;
+    response.append_header("Cache-Status", detail.unwrap_or(member))?;
     if let Some(age) = seen.age {
-        response.insert_header(AGE, age.as_secs())?;
+        response.insert_header("Age", age.as_secs())?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use super::walk::{Verdict, Walk};
 use super::{cached, error_page};
 use crate::routing::settings::HeaderEdits;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, VIA};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -74,10 +74,10 @@ pub fn write_response(
     }
     cached::tell(response, walk)?;
     if entered.site.settings.via {
-        response.append_header(VIA, entered.site.via(response.version))?;
+        response.append_header("Via", entered.site.via(response.version))?;
     }
     if !response.headers.contains_key(&X_REQUEST_ID) {
-        response.insert_header(X_REQUEST_ID, entered.id.as_str())?;
+        response.insert_header("X-Request-Id", entered.id.as_str())?;
     }
     if let Some(route) = &walk.route {
         edit(response, &route.response_headers)?;

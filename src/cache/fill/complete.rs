@@ -11,7 +11,7 @@ use crate::cache::request::Request;
 use crate::cache::store::StoredPart;
 use crate::cache::vary::Nominated;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{StatusCode, header};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -77,7 +77,11 @@ impl Completing {
         let head = PartHead::new(received.headers).ok()?;
         let total = partial.total.or(head.total).filter(|it| *it <= largest)?;
         let newer = fields::to_store(&received, rules);
-        let fields = partial.completed_fields(&head, &newer);
+        let mut fields = partial.completed_fields(&head, &newer);
+        // For those who get it now, as in any head that is shared.
+        if let Some(age) = received.headers.get(header::AGE) {
+            fields.insert(header::AGE, age.clone());
+        }
         let nominated = Nominated::new(&fields, &request.headers).ok()?;
         let pieces = |range: Range<u64>| -> Option<Vec<Bytes>> {
             if range.is_empty() {

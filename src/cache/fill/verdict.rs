@@ -87,7 +87,11 @@ pub(super) fn judge(
     };
     match judged {
         Ok((terms, nominated)) => {
-            let fields = fields::to_store(&received, rules);
+            let mut fields = fields::to_store(&received, rules);
+            // For those who get it now; what is stored counts its age from here.
+            if let Some(age) = received.headers.get(header::AGE) {
+                fields.insert(header::AGE, age.clone());
+            }
             Verdict::Share(head(fields, Some(terms)), nominated)
         }
         Err(reason) => Verdict::Alone(head(end_to_end(received.headers), None), reason),

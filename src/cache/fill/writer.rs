@@ -384,6 +384,7 @@ impl FillWriter {
             return;
         }
         let mut fields = head.fields.clone();
+        fields.remove(header::AGE);
         if head.status != StatusCode::NO_CONTENT {
             fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }

@@ -254,7 +254,7 @@ fn what_the_operator_makes_of_it() {
                 ttl: some(9),
                 ..plain()
             },
-            599,
+            418,
             &[],
             operator(9),
         ),

@@ -26,7 +26,15 @@ fn the_operators_rules() {
     let stored = Ok(());
     for (rule, rules, request, status, response, expected) in [
         ("ttl", ttl(), &[][..], 200, &[][..], stored),
-        ("ttl: any status", ttl(), &[], 500, &[], stored),
+        ("ttl: any status", ttl(), &[], 418, &[], stored),
+        (
+            "ttl: never a failure",
+            ttl(),
+            &[],
+            500,
+            &[],
+            Err(Reason::NoFreshness),
+        ),
         (
             "ttl: never no-store",
             ttl(),

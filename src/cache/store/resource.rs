@@ -175,7 +175,7 @@ impl Resource {
             && parts.all(|(one, other)| Arc::ptr_eq(one, other))
     }
 
-    /// The octets of all. It never changes, as quick_cache demands.
+    /// The octets of all. It never changes, as `quick_cache` demands.
     pub(super) fn weight(&self) -> u64 {
         match &self.0 {
             Kind::One(stored) => stored.weight(),

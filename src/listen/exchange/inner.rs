@@ -143,17 +143,23 @@ mod tests {
         gone: bool,
     }
 
+    impl Heard {
+        fn note(&self, text: &str) {
+            self.text.lock().push_str(text);
+        }
+    }
+
     impl Recipient for Heard {
         fn asked(&mut self) {
             self.text.lock().push('?');
         }
 
         fn interim(&mut self, status: StatusCode, _: &HeaderMap) {
-            self.text.lock().push_str(&format!("({})", status.as_u16()));
+            self.note(&format!("({})", status.as_u16()));
         }
 
         fn head(&mut self, status: StatusCode, _: &HeaderMap) {
-            self.text.lock().push_str(&format!("[{}]", status.as_u16()));
+            self.note(&format!("[{}]", status.as_u16()));
         }
 
         fn data(&mut self, data: Bytes) {
@@ -177,13 +183,13 @@ mod tests {
         }
     }
 
-    fn heard(method: Method, status: u16, length: Option<u64>, pieces: &[&'static str]) -> String {
+    fn heard(method: &Method, status: u16, length: Option<u64>, pieces: &[&'static str]) -> String {
         let text = Arc::<Mutex<String>>::default();
         let recipient = Heard {
             text: text.clone(),
             gone: false,
         };
-        let mut inner = Inner::new(Box::new(recipient), &method);
+        let mut inner = Inner::new(Box::new(recipient), method);
         inner.asked();
         inner.write_head(&ResponseHeader::build(100, None).expect("a head"));
         inner.write_head(&ResponseHeader::build(103, None).expect("a head"));
@@ -212,7 +218,7 @@ mod tests {
             (&get, 304, Some(9), &[], "?(103)[304]."),
             (&Method::HEAD, 200, Some(9), &[], "?(103)[200]."),
         ] {
-            let found = heard(method.clone(), status, length, pieces);
+            let found = heard(&method, status, length, pieces);
             assert_eq!(found, expected, "{method} {status} {length:?} {pieces:?}");
         }
     }

@@ -135,6 +135,58 @@ impl Body {
         }
     }
 
+    /// The octets of a range. Of a piece that lies in it in part, that part is copied: the rest of it must not be kept alive.
+    pub(super) fn cut(&self, range: &Range<u64>) -> Self {
+        let mut cut = Collected::on(self.account());
+        let mut at = 0u64;
+        for piece in self.pieces() {
+            let begin = at;
+            at = begin.saturating_add(piece.len() as u64);
+            if range.start <= begin && at <= range.end {
+                cut.share(piece);
+            } else {
+                let (from, to) = (range.start.max(begin), range.end.min(at));
+                self.slice(from..to.max(from))
+                    .for_each(|piece| cut.copy(&piece, &[]));
+            }
+        }
+        cut.into_body()
+    }
+
+    /// These octets and those behind them. Where they meet, pieces of together at most `small` octets become one.
+    pub(super) fn join(&self, next: &Self, small: usize) -> Self {
+        let same = match (self.account(), next.account()) {
+            (Some(one), Some(other)) if Arc::ptr_eq(one, other) => Some(one),
+            _ => None,
+        };
+        let mut joined = Collected::on(same);
+        let (mut first, mut second): (Vec<_>, Vec<_>) =
+            (self.pieces().collect(), next.pieces().collect());
+        let meeting = match (first.last(), second.first()) {
+            (Some(last), Some(next)) if last.len() + next.len() <= small => {
+                first.pop().zip(Some(second.remove(0)))
+            }
+            _ => None,
+        };
+        for piece in first {
+            joined.share(piece);
+        }
+        if let Some((last, next)) = meeting {
+            joined.copy(&last, &next);
+        }
+        for piece in second {
+            joined.share(piece);
+        }
+        joined.into_body()
+    }
+
+    fn account(&self) -> Option<&Arc<Account>> {
+        match &self.0 {
+            Kind::Segments(segments) => segments.account.as_ref(),
+            Kind::Inline(_) => None,
+        }
+    }
+
     /// The same octets on this account.
     pub(super) fn counted(&self, account: &Arc<Account>) -> Arc<Segments> {
         if let Kind::Segments(segments) = &self.0
@@ -152,6 +204,49 @@ impl Body {
             })
             .collect();
         Segments::new(list, Some(Arc::clone(account)), total)
+    }
+}
+
+/// A body made of others, on their account where they have one in common.
+struct Collected<'a> {
+    account: Option<&'a Arc<Account>>,
+    list: Vec<Bytes>,
+    allocated: u64,
+}
+
+impl<'a> Collected<'a> {
+    fn on(account: Option<&'a Arc<Account>>) -> Self {
+        Self {
+            account,
+            list: Vec::new(),
+            allocated: 0,
+        }
+    }
+
+    /// A whole piece, which has its charge.
+    fn share(&mut self, piece: Bytes) {
+        self.allocated += segment_bytes(piece.len());
+        self.list.push(piece);
+    }
+
+    /// Octets that become a piece of their own.
+    fn copy(&mut self, octets: &[u8], more: &[u8]) {
+        let data = [octets, more].concat();
+        let bytes = segment_bytes(data.len());
+        self.allocated += bytes;
+        self.list.push(match self.account {
+            Some(account) => segment(data, Charge::new(account, bytes)),
+            None => data.into(),
+        });
+    }
+
+    fn into_body(self) -> Body {
+        match self.account {
+            Some(account) => {
+                Body::of_segments(self.list, Some(Arc::clone(account)), self.allocated)
+            }
+            None => Body::new(self.list),
+        }
     }
 }
 

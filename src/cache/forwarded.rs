@@ -1,9 +1,11 @@
 //! What the answer to a request that was forwarded by itself means for the cache.
 
-use super::fill::{Begun, Classes, FillWriter, Lasting, Wanted};
+use super::fill::{Begun, Classes, FillWriter, Lasting, PartKept, PartWriter, Wanted, Watch};
 use super::key::{CacheKey, Target};
 use super::lookup::{Cache, Forward};
-use super::outcome::Reason;
+use super::outcome::{Outcome, Reason};
+use super::partial::PartHead;
+use super::policy::fields;
 use super::policy::storable::{self, Concerns};
 use super::policy::validate::{HeadUpdate, update_by_head};
 use super::policy::{Received, invalidation};
@@ -12,6 +14,7 @@ use super::response::{Parts, StoredResponse};
 use super::section::Section;
 use super::vary::Nominated;
 use crate::fields::content_length::{self, ContentLength};
+use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -19,13 +22,44 @@ use std::sync::Arc;
 /// A fetch that a client's own request feeds is on nobody's account of abandoned ones.
 const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
+/// Where the body of an answer to a forwarded request is kept.
+#[derive(Debug)]
+pub enum Tee {
+    /// It has been told the head already; without followers, it never paces.
+    Whole(FillWriter),
+    /// A part.
+    Part(PartWriter),
+}
+
+impl Tee {
+    /// A piece of the body came.
+    pub fn data(&mut self, data: Bytes) {
+        match self {
+            Self::Whole(writer) => writer.data(data),
+            Self::Part(writer) => writer.data(&data),
+        }
+    }
+
+    /// The body is whole, by its framing.
+    pub fn end(self) {
+        match self {
+            Self::Whole(mut writer) => writer.end(),
+            Self::Part(writer) => writer.end(),
+        }
+    }
+}
+
 impl Cache {
     /// The answer to a forwarded request came: invalidates what a write changed (§4.4), freshens by HEAD (§4.3.5), and
-    /// notices what can be shared again. The writer, where there is one, has been told the head already and is to be given
-    /// the body (a storable answer to POST); without followers, it never paces.
-    pub fn forwarded(&self, forward: &mut Forward, received: Received<'_>) -> Option<FillWriter> {
+    /// notices what can be shared again. Where there is something to be kept of it (a storable answer to POST, a part), its
+    /// body is to be given to what comes back.
+    pub fn forwarded(&self, forward: &mut Forward, received: Received<'_>) -> Option<Tee> {
         let request = forward.request.take()?;
+        let watch = forward.watch.take();
         match request.method {
+            Method::GET if received.status == StatusCode::PARTIAL_CONTENT => {
+                return self.keep_part(&request, watch?, received, &mut forward.outcome);
+            }
             Method::GET => {
                 if let Err(reason) = self.shareable_again(&request, received)
                     && forward.outcome.reason == Some(Reason::HitForMiss)
@@ -38,19 +72,52 @@ impl Cache {
             _ => {
                 self.invalidate_written(&request, received);
                 if request.method == Method::POST {
-                    return self.store_posted(&request, received);
+                    return self.store_posted(&request, received).map(Tee::Whole);
                 }
             }
         }
         None
     }
 
+    /// RFC 9111 §3.3: a part may be stored where the cache understands the range, "as if" it were a 200 by §3.
+    fn keep_part(
+        &self,
+        request: &Arc<Request>,
+        watch: Watch,
+        received: Received<'_>,
+        outcome: &mut Outcome,
+    ) -> Option<Tee> {
+        let largest = self.engine.object_max();
+        let judged = PartHead::new(received.headers).and_then(|head| {
+            let length = head.range.end.saturating_sub(head.range.start);
+            if head.total.unwrap_or(length) > largest {
+                return Err(Reason::TooLarge);
+            }
+            Ok(PartKept {
+                terms: storable::evaluate(request.asked(), received, &request.rules)?,
+                nominated: Nominated::new(received.headers, &request.headers)?,
+                fields: fields::to_store(&received, &request.rules),
+                length,
+            })
+        });
+        match judged {
+            Ok(kept) => {
+                let ttl = kept.terms.remaining(received.received.at);
+                let writer = PartWriter::new(watch, Arc::clone(request), kept)?;
+                outcome.stored = true;
+                outcome.reason = None;
+                outcome.ttl = Some(ttl);
+                Some(Tee::Part(writer))
+            }
+            Err(reason) => {
+                outcome.reason = Some(reason);
+                None
+            }
+        }
+    }
+
     /// A response that could be stored ends the memory of those that could not. Else, why it could not.
     fn shareable_again(&self, request: &Request, received: Received<'_>) -> Result<(), Reason> {
-        // A part says nothing about how large the whole is.
-        if received.status == StatusCode::PARTIAL_CONTENT {
-            return Ok(());
-        }
         storable::evaluate(request.asked(), received, &request.rules)?;
         Nominated::new(received.headers, &request.headers)?;
         let length = content_length::parse(received.headers.get_all(header::CONTENT_LENGTH));

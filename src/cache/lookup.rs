@@ -3,15 +3,18 @@
 use super::bypass;
 use super::control::RequestDirectives;
 use super::engine::Engine;
-use super::fill::{Begun, Classes, FillWriter, Follower, Found, Joiner, Lasting, Permit};
+use super::fill::{
+    Begun, Classes, Completing, FillWriter, Follower, Found, Joiner, Lasting, Permit, Watch,
+};
 use super::key::{CacheKey, Target};
 use super::outcome::{ForwardReason, Outcome, Reason};
 use super::policy::reuse::{self, Reuse};
 use super::policy::{Asked, Moment, Terms, invalidation, stale, validate};
 use super::request::Request;
 use super::response::StoredResponse;
+use super::serve::Plan;
 use super::settings::{CacheSettings, ClientDirectives, Rules};
-use super::store::Resource;
+use super::store::{Resource, StoredPart};
 use crate::fields::range::{self, ByteRangeSpec};
 use http::{HeaderMap, HeaderValue, Method, header};
 use prometheus_client::registry::Registry;
@@ -55,6 +58,8 @@ pub struct Ask<'a> {
 pub enum Answer {
     /// Serve what is stored.
     Serve(Serve),
+    /// Serve what is stored in part: it holds what was asked for.
+    ServePart(ServePart),
     /// Share a fetch that is under way.
     Follow(Follower),
     /// Begin a fetch, and follow it like everybody else.
@@ -76,6 +81,17 @@ pub struct Serve {
     pub refresh: Option<Lead>,
 }
 
+/// An incomplete stored response, of which enough is here.
+#[derive(Debug)]
+pub struct ServePart {
+    /// What is here of it.
+    pub part: Arc<StoredPart>,
+    /// What is sent of it.
+    pub plan: Plan,
+    /// What to say of it.
+    pub outcome: Outcome,
+}
+
 /// A fetch to be made by whoever gets this.
 #[derive(Debug)]
 pub struct Lead {
@@ -92,11 +108,17 @@ pub struct Forward {
     pub outcome: Outcome,
     /// What its answer is judged by; none where that would change nothing.
     pub(super) request: Option<Arc<Request>>,
+    /// Where a part may come that is worth keeping.
+    pub(super) watch: Option<Watch>,
 }
 
 impl Forward {
     pub(super) fn new(outcome: Outcome, request: Option<Arc<Request>>) -> Self {
-        Self { outcome, request }
+        Self {
+            outcome,
+            request,
+            watch: None,
+        }
     }
 }
 
@@ -156,10 +178,16 @@ impl Cache {
             seen: seen.as_ref(),
         };
         let Some(stored) = found else {
+            let part = seen
+                .as_ref()
+                .and_then(|resource| resource.select_part(ask.route, ask.headers));
+            if let Some(part) = part {
+                return search.of_part(part);
+            }
             let forward = seen
                 .as_ref()
                 .map_or(ForwardReason::UriMiss, |resource| resource.miss(ask.route));
-            return search.miss(None, (forward, None));
+            return search.miss(None, None, (forward, None));
         };
         let terms = stored.terms();
         let serve = |reason, refresh| {
@@ -190,10 +218,10 @@ impl Cache {
                 let stale = trouble.and_then(|it| stale::may_serve(&terms, it, now.at));
                 match stale {
                     Some(stale) => serve(Some(stale), None),
-                    None => search.miss(Some(stored), (forward, Some(reason))),
+                    None => search.miss(Some(stored), None, (forward, Some(reason))),
                 }
             }
-            Reuse::Ignore(forward, reason) => search.miss(None, (forward, Some(reason))),
+            Reuse::Ignore(forward, reason) => search.miss(None, None, (forward, Some(reason))),
         }
     }
 }
@@ -209,8 +237,41 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// What is stored, if anything, does not answer the request.
-    fn miss(&self, stored: Option<Arc<StoredResponse>>, why: Why) -> Option<Answer> {
+    /// A part of what fits is stored.
+    fn of_part(&self, part: &Arc<StoredPart>) -> Option<Answer> {
+        let Self { ask, now, .. } = self;
+        let terms = part.partial().terms;
+        match reuse::decide(asked(ask), &terms, ask.rules, now.at) {
+            Reuse::Serve(None) => {}
+            // Parts are not validated by themselves: the next part, or the whole, tells what they are worth.
+            Reuse::Serve(Some(_)) | Reuse::ServeAndRefresh => {
+                return self.miss(None, None, (ForwardReason::Stale, None));
+            }
+            Reuse::Validate(forward, reason) | Reuse::Ignore(forward, reason) => {
+                return self.miss(None, None, (forward, Some(reason)));
+            }
+        }
+        if let Some(plan) = part.partial().plan(ask.method, ask.headers, *now) {
+            return Some(Answer::ServePart(ServePart {
+                part: Arc::clone(part),
+                plan,
+                outcome: Outcome {
+                    hit: true,
+                    ttl: Some(terms.remaining(now.at)),
+                    ..Outcome::default()
+                },
+            }));
+        }
+        self.miss(None, Some(part), (ForwardReason::Partial, None))
+    }
+
+    /// What is stored, if anything, does not answer the request. What is here in part is asked for the rest of.
+    fn miss(
+        &self,
+        stored: Option<Arc<StoredResponse>>,
+        part: Option<&Arc<StoredPart>>,
+        why: Why,
+    ) -> Option<Answer> {
         let Self { ask, key, now, .. } = self;
         let engine = &self.cache.engine;
         if only_if_cached(ask) {
@@ -261,19 +322,42 @@ impl Search<'_> {
             Found::Unusable((because, reason)) => forward(because, Some(reason)),
             Found::Led(flight, place) => {
                 let request = Arc::new(Request::new(ask, (*key).clone(), why));
-                let headers = validate::request_headers(ask.headers, stored.as_deref());
+                let mut headers = validate::request_headers(ask.headers, stored.as_deref());
+                let completing = part.and_then(|part| {
+                    let missing = part.partial().missing_request()?;
+                    headers.extend(missing.fields.iter().cloned());
+                    let part = Arc::clone(part);
+                    Some(Completing { part, missing })
+                });
                 let follower =
                     Follower::new(Arc::clone(&flight), place, Arc::clone(&request), true);
-                let writer = FillWriter::new(Arc::clone(engine), flight, request, stored, *now);
+                let writer = FillWriter::new(Arc::clone(engine), flight, request, stored, *now)
+                    .completing(completing);
                 let lead = Lead {
                     writer,
                     request: headers,
                 };
                 Some(Answer::Lead(lead, follower))
             }
-            Found::Crowded if !leads => forward(ForwardReason::Bypass, Some(Reason::RangeUncached)),
+            Found::Crowded if !leads => Some(Answer::Forward(self.ranged(why.0))),
             Found::Crowded => forward(why.0, Some(Reason::Crowded)),
             Found::Changed => None,
+        }
+    }
+
+    /// A request for a part, as it came. Where it is for one range of octets, the answer may be kept.
+    fn ranged(&self, why: ForwardReason) -> Forward {
+        let Self { ask, key, .. } = self;
+        let reason = Some(Reason::RangeUncached);
+        let request = Request::new(ask, (*key).clone(), (why, reason));
+        let engine = &self.cache.engine;
+        let watch = || {
+            let begun = self.begun(Lasting::WhileWanted, None);
+            Watch::new(engine, |fills| fills.watch(begun))
+        };
+        Forward {
+            watch: is_single_range(ask.headers).then(watch).flatten(),
+            ..Forward::new(Outcome::forwarded(why, reason), Some(Arc::new(request)))
         }
     }
 
@@ -330,11 +414,18 @@ impl Search<'_> {
         }
     }
 
-    /// The `Vary` of the newest response that is stored for the key.
+    /// The `Vary` of the newest response that is stored for the key, of a complete one if there is any.
     fn newest(&self) -> Option<HeaderMap> {
+        let route = &**self.ask.route;
         let mut variants = self.seen?.variants().iter();
-        let newest = variants.find(|stored| **stored.route() == **self.ask.route)?;
-        let fields = newest.fields();
+        let mut parts = self.seen?.parts().iter();
+        let complete = variants.find(|stored| **stored.route() == *route);
+        let fields = if let Some(newest) = complete {
+            newest.fields()
+        } else {
+            let newest = parts.find(|part| *part.partial().route == *route)?;
+            newest.partial().fields.lines()
+        };
         let lines = fields.get_all(&header::VARY);
         let lines = lines.filter_map(|line| HeaderValue::from_bytes(line).ok());
         Some(lines.map(|line| (header::VARY, line)).collect())
@@ -347,10 +438,7 @@ impl Search<'_> {
         let found = self.cache.engine.store.get(self.key);
         let same = match (self.seen, &found) {
             (None, None) => true,
-            (Some(seen), Some(found)) => {
-                let (seen, found) = (seen.variants(), found.variants());
-                seen.len() == found.len() && seen.iter().zip(found).all(|(a, b)| Arc::ptr_eq(a, b))
-            }
+            (Some(seen), Some(found)) => seen.is_as(found),
             (Some(_), None) | (None, Some(_)) => false,
         };
         self.last || (same && self.uncacheable().is_none())
@@ -397,4 +485,13 @@ fn from_its_beginning(headers: &HeaderMap) -> bool {
         return true;
     };
     matches!(specs[..], [ByteRangeSpec::From { first: 0 }])
+}
+
+/// Whether a request is for one range of octets.
+fn is_single_range(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(header::RANGE).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return false;
+    };
+    range::parse(line.as_bytes()).is_some_and(|specs| specs.len() == 1)
 }

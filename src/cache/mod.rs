@@ -56,4 +56,5 @@ pub mod refresh;
 
 pub mod metrics;
 
+pub use forwarded::Tee;
 pub use lookup::{Answer, Ask, Cache, Lead};

@@ -6,12 +6,12 @@ use super::phases::FrontDoor;
 use super::relay::{self, client_leaves};
 use super::walk::{Verdict, Walk};
 use super::{deliver, failure};
-use crate::cache::fill::{Event, FillWriter, Follower};
+use crate::cache::fill::{Event, Follower};
 use crate::cache::key::Target;
 use crate::cache::lookup::Forward;
 use crate::cache::outcome::{ForwardReason, Outcome, Reason};
 use crate::cache::policy::{Moment, Received};
-use crate::cache::{Answer, Ask};
+use crate::cache::{Answer, Ask, Tee};
 use crate::fields::uri;
 use crate::routing::settings::Action;
 use bytes::Bytes;
@@ -39,7 +39,7 @@ pub struct Seen {
     /// When it was last sent to an upstream.
     requested: Option<Moment>,
     /// Where a forwarded request's answer is stored.
-    tee: Option<FillWriter>,
+    tee: Option<Tee>,
 }
 
 impl Seen {
@@ -128,6 +128,11 @@ async fn act(
             }
             see(walk, Seen::new(serve.outcome));
             relay::stored(session, walk, &serve.response).await?;
+            Ok(Next::Done)
+        }
+        Answer::ServePart(serve) => {
+            see(walk, Seen::new(serve.outcome));
+            relay::stored_part(session, walk, &serve).await?;
             Ok(Next::Done)
         }
         Answer::Follow(follower) => {
@@ -249,7 +254,7 @@ pub fn passed(data: Option<&Bytes>, end: bool, walk: &mut Walk) {
     {
         tee.data(data.clone());
     }
-    if end && let Some(mut tee) = seen.tee.take() {
+    if end && let Some(tee) = seen.tee.take() {
         tee.end();
     }
 }

@@ -3,6 +3,7 @@
 use super::walk::{Verdict, Walk};
 use super::{deliver, failure};
 use crate::cache::fill::{Data, Follower, Head};
+use crate::cache::lookup::ServePart;
 use crate::cache::policy::Moment;
 use crate::cache::response::StoredResponse;
 use crate::cache::serve::{self, Piece, Plan, StoredView};
@@ -48,6 +49,22 @@ pub async fn stored(
         return Ok(());
     }
     for piece in plan.body(&stored.body()) {
+        session.write_response_body(Some(piece), false).await?;
+    }
+    session.write_response_body(Some(Bytes::new()), true).await
+}
+
+/// Sends what was asked for of a response that is stored in part.
+pub async fn stored_part(session: &mut Session, walk: &mut Walk, serve: &ServePart) -> Result<()> {
+    let partial = serve.part.partial();
+    if let Some(seen) = &mut walk.seen {
+        seen.age = Some(partial.terms.current_age(clock::now()));
+    }
+    let view = partial.view(Moment::now());
+    if !begin(session, walk, &serve.plan, &view).await? {
+        return Ok(());
+    }
+    for piece in partial.body(&serve.plan) {
         session.write_response_body(Some(piece), false).await?;
     }
     session.write_response_body(Some(Bytes::new()), true).await

@@ -11,6 +11,8 @@
 //! | `table` | which fetches are under way, which of them may a request join, which may store? |
 //! | `verdict` | what does a head mean for those who wait? |
 //! | `writer`, `follower` | the two ends |
+//! | `complete` | how is a response that is here in part made whole? |
+//! | `part` | how is a part kept that one client fetches? |
 //! | `abandoned` | how many fetches may go on that nobody waits for? |
 //! | `memory` | what was learnt of keys: cannot be shared; its validation failed |
 //!
@@ -19,10 +21,12 @@
 
 mod abandoned;
 mod body;
+mod complete;
 mod flight;
 mod follower;
 mod memory;
 mod metrics;
+mod part;
 mod state;
 mod table;
 mod verdict;
@@ -33,11 +37,14 @@ mod tests;
 
 pub use follower::Follower;
 pub use metrics::FillMetrics;
+pub use part::PartWriter;
 pub use writer::FillWriter;
 
 pub(super) use abandoned::{Abandoned, Permit};
+pub(super) use complete::Completing;
 pub(super) use flight::{Begun, Joiner};
 pub(super) use memory::{BackOff, Classes, Uncacheable};
+pub(super) use part::{PartKept, Watch};
 pub(super) use state::Lasting;
 pub(super) use table::{Found, Table};
 

@@ -5,8 +5,9 @@
 use super::Head;
 use super::flight::{Begun, Flight, Joiner};
 use super::metrics::FillMetrics;
-use super::state::{Open, State};
+use super::state::{Open, Settled, State};
 use crate::cache::key::CacheKey;
+use crate::cache::outcome::Reason;
 use crate::cache::policy::Terms;
 use crate::cache::vary::Nominated;
 use http::{HeaderMap, header};
@@ -145,6 +146,18 @@ impl Table {
         let flight = Flight::new(begun, None);
         self.insert(&mut self.shard(&flight.key), &flight);
         flight
+    }
+
+    /// Lists a fetch that nobody may join, to hear of invalidations. None where too many are listed.
+    pub(in crate::cache) fn watch(&self, begun: Begun) -> Option<Arc<Flight>> {
+        if self.listed.load(Ordering::Relaxed) >= FILLS_MAX {
+            return None;
+        }
+        let flight = Flight::new(begun, None);
+        let alone = Settled::Alone(Reason::RangeUncached);
+        flight.step(|state, wakers| state.settle(alone, wakers));
+        self.insert(&mut self.shard(&flight.key), &flight);
+        Some(flight)
     }
 
     fn insert(&self, shard: &mut Shard, flight: &Arc<Flight>) {

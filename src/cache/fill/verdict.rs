@@ -65,7 +65,10 @@ pub(super) fn judge(
     }
     let length = length_of(received.status, received.headers);
     let (asked, rules) = (request.asked(), &request.rules);
-    let terms = if request.method == Method::POST {
+    let terms = if received.status == StatusCode::PARTIAL_CONTENT {
+        // RFC 9110 §15.3.7: nobody asked for a part here; it is no answer to those who want the whole.
+        Err(Reason::PartialUnusable)
+    } else if request.method == Method::POST {
         storable::evaluate_post(asked, request.target(), received, rules)
     } else {
         storable::evaluate(asked, received, rules)

@@ -1,5 +1,6 @@
 //! The origin's end of a fill: what comes is judged, kept, and told.
 
+use super::complete::{Completing, Rest};
 use super::flight::Flight;
 use super::memory::Classes;
 use super::state::{Audience, Ready, Settled, State};
@@ -47,11 +48,15 @@ const DROPPED: Failure = Failure {
 /// It is polled on a Tokio runtime, because patience with followers needs a timer.
 #[derive(Debug)]
 pub struct FillWriter {
-    engine: Arc<Engine>,
-    flight: Arc<Flight>,
-    request: Arc<Request>,
+    pub(super) engine: Arc<Engine>,
+    pub(super) flight: Arc<Flight>,
+    pub(super) request: Arc<Request>,
     /// What is validated, and may stand in for an answer.
     stored: Option<Arc<StoredResponse>>,
+    /// What is here in part, where the rest of it was asked for.
+    pub(super) completing: Option<Completing>,
+    /// What of it is sent behind what comes.
+    pub(super) rest: Option<Rest>,
     requested: Moment,
     step: Step,
     /// Octets of the in-flight budget.
@@ -82,6 +87,8 @@ impl FillWriter {
             flight,
             request,
             stored,
+            completing: None,
+            rest: None,
             requested,
             step: Step::Head,
             reserved: 0,
@@ -138,7 +145,9 @@ impl FillWriter {
         };
         let stored = self.stored.clone();
         let largest = self.engine.object_max();
-        let verdict = judge(&self.request, stored.as_deref(), response, largest);
+        let verdict = self
+            .judge_rest(response)
+            .unwrap_or_else(|| judge(&self.request, stored.as_deref(), response, largest));
         match (verdict, stored) {
             (Verdict::Validated(fields, terms), Some(stored)) => {
                 self.validated(&stored, &fields, terms, received);
@@ -146,7 +155,10 @@ impl FillWriter {
             (Verdict::Stale(reason), Some(stored)) => {
                 self.stale(stored, Some(status), reason, Trouble::Failed, received);
             }
-            (Verdict::Share(head, nominated), _) => return self.share(head, nominated),
+            (Verdict::Share(head, nominated), _) => {
+                let wanted = self.share(head, nominated);
+                return self.begin_with_held(wanted);
+            }
             (Verdict::Alone(head, reason), _) => return self.alone(head, reason, received),
             (Verdict::Unusable(failure), _) => self.fail(failure),
             (Verdict::AboutAnother | Verdict::Validated(..) | Verdict::Stale(_), stored) => {
@@ -170,6 +182,9 @@ impl FillWriter {
         let (storing, received) = self
             .flight
             .step(|state, _| (state.is_storing(), state.received()));
+        if self.is_beyond_rest(received.saturating_add(data.len() as u64)) {
+            return self.fail(DROPPED);
+        }
         let mut room = None;
         if storing {
             let length = received.saturating_add(data.len() as u64);
@@ -201,6 +216,9 @@ impl FillWriter {
             Step::Head => return self.fail(DROPPED),
             Step::Over => return,
             Step::Body => {}
+        }
+        if !self.end_with_held() {
+            return self.fail(DROPPED);
         }
         if let Some((head, nominated, pieces)) = self.flight.step(|state, _| state.stored_pieces())
         {
@@ -444,7 +462,7 @@ impl FillWriter {
     }
 
     /// Changes the store, unless the target was invalidated since the fetch began.
-    fn change<T>(&self, change: impl FnOnce(&Store) -> T) -> Option<T> {
+    pub(super) fn change<T>(&self, change: impl FnOnce(&Store) -> T) -> Option<T> {
         let engine = &self.engine;
         engine
             .fills

@@ -8,13 +8,14 @@
 
 mod octets;
 
-use super::body::Body;
+use super::body::{Body, Segments};
 use super::outcome::Reason;
 use super::policy::{Moment, Terms};
 use super::response::Parts;
 use super::section::Section;
 use super::serve::ranges::{Wanted, wanted, wanted_of_unknown};
 use super::serve::{self, Fields, Order, Plan, StoredView, strong_date};
+use super::store::account::{Account, allocated};
 use super::vary::Nominated;
 use crate::fields::range::{ContentRange, parse_content_range};
 use crate::fields::{date, etag::EntityTag};
@@ -61,6 +62,16 @@ pub enum Combined {
     Complete(Parts),
     /// They are not of one representation: the new part alone is left.
     Replaced(Partial),
+}
+
+impl Combined {
+    /// Of a part where nothing is stored: it may be all of it.
+    pub fn of_one(part: Partial) -> Self {
+        match part.complete() {
+            Some(whole) => Self::Complete(whole),
+            None => Self::Partial(part),
+        }
+    }
 }
 
 /// What a 206 carries, as its head says.
@@ -217,10 +228,7 @@ impl Partial {
             ..newer.clone()
         });
         match combined {
-            Some(combined) if combined.is_coherent(octets_max) => match combined.complete() {
-                Some(whole) => Combined::Complete(whole),
-                None => Combined::Partial(combined),
-            },
+            Some(combined) if combined.is_coherent(octets_max) => Combined::of_one(combined),
             _ => Combined::Replaced(newer),
         }
     }
@@ -240,6 +248,27 @@ impl Partial {
     fn is_coherent(&self, octets_max: u64) -> bool {
         let end = self.parts.last().map_or(0, |part| part.range().end);
         self.total.is_none_or(|total| end <= total) && self.octets() <= octets_max
+    }
+
+    /// The same with its octets on an account, and the memory that these take.
+    pub(super) fn counted(mut self, account: &Arc<Account>) -> (Self, u64) {
+        let mut octets = 0u64;
+        for part in &mut self.parts {
+            let segments = part.body.counted(account);
+            octets = octets.saturating_add(segments.allocated());
+            part.body = Body::of_shared(segments);
+        }
+        self.parts.shrink_to_fit();
+        (self, octets)
+    }
+
+    /// The memory that it takes beside its octets and itself.
+    pub(super) fn head_bytes(&self) -> u64 {
+        let parts = self.parts.len();
+        allocated(self.fields.lines().as_bytes().len())
+            + allocated(self.nominated.as_bytes().len())
+            + allocated(parts * size_of::<Part>())
+            + parts as u64 * allocated(size_of::<Segments>() + 16)
     }
 
     /// How many octets are here.

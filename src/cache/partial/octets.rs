@@ -1,7 +1,7 @@
 //! Which octets of a representation are here: disjoint parts in ascending order, never two that touch.
 
 use crate::cache::body::Body;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use std::ops::Range;
 
 /// Parts kept of one representation; the smallest ones go when there are more.
@@ -36,23 +36,11 @@ impl Part {
         if kept == own {
             return Some(self.clone());
         }
-        let mut segments = Vec::new();
-        let mut at = self.start;
-        for segment in self.body.pieces() {
-            let here = at..at.saturating_add(segment.len() as u64);
-            at = here.end;
-            match overlap(&here, &kept) {
-                Some(all) if all == here => segments.push(segment),
-                // What is left of a piece must not keep all of it alive: that would not be counted.
-                Some(some) => {
-                    segments.extend(self.slice(&some).map(|s| Bytes::copy_from_slice(&s)));
-                }
-                None => {}
-            }
-        }
+        let from = kept.start.checked_sub(self.start)?;
+        let to = kept.end.checked_sub(self.start)?;
         Some(Self {
             start: kept.start,
-            body: Body::new(segments),
+            body: self.body.cut(&(from..to)),
         })
     }
 }
@@ -85,7 +73,7 @@ pub(super) fn combine(old: &[Part], new: &Part) -> Result<Vec<Part>, Contradicti
     for piece in pieces {
         match joined.last_mut() {
             Some(last) if last.range().end == piece.start => {
-                last.body = join(&last.body, &piece.body);
+                last.body = last.body.join(&piece.body, PIECE);
             }
             _ => joined.push(piece),
         }
@@ -102,23 +90,6 @@ pub(super) fn combine(old: &[Part], new: &Part) -> Result<Vec<Part>, Contradicti
         joined.remove(smallest);
     }
     Ok(joined)
-}
-
-fn join(first: &Body, second: &Body) -> Body {
-    let both = first.pieces().chain(second.pieces());
-    let mut segments: Vec<Bytes> = Vec::new();
-    for segment in both {
-        match segments.last_mut() {
-            Some(last) if last.len() + segment.len() <= PIECE => {
-                let mut copy = BytesMut::with_capacity(last.len() + segment.len());
-                copy.extend_from_slice(last);
-                copy.extend_from_slice(&segment);
-                *last = copy.freeze();
-            }
-            _ => segments.push(segment),
-        }
-    }
-    Body::new(segments)
 }
 
 /// Whether the same octets come from both, however they are cut.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`account`] | what is alive? |
 //! | [`build`] | a body under way: may it take more? |
+//! | [`part`] | what is here of a response that is not all here? |
 //! | [`resource`] | which of a key's responses fits? |
 //! | `room` | what must go so that the rest may stay? |
 //!
@@ -13,6 +14,7 @@
 
 pub mod account;
 pub mod build;
+pub mod part;
 pub mod resource;
 mod room;
 
@@ -29,6 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 pub use build::{BodyBuilder, Reservation};
+pub use part::StoredPart;
 pub use resource::Resource;
 
 /// The memory store. Clones are the same one.
@@ -128,7 +131,8 @@ impl Store {
         Arc::new(StoredResponse::new(&self.inner.account, key, parts))
     }
 
-    /// Stores a response in the place of the one of its route that has the same nominated values.
+    /// Stores a response in the place of the one of its route that has the same nominated values, and of what there is in
+    /// parts for these.
     ///
     /// # Errors
     /// [`Reason::TooLarge`] and [`Reason::Crowded`]: it is not stored, and what it was to replace may be gone.
@@ -261,10 +265,15 @@ impl Inner {
         }
         let most = self.limits.variants.load(Ordering::Relaxed);
         let resource = Resource::with(&self.account, known.as_ref(), response, instead, most);
+        drop(known);
+        self.place(hash, resource)
+    }
+
+    /// Puts what is to be stored for a key there, whose stripe is held.
+    fn place(&self, hash: u64, resource: Option<Resource>) -> Result<(), Reason> {
         let (true, Some(resource)) = (self.make_room(), resource) else {
             return Err(Reason::Crowded);
         };
-        drop(known);
         let (half, other) = self.half_for(resource.weight());
         let mut put_out = PutOut {
             inserting: Some(hash),
@@ -295,18 +304,19 @@ impl Inner {
         let Some(known) = self.peek(hash, response.key()) else {
             return false;
         };
-        let left: Vec<_> = known
-            .variants()
-            .iter()
-            .filter(|stored| !Arc::ptr_eq(stored, response))
-            .cloned()
-            .collect();
-        if left.len() == known.variants().len() {
+        if !known.variants().iter().any(|it| Arc::ptr_eq(it, response)) {
             return false;
         }
-        match Resource::new(&self.account, left) {
+        let left = known.without(&self.account, |it| Arc::ptr_eq(it, response), |_| false);
+        self.leave(hash, response.key(), left);
+        true
+    }
+
+    /// Puts what is left of a key in the place of what was there. Its stripe is held.
+    fn leave(&self, hash: u64, key: &[u8], left: Option<Resource>) {
+        match left {
             None => {
-                self.remove_held(hash, response.key());
+                self.remove_held(hash, key);
             }
             Some(left) => {
                 // It weighs less, so it fits where it was; where it was evicted meanwhile, it need not come back.
@@ -318,7 +328,6 @@ impl Inner {
                 drop(half.replace(hash, left, true));
             }
         }
-        true
     }
 }
 
@@ -332,6 +341,9 @@ impl fmt::Debug for Inner {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod part_tests;
 
 #[cfg(test)]
 mod budget_tests;

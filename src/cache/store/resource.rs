@@ -3,10 +3,12 @@
 use super::super::outcome::ForwardReason;
 use super::super::response::StoredResponse;
 use super::account::{Account, Charge, allocated};
+use super::part::StoredPart;
 use http::HeaderMap;
 use std::sync::Arc;
 
-/// All that is stored for one key: at most `variants` responses, the newest first. Clones share it.
+/// All that is stored for one key: at most `variants` responses, complete ones and incomplete ones, of both the newest
+/// first. Clones share it.
 ///
 /// Nearly all keys have one response, which then needs no list.
 #[derive(Debug, Clone)]
@@ -21,6 +23,7 @@ enum Kind {
 #[derive(Debug)]
 struct Many {
     list: Box<[Arc<StoredResponse>]>,
+    parts: Box<[Arc<StoredPart>]>,
     weight: u64,
     _charge: Charge,
 }
@@ -33,18 +36,25 @@ impl Resource {
             .find(|stored| stored.fits(route, request))
     }
 
+    /// What is stored of the response that fits a request on this route, where that is not all of it (§3.3).
+    pub fn select_part(&self, route: &str, request: &HeaderMap) -> Option<&Arc<StoredPart>> {
+        self.parts().iter().find(|part| part.fits(route, request))
+    }
+
     /// Why nothing fits: whether this route has something stored here for other requests.
     pub fn miss(&self, route: &str) -> ForwardReason {
         let of_route =
             |stored: &Arc<StoredResponse>| **stored.route() == *route && !stored.is_invalidated();
-        if self.variants().iter().any(of_route) {
+        let part_of_route =
+            |part: &Arc<StoredPart>| *part.partial().route == *route && !part.is_invalidated();
+        if self.variants().iter().any(of_route) || self.parts().iter().any(part_of_route) {
             ForwardReason::VaryMiss
         } else {
             ForwardReason::UriMiss
         }
     }
 
-    /// The responses, the newest first; not empty.
+    /// The complete responses, the newest first.
     pub fn variants(&self) -> &[Arc<StoredResponse>] {
         match &self.0 {
             Kind::One(stored) => std::slice::from_ref(stored),
@@ -52,14 +62,29 @@ impl Resource {
         }
     }
 
+    /// The incomplete ones, the newest first.
+    pub fn parts(&self) -> &[Arc<StoredPart>] {
+        match &self.0 {
+            Kind::One(_) => &[],
+            Kind::Many(many) => &many.parts,
+        }
+    }
+
     /// Of these. `None` where there are none.
-    pub(super) fn new(account: &Arc<Account>, mut list: Vec<Arc<StoredResponse>>) -> Option<Self> {
-        if list.len() > 1 {
+    pub(super) fn new(
+        account: &Arc<Account>,
+        mut list: Vec<Arc<StoredResponse>>,
+        parts: Vec<Arc<StoredPart>>,
+    ) -> Option<Self> {
+        if list.len() > 1 || !parts.is_empty() {
             let own = allocated(list.len() * size_of::<Arc<StoredResponse>>())
+                + allocated(parts.len() * size_of::<Arc<StoredPart>>())
                 + allocated(size_of::<Many>() + 16);
-            let weight = list.iter().map(|stored| stored.weight()).sum::<u64>() + own;
+            let complete = list.iter().map(|stored| stored.weight()).sum::<u64>();
+            let weight = own + complete + parts.iter().map(|part| part.weight()).sum::<u64>();
             return Some(Self(Kind::Many(Arc::new(Many {
                 list: list.into_boxed_slice(),
+                parts: parts.into_boxed_slice(),
                 weight,
                 _charge: Charge::new(account, own),
             }))));
@@ -68,7 +93,7 @@ impl Resource {
     }
 
     /// The same with a response in front, in the place of those that it stands for: those of its route with its nominated
-    /// values, and `instead` itself. The oldest go beyond `most`.
+    /// values, incomplete ones too, and `instead` itself. The oldest go beyond `most`.
     pub(super) fn with(
         account: &Arc<Account>,
         known: Option<&Self>,
@@ -76,23 +101,81 @@ impl Resource {
         instead: Option<&Arc<StoredResponse>>,
         most: usize,
     ) -> Option<Self> {
+        let (route, nominated) = (response.route(), response.nominated());
         let replaced = |stored: &Arc<StoredResponse>| {
-            let same =
-                stored.route() == response.route() && stored.nominated() == response.nominated();
+            let same = stored.route() == route && stored.nominated() == nominated;
             same || stored.is_invalidated()
                 || instead.is_some_and(|instead| Arc::ptr_eq(instead, stored))
         };
         let others = known.map(Self::variants).unwrap_or_default();
         let others = others.iter().filter(|stored| !replaced(stored));
-        let list = std::iter::once(response)
+        let list: Vec<_> = std::iter::once(response)
             .chain(others)
             .take(most.max(1))
             .cloned()
             .collect();
-        Self::new(account, list)
+        let parts = known.map(Self::parts).unwrap_or_default().iter();
+        let parts = parts
+            .filter(|part| !part.is_for(route, nominated) && !part.is_invalidated())
+            .take(most.saturating_sub(list.len()))
+            .cloned()
+            .collect();
+        Self::new(account, list, parts)
     }
 
-    /// The octets of all. It never changes, as quick_cache demands.
+    /// The same with an incomplete response in front of the other ones, in the place of the one that it stands for. The oldest
+    /// go beyond `most`.
+    pub(super) fn with_part(
+        account: &Arc<Account>,
+        known: Option<&Self>,
+        part: &Arc<StoredPart>,
+        most: usize,
+    ) -> Option<Self> {
+        let (route, nominated) = (&part.partial().route, part.partial().nominated.as_bytes());
+        let most = most.max(1);
+        let list: Vec<_> = known
+            .map(Self::variants)
+            .unwrap_or_default()
+            .iter()
+            .filter(|stored| !stored.is_invalidated())
+            .take(most - 1)
+            .cloned()
+            .collect();
+        let others = known.map(Self::parts).unwrap_or_default().iter();
+        let others =
+            others.filter(|other| !other.is_for(route, nominated) && !other.is_invalidated());
+        let parts = std::iter::once(part)
+            .chain(others)
+            .take(most - list.len())
+            .cloned()
+            .collect();
+        Self::new(account, list, parts)
+    }
+
+    /// The same without some.
+    pub(super) fn without(
+        &self,
+        account: &Arc<Account>,
+        response: impl Fn(&Arc<StoredResponse>) -> bool,
+        part: impl Fn(&Arc<StoredPart>) -> bool,
+    ) -> Option<Self> {
+        let list = self.variants().iter().filter(|it| !response(it));
+        let parts = self.parts().iter().filter(|it| !part(it));
+        Self::new(account, list.cloned().collect(), parts.cloned().collect())
+    }
+
+    /// Whether nothing was stored or removed between one and the other.
+    pub fn is_as(&self, other: &Self) -> bool {
+        let same_list = self.variants().len() == other.variants().len()
+            && self.parts().len() == other.parts().len();
+        let mut variants = self.variants().iter().zip(other.variants());
+        let mut parts = self.parts().iter().zip(other.parts());
+        same_list
+            && variants.all(|(one, other)| Arc::ptr_eq(one, other))
+            && parts.all(|(one, other)| Arc::ptr_eq(one, other))
+    }
+
+    /// The octets of all. It never changes, as `quick_cache` demands.
     pub(super) fn weight(&self) -> u64 {
         match &self.0 {
             Kind::One(stored) => stored.weight(),
@@ -102,13 +185,16 @@ impl Resource {
 
     /// Whether this is what is stored for a key: what is found is found by a hash only.
     pub(super) fn is_of(&self, key: &[u8]) -> bool {
-        self.variants()
-            .first()
-            .is_some_and(|stored| stored.key() == key)
+        match (self.variants().first(), self.parts().first()) {
+            (Some(stored), _) => stored.key() == key,
+            (None, Some(part)) => part.key() == key,
+            (None, None) => false,
+        }
     }
 
     pub(super) fn is_invalidated(&self) -> bool {
         self.variants().iter().all(|stored| stored.is_invalidated())
+            && self.parts().iter().all(|part| part.is_invalidated())
     }
 
     pub(super) fn is_same(&self, other: &Self) -> bool {

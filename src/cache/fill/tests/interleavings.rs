@@ -5,6 +5,9 @@
 //! seen to be cut, and each octet is that of its own response; nothing is stored of a fetch that broke or that a write has
 //! overtaken; what cannot be shared reaches one client; in the end nothing is left over.
 
+mod parts;
+
+use self::parts::{RANGES, check_part, part, part_head};
 use super::rig::{OBJECT, Rig, headers};
 use crate::cache::fill::{Data, Event, Failure, Follower, Wanted};
 use crate::cache::lookup::{Answer, Lead};
@@ -33,6 +36,10 @@ struct Book {
     fetches: HashMap<u64, Fetch>,
     /// When each path was last written.
     written: HashMap<&'static str, u64>,
+    /// What parts are of, by path and kind.
+    current: HashMap<(&'static str, &'static str), u64>,
+    /// Requests that a part answered, and fetches of the rest.
+    of_parts: [u64; 2],
 }
 
 struct Fetch {
@@ -44,6 +51,8 @@ struct Fetch {
     readers: usize,
     /// Somebody was told that it had broken off.
     cut: bool,
+    /// It may be fetched in parts, and so more than once.
+    parts: bool,
 }
 
 impl Book {
@@ -74,6 +83,7 @@ async fn pause(rng: &mut Rng, most: u64) {
 /// Fetches: answers in one of the ways that an origin has.
 async fn origin(world: Arc<World>, mut lead: Lead, path: &'static str, mut rng: Rng) {
     let begun = world.book.lock().tick();
+    let rest = world.book.lock().rest(&lead.request, path);
     let kind = lead
         .request
         .get("x-kind")
@@ -81,7 +91,7 @@ async fn origin(world: Arc<World>, mut lead: Lead, path: &'static str, mut rng: 
             b"a" => "a",
             _ => "b",
         });
-    let number = begun;
+    let mut number = begun;
     tokio::select! {
         () = poll_fn(|cx| lead.writer.poll_cancelled(cx)) => return,
         () = pause(&mut rng, 40) => {}
@@ -110,14 +120,21 @@ async fn origin(world: Arc<World>, mut lead: Lead, path: &'static str, mut rng: 
         5..=7 if etag.is_some() => status = 304,
         _ => {}
     }
-    let length = match rng.u8(0..6) {
+    let rest = rest.filter(|_| status == 200 && shared && rng.u8(0..4) > 0);
+    let mut length = match rng.u8(0..6) {
         0 => 0,
         1 => rng.u64(OBJECT..OBJECT * 12),
         _ => rng.u64(1..OBJECT / 4),
     };
+    let mut at = 0;
     let mut fields = HeaderMap::new();
     let mut field = |name, value: String| fields.append(name, value.parse().expect("a value"));
-    if status == 304 {
+    if let Some((version, range)) = rest {
+        let total = world.book.lock().fetches[&version].length;
+        world.book.lock().of_parts[1] += 1;
+        fields = part_head(version, path, &range, Some(total));
+        (number, at, length, status) = (version, range.start, range.end, 206);
+    } else if status == 304 {
         let about_another = rng.u8(0..4) == 0;
         let known = etag
             .as_ref()
@@ -161,6 +178,7 @@ async fn origin(world: Arc<World>, mut lead: Lead, path: &'static str, mut rng: 
             whole: false,
             readers: 0,
             cut: false,
+            parts: false,
         };
         world.book.lock().fetches.insert(number, fetch);
     }
@@ -169,11 +187,10 @@ async fn origin(world: Arc<World>, mut lead: Lead, path: &'static str, mut rng: 
         return;
     }
     let ends_at = if rng.u8(0..5) == 0 {
-        rng.u64(0..=length)
+        rng.u64(at..=length)
     } else {
         length
     };
-    let mut at = 0;
     while at < ends_at {
         let piece = rng.u64(1..=40_000).min(ends_at - at);
         let ready = async {
@@ -229,7 +246,7 @@ fn check_stored(
         path != "/varies" || fetch.kind == kind,
         "{number} is of another kind"
     );
-    let body: Vec<u8> = stored.body().pieces().collect::<Vec<_>>().concat();
+    let body = stored.body().pieces().collect::<Vec<_>>().concat();
     assert_eq!(body.len() as u64, fetch.length);
     assert!(
         (0..)
@@ -248,6 +265,11 @@ async fn client(world: Arc<World>, mut rng: Rng) {
         1 => fields.push(("range", "bytes=0-")),
         2 => fields.push(("range", "bytes=7-")),
         _ => {}
+    }
+    let range = (rng.u8(0..3) == 0).then(|| RANGES[rng.usize(0..RANGES.len())]);
+    if let Some(range) = range {
+        fields.retain(|(name, _)| *name != "range");
+        fields.push(("range", range));
     }
     let method = match rng.u8(0..20) {
         0 => "HEAD",
@@ -273,6 +295,12 @@ async fn client(world: Arc<World>, mut rng: Rng) {
                     return;
                 }
                 Answer::Forward(forward) => {
+                    if let (Some(range), "GET") = (range, method)
+                        && rng.u8(0..6) > 0
+                    {
+                        part(&world, path, kind, range, forward, &mut rng).await;
+                        return;
+                    }
                     pause(&mut rng, 20).await;
                     if method == "PUT" {
                         let mut book = world.book.lock();
@@ -284,6 +312,9 @@ async fn client(world: Arc<World>, mut rng: Rng) {
                         .rig
                         .forwarded(forward, 200, &[("cache-control", control)]);
                     return;
+                }
+                Answer::ServePart(serve) => {
+                    return check_part(&world, path, kind, asked, &serve);
                 }
                 Answer::OnlyIfCached(_) => panic!("nobody asked for that"),
                 Answer::Follow(follower) => follower,
@@ -384,7 +415,8 @@ fn at_most_one(rig: &Rig, answer: &Answer) {
     }
 }
 
-fn history(seed: u64) {
+/// How often parts were of use in it.
+fn history(seed: u64) -> [u64; 2] {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -413,11 +445,12 @@ fn history(seed: u64) {
         let book = world.book.lock();
         for (number, fetch) in &book.fetches {
             assert!(
-                !(fetch.cut && fetch.whole),
+                !(fetch.cut && fetch.whole) || fetch.parts,
                 "{number} was whole and seemed to break off"
             );
         }
-    });
+        book.of_parts
+    })
 }
 
 #[test]
@@ -429,11 +462,15 @@ fn what_must_hold_holds_in_every_history() {
     let first = std::env::var("FOREBAY_SEED")
         .ok()
         .and_then(|text| text.parse().ok());
+    let mut of_parts = [0, 0];
     for seed in first.unwrap_or(0)..first.unwrap_or(0) + histories {
         let outcome = std::panic::catch_unwind(|| history(seed));
-        assert!(
-            outcome.is_ok(),
-            "the history of FOREBAY_SEED={seed} FOREBAY_HISTORIES=1 went wrong"
-        );
+        let Ok([served, completed]) = outcome else {
+            panic!("the history of FOREBAY_SEED={seed} FOREBAY_HISTORIES=1 went wrong");
+        };
+        of_parts = [of_parts[0] + served, of_parts[1] + completed];
     }
+    // By chance alone they might never meet.
+    let enough = of_parts.iter().all(|times| *times >= histories / 40);
+    assert!(enough || histories < HISTORIES, "{of_parts:?}");
 }

@@ -1,6 +1,7 @@
 //! The engine without a socket: clients ask and follow, a scripted origin writes, Tokio's paused clock is moved by hand.
 
 mod interleavings;
+mod parts;
 mod rig;
 mod scenarios;
 mod sharing;

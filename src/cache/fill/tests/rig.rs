@@ -1,6 +1,7 @@
 //! The words that the scenarios are told in.
 
-use crate::cache::fill::{Data, Event, FillWriter, Follower, Wanted};
+use crate::cache::Tee;
+use crate::cache::fill::{Data, Event, Follower, Wanted};
 use crate::cache::key::Target;
 use crate::cache::lookup::{Answer, Ask, Cache, Forward, Lead, Serve};
 use crate::cache::policy::{Moment, Received};
@@ -110,7 +111,7 @@ impl Rig {
         mut forward: Forward,
         status: u16,
         fields: Fields<'_>,
-    ) -> Option<FillWriter> {
+    ) -> Option<Tee> {
         let now = Moment::now();
         let received = Received {
             status: StatusCode::from_u16(status).expect("a status"),

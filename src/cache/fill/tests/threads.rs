@@ -14,7 +14,7 @@ const PIECES: usize = 50;
 /// What each client got: whole bodies, and words with which it was sent away.
 async fn client(rig: Arc<Rig>, path: String, storable: bool) -> &'static str {
     let mut follower = match rig.get(&path) {
-        Answer::Serve(_) => return "served",
+        Answer::Serve(_) | Answer::ServePart(_) => return "served",
         Answer::Forward(_) => return "forwarded",
         Answer::Follow(follower) => follower,
         Answer::Lead(mut lead, follower) => {

@@ -1,0 +1,170 @@
+//! Incomplete responses (RFC 9111 §3.3), stored beside the complete ones of their key.
+
+use super::account::{Account, Charge, Extras, allocated};
+use super::resource::Resource;
+use super::{Inner, Store};
+use crate::cache::key::{self, CacheKey};
+use crate::cache::outcome::Reason;
+use crate::cache::partial::Partial;
+use crate::cache::response::SLOT;
+use http::HeaderMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// A stored incomplete response. It never changes: a new part makes a new one.
+#[derive(Debug)]
+pub struct StoredPart {
+    key: Box<[u8]>,
+    partial: Partial,
+    weight: u64,
+    account: Arc<Account>,
+    /// Where the key has extras.
+    extras: Option<Box<Extras>>,
+    /// All but the octets of the parts, which have charges of their own.
+    _charge: Charge,
+}
+
+impl StoredPart {
+    fn new(account: &Arc<Account>, key: &CacheKey, partial: Partial) -> Self {
+        let (partial, octets) = partial.counted(account);
+        let extras = account.extras(key);
+        let own = allocated(size_of::<Self>() + 16)
+            + allocated(key.as_bytes().len())
+            + partial.head_bytes()
+            + extras.as_ref().map_or(0, |_| Extras::BYTES)
+            + SLOT;
+        Self {
+            key: key.as_bytes().into(),
+            partial,
+            weight: own.saturating_add(octets),
+            account: Arc::clone(account),
+            extras,
+            _charge: Charge::new(account, own),
+        }
+    }
+
+    /// What is here of it.
+    pub fn partial(&self) -> &Partial {
+        &self.partial
+    }
+
+    /// Whether its `Vary` lets it be selected for a request of this route (§4.1).
+    pub fn fits(&self, route: &str, request: &HeaderMap) -> bool {
+        *self.partial.route == *route
+            && self.partial.nominated.matches(request)
+            && !self.is_invalidated()
+    }
+
+    pub(super) fn weight(&self) -> u64 {
+        self.weight
+    }
+
+    pub(super) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// Whether it stands for the same requests as what has these values.
+    pub(in crate::cache) fn is_for(&self, route: &str, nominated: &[u8]) -> bool {
+        *self.partial.route == *route && self.partial.nominated.as_bytes() == nominated
+    }
+
+    pub(super) fn is_invalidated(&self) -> bool {
+        self.extras
+            .as_ref()
+            .is_some_and(|extras| extras.is_invalidated())
+    }
+}
+
+impl Drop for StoredPart {
+    fn drop(&mut self) {
+        if let Some(extras) = self.extras.take() {
+            self.account.drop_extras(extras);
+        }
+    }
+}
+
+impl Store {
+    /// Makes a stored part, which is counted from now on, though it is not found before it is [put](Self::put_part) there.
+    pub fn make_part(&self, key: &CacheKey, partial: Partial) -> Arc<StoredPart> {
+        Arc::new(StoredPart::new(&self.inner.account, key, partial))
+    }
+
+    /// Stores a part in the place of `instead`, of which it was made; where that is none, there must be none of its route and
+    /// nominated values.
+    ///
+    /// # Errors
+    /// [`Reason::Invalidated`]: something else is there by now, or a complete response; [`Reason::TooLarge`] and
+    /// [`Reason::Crowded`]: it is not stored, and what it was to replace may be gone.
+    pub fn put_part(
+        &self,
+        part: &Arc<StoredPart>,
+        instead: Option<&Arc<StoredPart>>,
+    ) -> Result<(), Reason> {
+        let stored = self.inner.put_part(part, instead);
+        if let Err(reason @ (Reason::TooLarge | Reason::Crowded)) = stored {
+            self.inner.metrics.refused(reason);
+        }
+        self.note();
+        stored
+    }
+
+    /// Removes one stored part. True where it was there.
+    pub fn remove_part(&self, part: &Arc<StoredPart>) -> bool {
+        let hash = key::hash(part.key());
+        let stripe = self.inner.stripe(hash).lock();
+        let Some(known) = self.inner.peek(hash, part.key()) else {
+            return false;
+        };
+        if !known.parts().iter().any(|it| Arc::ptr_eq(it, part)) {
+            return false;
+        }
+        let left = known.without(&self.inner.account, |_| false, |it| Arc::ptr_eq(it, part));
+        self.inner.leave(hash, part.key(), left);
+        drop(stripe);
+        self.note();
+        true
+    }
+}
+
+impl Inner {
+    fn put_part(
+        &self,
+        part: &Arc<StoredPart>,
+        instead: Option<&Arc<StoredPart>>,
+    ) -> Result<(), Reason> {
+        let hash = key::hash(part.key());
+        if part.partial.octets() > self.limits.object.load(Ordering::Relaxed) {
+            return Err(Reason::TooLarge);
+        }
+        let _stripe = self.stripe(hash).lock();
+        let known = self.peek(hash, part.key());
+        let (route, nominated) = (&part.partial.route, part.partial.nominated.as_bytes());
+        if let Some(known) = &known {
+            // A complete one answers more, and its validation tells whether it is still what the target is.
+            let complete = known.variants().iter().any(|stored| {
+                stored.route() == route
+                    && stored.nominated() == nominated
+                    && !stored.is_invalidated()
+            });
+            if complete {
+                return Err(Reason::Invalidated);
+            }
+        }
+        let there = known.as_ref().map(Resource::parts).unwrap_or_default();
+        let there = there
+            .iter()
+            .find(|it| it.is_for(route, nominated) && !it.is_invalidated());
+        let same = match (there, instead) {
+            (None, None) => true,
+            (Some(there), Some(instead)) => Arc::ptr_eq(there, instead),
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if !same || part.is_invalidated() {
+            return Err(Reason::Invalidated);
+        }
+        let most = self.limits.variants.load(Ordering::Relaxed);
+        let resource = Resource::with_part(&self.account, known.as_ref(), part, most);
+        drop(known);
+        self.place(hash, resource)
+    }
+}

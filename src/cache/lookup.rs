@@ -14,8 +14,10 @@ use super::request::Request;
 use super::response::StoredResponse;
 use super::settings::{CacheSettings, ClientDirectives, Rules};
 use super::store::Resource;
+use super::vary;
 use crate::fields::range::{self, ByteRangeSpec};
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, Method, header};
+use prometheus_client::registry::Registry;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -115,6 +117,12 @@ impl Cache {
         &self.engine.metrics
     }
 
+    /// Makes all figures known to the registry. Once per registry.
+    pub fn register(&self, registry: &mut Registry) {
+        self.engine.store.metrics().register(registry);
+        self.engine.metrics.register(registry);
+    }
+
     /// What to do with a request. Every request on a forwarding route is asked about, whatever its method.
     pub fn ask(&self, ask: &Ask<'_>, now: Moment) -> Answer {
         if let Some((forward, reason)) = bypass::passes(ask) {
@@ -130,6 +138,16 @@ impl Cache {
             Some(answer) => answer,
             // The last look is final by its own word; a request that is forwarded is served all the same.
             None => Answer::Forward(passed(ask, ForwardReason::UriMiss, Reason::Crowded)),
+        }
+    }
+
+    /// The form of what is stored that a request gets.
+    fn form(&self, stored: &Arc<StoredResponse>, ask: &Ask<'_>) -> Arc<StoredResponse> {
+        let stored = Arc::clone(stored);
+        if ask.rules.compress {
+            self.engine.store.form(stored, ask.headers)
+        } else {
+            stored
         }
     }
 
@@ -162,7 +180,7 @@ impl Cache {
                 ..Outcome::default()
             };
             Some(Answer::Serve(Serve {
-                response: Arc::clone(&stored),
+                response: self.form(&stored, ask),
                 outcome,
                 refresh,
             }))
@@ -250,7 +268,7 @@ impl Search<'_> {
             Found::Unusable((because, reason)) => forward(because, Some(reason)),
             Found::Led(flight, place) => {
                 let request = Arc::new(Request::new(ask, (*key).clone(), why));
-                let headers = validate::request_headers(ask.headers, stored.as_deref());
+                let headers = to_fetch_with(ask.headers, stored.as_deref());
                 let follower =
                     Follower::new(Arc::clone(&flight), place, Arc::clone(&request), true);
                 let writer = FillWriter::new(Arc::clone(engine), flight, request, stored, *now);
@@ -286,7 +304,7 @@ impl Search<'_> {
         )?;
         let request = Request::new(ask, (*key).clone(), why).fetching();
         Some(Lead {
-            request: validate::request_headers(ask.headers, Some(stored)),
+            request: to_fetch_with(ask.headers, Some(stored)),
             writer: FillWriter::new(
                 Arc::clone(engine),
                 flight,
@@ -314,18 +332,16 @@ impl Search<'_> {
             lasting,
             permit,
             account: Arc::clone(&engine.abandoned),
+            store: engine.store.clone(),
             metrics: engine.metrics.clone(),
         }
     }
 
-    /// The `Vary` of the newest response that is stored for the key.
+    /// The origin's `Vary` of the newest response that is stored for the key.
     fn newest(&self) -> Option<HeaderMap> {
         let mut variants = self.seen?.variants().iter();
         let newest = variants.find(|stored| **stored.route() == **self.ask.route)?;
-        let fields = newest.fields();
-        let lines = fields.get_all(&header::VARY);
-        let lines = lines.filter_map(|line| HeaderValue::from_bytes(line).ok());
-        Some(lines.map(|line| (header::VARY, line)).collect())
+        Some(vary::names(newest.nominated()))
     }
 
     /// Whether nothing was stored or removed, and no verdict fell, since this look began. What a fill brings is stored, and
@@ -350,6 +366,16 @@ impl Search<'_> {
         let memory = &self.cache.engine.uncacheable;
         memory.recall(self.key, self.ask.route, classes, self.now.at)
     }
+}
+
+/// The fields that a fetch is made with. `Accept-Encoding` goes in its one form: what comes back is then right for all whose
+/// field means the same, whichever of them asked.
+fn to_fetch_with(client: &HeaderMap, stored: Option<&StoredResponse>) -> HeaderMap {
+    let mut headers = validate::request_headers(client, stored);
+    if let Some(codings) = vary::accept_encoding(client) {
+        headers.insert(header::ACCEPT_ENCODING, codings);
+    }
+    headers
 }
 
 fn asked<'a>(ask: &Ask<'a>) -> Asked<'a> {

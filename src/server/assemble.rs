@@ -145,12 +145,14 @@ fn assemble(
     let environment = Environment::new(tokio::runtime::Handle::current(), upstream_metrics);
     let upstreams = Upstreams::build(&settings.upstreams, None, &environment)
         .map_err(|error| RunError::Config(error.to_string()))?;
+    let cache = Arc::new(Cache::new(settings.cache.clone()));
+    registry.register(|registry| cache.register(registry));
     let site = Site::new(
         settings.routes.clone(),
         settings.rules.clone(),
         upstreams,
         settings.proxy.clone(),
-        Arc::new(Cache::new(settings.cache.clone())),
+        cache,
         &metrics,
     );
     let site = Arc::new(ArcSwap::from_pointee(site));

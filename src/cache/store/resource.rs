@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// All that is stored for one key: at most `variants` responses, the newest first. Clones share it.
 ///
-/// Nearly all keys have one response, which then needs no list.
+/// Nearly all keys have one response without coded forms, which then needs no list.
 #[derive(Debug, Clone)]
 pub struct Resource(Kind);
 
@@ -54,10 +54,13 @@ impl Resource {
 
     /// Of these. `None` where there are none.
     pub(super) fn new(account: &Arc<Account>, mut list: Vec<Arc<StoredResponse>>) -> Option<Self> {
-        if list.len() > 1 {
+        // What a form weighs is known when it is made, and this must not change: then there is another of these.
+        let derived: u64 = list.iter().map(|stored| stored.derived_weight()).sum();
+        if list.len() > 1 || derived > 0 {
             let own = allocated(list.len() * size_of::<Arc<StoredResponse>>())
                 + allocated(size_of::<Many>() + 16);
-            let weight = list.iter().map(|stored| stored.weight()).sum::<u64>() + own;
+            let weight = list.iter().map(|stored| stored.weight()).sum::<u64>();
+            let weight = weight + derived + own;
             return Some(Self(Kind::Many(Arc::new(Many {
                 list: list.into_boxed_slice(),
                 weight,

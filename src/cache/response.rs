@@ -77,8 +77,7 @@ impl StoredResponse {
         let inline = usize::try_from(parts.body.length())
             .ok()
             .filter(|length| *length <= INLINE_MAX);
-        let length =
-            key.len() + fields.len() + nominated.len() + inline.unwrap_or_default();
+        let length = key.len() + fields.len() + nominated.len() + inline.unwrap_or_default();
         let mut block = Vec::with_capacity(length);
         block.extend_from_slice(key);
         block.extend_from_slice(fields);

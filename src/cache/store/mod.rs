@@ -348,4 +348,7 @@ mod tests;
 mod budget_tests;
 
 #[cfg(test)]
+mod forms_tests;
+
+#[cfg(test)]
 mod overhead_tests;

@@ -148,12 +148,20 @@ pub fn begin(
     }
 }
 
-/// Changes the head of a 304, whoever made it, for a client that holds the coded form.
-pub fn not_modified(
+/// As in [`begin`] for a 304 that was made of a stored head: that knows whether there is a coded form to be held.
+pub fn not_modified_by_store(
     request: &RequestHeader,
     response: &mut ResponseHeader,
     walk: &Walk,
 ) -> Result<()> {
+    if fields::plain(&response.headers) != Changes::default() {
+        return Ok(());
+    }
+    not_modified(request, response, walk)
+}
+
+/// Changes the head of a 304 for a client that holds the coded form.
+fn not_modified(request: &RequestHeader, response: &mut ResponseHeader, walk: &Walk) -> Result<()> {
     if response.status != StatusCode::NOT_MODIFIED || places(walk).is_none() {
         return Ok(());
     }

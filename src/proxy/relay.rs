@@ -148,7 +148,7 @@ async fn begin(
     if alone {
         encode::begin(session.req_header(), &mut response, walk)?;
     } else {
-        encode::not_modified(session.req_header(), &mut response, walk)?;
+        encode::not_modified_by_store(session.req_header(), &mut response, walk)?;
     }
     deliver::write_response(session.req_header(), &mut response, walk)?;
     session

@@ -1,31 +1,34 @@
 //! Coded forms of what is stored as it came: made once, kept beside it, dropped with it.
 //!
 //! [`derive`] makes one, on a thread that may be busy for a second: never on one that has connections. [`Derived`] is what an
-//! entry knows of its three: it belongs into the entry, so that whatever removes the one removes the other, and what is being
-//! made meanwhile ends nowhere.
+//! entry knows of its three: it lies in the entry, so that whatever removes the one removes the other, and what is being made
+//! meanwhile ends nowhere.
 //!
 //! ```text
-//!            asked for             asked for again, and a place is free          done
-//! (nothing) ───────────▶ Asked ──────────────────────────────────────▶ Making ───────────▶ Made
-//!                          ▲                                             │  └────────────▶ NotWorthIt
-//!                          └────────── the maker was dropped ────────────┘
+//!            asked for, and a place is free          done
+//! (nothing) ────────────────────────────────▶ Making ───────────▶ Made
+//!     ▲                                         │  └────────────▶ NotWorthIt
+//!     └──────── the maker was dropped ──────────┘
 //! ```
 //!
-//! The first request that wants a coding gets the plain form and only leaves a mark: most of what is stored is never asked for
-//! twice, and coding that would be work and memory for nobody. While one is being made, the plain form serves.
+//! The request that fetched it is relayed as it comes and asks for nothing here: most of what is stored is never asked for
+//! twice, and coding that would be work and memory for nobody. So the first that asks is the second request already, and
+//! the form that it wants is made behind its back: while that lasts, the plain form serves.
 //!
-//! Until an entry that may be coded is asked for by a client that wants it, all this is 16 octets.
+//! Until an entry that may be coded is asked for by a client that wants it, all this is 8 octets.
 
-use super::body::Body;
+use super::body::{Body, SEGMENT};
 use super::response::{Parts, StoredResponse};
 use super::section::Section;
+use super::settings::Rules;
 use crate::coding::encoder::{Effort, Encoder};
 use crate::coding::{Coding, compressible, fields, negotiate};
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::RANGE;
+use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A coded form is kept where it is shorter by this part of the plain one.
@@ -34,22 +37,46 @@ const SAVING_MIN: u64 = 10;
 /// Above this, a second of work becomes several: the effort is that of content which passes.
 const LONG: u64 = 8 * 1024 * 1024;
 
+/// Says in a head that is to be stored that other clients may get the content coded (RFC 9110 §12.5.5). Not to be read as the
+/// origin's own `Vary`: what is stored is the same for every `Accept-Encoding`.
+pub(super) fn announce(
+    status: StatusCode,
+    headers: &mut HeaderMap,
+    length: Option<u64>,
+    rules: &Rules,
+) {
+    if rules.compress && compressible::judge(status, headers, length).is_ok() {
+        fields::plain(headers).apply(headers);
+    }
+}
+
 /// The coded form of a stored response: its own head, and a body that is at least 10 % shorter. `None` where it is not, or
 /// where the response may not be coded.
 pub fn derive(plain: &Arc<StoredResponse>, coding: Coding) -> Option<Parts> {
-    let headers = plain.fields().to_header_map();
-    let length = plain.body_length();
-    compressible::judge(plain.status(), &headers, Some(length)).ok()?;
-    let body = code(plain.body().pieces(), length, coding)?;
-    let mut changed = headers.clone();
-    fields::coded(&headers, coding, Some(body.len())).apply(&mut changed);
+    if !plain.may_be_coded() {
+        return None;
+    }
+    let body = code(plain.body().pieces(), plain.body_length(), coding)?;
+    let pieces = (0..body.len()).step_by(SEGMENT);
+    let pieces = pieces.map(|at| body.slice(at..body.len().min(at + SEGMENT)));
+    around(plain, coding, Body::new(pieces.collect()))
+}
+
+/// The same form of a response that was freshened: its body is what it was.
+pub(super) fn around(plain: &StoredResponse, coding: Coding, body: Body) -> Option<Parts> {
+    if !plain.may_be_coded() {
+        return None;
+    }
+    let mut headers = plain.fields().to_header_map();
+    let length = usize::try_from(body.length()).ok();
+    fields::coded(&headers, coding, length).apply(&mut headers);
     Some(Parts {
         status: plain.status(),
-        fields: Section::new(&changed),
+        fields: Section::new(&headers),
         terms: plain.terms(),
         nominated: plain.nominated_values(),
         route: plain.route().clone(),
-        body: Body::new(vec![body]),
+        body,
     })
 }
 
@@ -76,8 +103,8 @@ fn code(pieces: impl Iterator<Item = Bytes>, length: u64, coding: Coding) -> Opt
 /// What an entry knows of its coded forms. `T` is how it holds one.
 #[derive(Debug)]
 pub struct Derived<T> {
-    /// Set by the first request that wants a coding; `None` inside where the entry may not be coded at all.
-    shelf: OnceLock<Option<Arc<Shelf<T>>>>,
+    /// Set by the first request that wants a coding.
+    shelf: ArcSwapOption<Shelf<T>>,
 }
 
 /// Guards three words; nothing is computed while it is held.
@@ -87,7 +114,6 @@ type Shelf<T> = Mutex<[Slot<T>; Coding::BY_SIZE.len()]>;
 enum Slot<T> {
     #[default]
     Nothing,
-    Asked,
     Making,
     Made(T),
     NotWorthIt,
@@ -114,7 +140,7 @@ pub struct Making<T> {
 impl<T> Default for Derived<T> {
     fn default() -> Self {
         Self {
-            shelf: OnceLock::new(),
+            shelf: ArcSwapOption::empty(),
         }
     }
 }
@@ -131,37 +157,36 @@ impl<T> Found<T> {
 impl<T: Clone> Derived<T> {
     /// The form for a request: the one that it prefers where that is made, else the best of those that are.
     ///
-    /// `may_be_coded` is asked once in the entry's life. `places` bounds how many forms are made at a time, all entries
-    /// together; where none is free, a later request makes it.
-    pub fn find(
-        &self,
-        request: &HeaderMap,
-        may_be_coded: impl FnOnce() -> bool,
-        places: &Arc<Semaphore>,
-    ) -> Found<T> {
+    /// `places` bounds how many forms are made at a time, all entries together; where none is free, a later request makes it.
+    pub fn find(&self, request: &HeaderMap, places: &Arc<Semaphore>) -> Found<T> {
         // A range is one of the plain octets: the tag of a coded form is weak, so nothing could be put together with it.
         if request.contains_key(RANGE) || compressible::forbids_transformation(request) {
             return Found::plain();
         }
-        if negotiate::choose(request, &Coding::BY_SIZE).is_none() {
-            return Found::plain();
-        }
-        let shelf = self
-            .shelf
-            .get_or_init(|| may_be_coded().then(Arc::<Shelf<T>>::default));
-        let Some(shelf) = shelf else {
+        let Some(shelf) = self.shelf(request) else {
             return Found::plain();
         };
         let mut slots = shelf.lock();
         let wanted = wish(request, &slots[..], |slot| {
             !matches!(slot, Slot::NotWorthIt)
         });
-        let begin = wanted.filter(|coding| slots[place_of(*coding)].is_asked_for());
-        let place = begin.and_then(|_| places.clone().try_acquire_owned().ok());
-        let make = begin.zip(place).map(|(coding, place)| {
-            slots[place_of(coding)] = Slot::Making;
+        let Some(wanted) = wanted else {
+            return Found::plain();
+        };
+        let make = match &slots[place_of(wanted)] {
+            Slot::Made(form) => {
+                return Found {
+                    coded: Some(form.clone()),
+                    make: None,
+                };
+            }
+            Slot::Nothing => places.clone().try_acquire_owned().ok(),
+            Slot::Making | Slot::NotWorthIt => None,
+        };
+        let make = make.map(|place| {
+            slots[place_of(wanted)] = Slot::Making;
             Making {
-                coding,
+                coding: wanted,
                 shelf: shelf.clone(),
                 _place: place,
             }
@@ -171,32 +196,40 @@ impl<T: Clone> Derived<T> {
         Found { coded, make }
     }
 
-    /// Those of an entry that was freshened: its body is the same, so each form is made anew around its own by `remake`, without
-    /// coding anything. What was being made falls to a later request.
-    #[must_use]
-    pub fn carried(&self, mut remake: impl FnMut(&T, Coding) -> Option<T>) -> Self {
-        let new = Self::default();
-        let Some(Some(shelf)) = self.shelf.get() else {
-            return new;
+    /// The shelf, put up where there is none and the client takes a coding.
+    fn shelf(&self, request: &HeaderMap) -> Option<Arc<Shelf<T>>> {
+        if let Some(shelf) = self.shelf.load_full() {
+            return Some(shelf);
+        }
+        negotiate::choose(request, &Coding::BY_SIZE)?;
+        let new = Arc::<Shelf<T>>::default();
+        let nothing: Option<Arc<Shelf<T>>> = None;
+        let before = self.shelf.compare_and_swap(&nothing, Some(new.clone()));
+        Some(before.as_ref().cloned().unwrap_or(new))
+    }
+
+    /// Takes over those of an entry that was freshened: its body is the same, so each form is made anew around its own by
+    /// `remake`, without coding anything. What was being made falls to a later request.
+    pub fn carry(&self, old: &Self, mut remake: impl FnMut(&T, Coding) -> Option<T>) {
+        let Some(shelf) = old.shelf.load_full() else {
+            return;
         };
         let mut slots = shelf.lock().clone();
         for coding in Coding::BY_SIZE {
             let slot = &mut slots[place_of(coding)];
             let carried = match &*slot {
                 Slot::Made(form) => remake(form, coding).map(Slot::Made),
-                Slot::Making => Some(Slot::Asked),
-                Slot::Nothing | Slot::Asked | Slot::NotWorthIt => continue,
+                Slot::Making => None,
+                Slot::Nothing | Slot::NotWorthIt => continue,
             };
             *slot = carried.unwrap_or_default();
         }
-        // It is new and nobody else's: there is nothing in it.
-        let _ = new.shelf.set(Some(Arc::new(Mutex::new(slots))));
-        new
+        self.shelf.store(Some(Arc::new(Mutex::new(slots))));
     }
 
     /// All that are made, for the store's account.
     pub fn made(&self) -> Vec<T> {
-        let Some(Some(shelf)) = self.shelf.get() else {
+        let Some(shelf) = self.shelf.load_full() else {
             return Vec::new();
         };
         let slots = shelf.lock();
@@ -205,22 +238,10 @@ impl<T: Clone> Derived<T> {
 }
 
 impl<T> Slot<T> {
-    /// Counts a request: true from the second on, until it is being made.
-    fn is_asked_for(&mut self) -> bool {
-        match self {
-            Self::Nothing => {
-                *self = Self::Asked;
-                false
-            }
-            Self::Asked => true,
-            Self::Making | Self::Made(_) | Self::NotWorthIt => false,
-        }
-    }
-
     fn made(&self) -> Option<&T> {
         match self {
             Self::Made(form) => Some(form),
-            Self::Nothing | Self::Asked | Self::Making | Self::NotWorthIt => None,
+            Self::Nothing | Self::Making | Self::NotWorthIt => None,
         }
     }
 }
@@ -237,7 +258,7 @@ impl<T> Drop for Making<T> {
     fn drop(&mut self) {
         let slot = &mut self.shelf.lock()[place_of(self.coding)];
         if matches!(slot, Slot::Making) {
-            *slot = Slot::Asked;
+            *slot = Slot::Nothing;
         }
     }
 }
@@ -248,12 +269,15 @@ fn wish<T>(
     slots: &[Slot<T>],
     fits: impl Fn(&Slot<T>) -> bool,
 ) -> Option<Coding> {
-    let offered: Vec<_> = Coding::BY_SIZE
-        .into_iter()
-        .zip(slots)
-        .filter_map(|(coding, slot)| fits(slot).then_some(coding))
-        .collect();
-    negotiate::choose(request, &offered)
+    let mut offered = Coding::BY_SIZE;
+    let mut count = 0;
+    for (coding, slot) in Coding::BY_SIZE.into_iter().zip(slots) {
+        if fits(slot) {
+            offered[count] = coding;
+            count += 1;
+        }
+    }
+    negotiate::choose(request, &offered[..count])
 }
 
 /// As in [`Coding::BY_SIZE`].

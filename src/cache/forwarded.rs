@@ -1,5 +1,6 @@
 //! What the answer to a request that was forwarded by itself means for the cache.
 
+use super::derived;
 use super::fill::{Begun, Classes, FillWriter, Lasting, PartKept, PartWriter, Wanted, Watch};
 use super::key::{CacheKey, Target};
 use super::lookup::{Cache, Forward};
@@ -139,11 +140,14 @@ impl Cache {
             return;
         };
         match update_by_head(request.asked(), received, stored, &request.rules) {
-            HeadUpdate::Freshen(fields, Ok(terms)) => {
+            HeadUpdate::Freshen(mut fields, Ok(terms)) => {
+                let (status, length) = (stored.status(), Some(stored.body_length()));
+                derived::announce(status, &mut fields, length, &request.rules);
+                let headers = &request.headers;
                 // What cannot vary any more as it did is found by its next GET.
-                if let Ok(nominated) = Nominated::new(&fields, &request.headers) {
+                if let Ok(nominated) = Nominated::freshened(stored, received.headers, headers) {
                     let parts = Parts {
-                        status: stored.status(),
+                        status,
                         fields: Section::new(&fields),
                         terms,
                         nominated,
@@ -211,6 +215,7 @@ impl Cache {
             lasting: Lasting::Fed,
             permit: None,
             account: Arc::clone(&engine.abandoned),
+            store: engine.store.clone(),
             metrics: engine.metrics.clone(),
         });
         let mut writer = FillWriter::new(

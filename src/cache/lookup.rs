@@ -15,6 +15,7 @@ use super::response::StoredResponse;
 use super::serve::Plan;
 use super::settings::{CacheSettings, ClientDirectives, Rules};
 use super::store::{Resource, StoredPart};
+use super::vary;
 use crate::fields::range::{self, ByteRangeSpec};
 use http::{HeaderMap, HeaderValue, Method, header};
 use prometheus_client::registry::Registry;
@@ -163,6 +164,16 @@ impl Cache {
         }
     }
 
+    /// The form of what is stored that a request gets.
+    fn form(&self, stored: &Arc<StoredResponse>, ask: &Ask<'_>) -> Arc<StoredResponse> {
+        let stored = Arc::clone(stored);
+        if ask.rules.compress {
+            self.engine.store.form(stored, ask.headers)
+        } else {
+            stored
+        }
+    }
+
     fn look(&self, ask: &Ask<'_>, key: &CacheKey, now: Moment, last: bool) -> Option<Answer> {
         let seen = self.engine.store.get(key);
         let found = seen
@@ -201,7 +212,7 @@ impl Cache {
                 ..Outcome::default()
             };
             Some(Answer::Serve(Serve {
-                response: Arc::clone(&stored),
+                response: self.form(&stored, ask),
                 outcome,
                 refresh,
             }))
@@ -322,7 +333,7 @@ impl Search<'_> {
             Found::Unusable((because, reason)) => forward(because, Some(reason)),
             Found::Led(flight, place) => {
                 let request = Arc::new(Request::new(ask, (*key).clone(), why));
-                let mut headers = validate::request_headers(ask.headers, stored.as_deref());
+                let mut headers = to_fetch_with(ask.headers, stored.as_deref());
                 let completing = part.and_then(|part| {
                     let missing = part.partial().missing_request()?;
                     headers.extend(missing.fields.iter().cloned());
@@ -381,7 +392,7 @@ impl Search<'_> {
         )?;
         let request = Request::new(ask, (*key).clone(), why).fetching();
         Some(Lead {
-            request: validate::request_headers(ask.headers, Some(stored)),
+            request: to_fetch_with(ask.headers, Some(stored)),
             writer: FillWriter::new(
                 Arc::clone(engine),
                 flight,
@@ -410,22 +421,21 @@ impl Search<'_> {
             lasting,
             permit,
             account: Arc::clone(&engine.abandoned),
+            store: engine.store.clone(),
             metrics: engine.metrics.clone(),
         }
     }
 
-    /// The `Vary` of the newest response that is stored for the key, of a complete one if there is any.
+    /// The origin's `Vary` of the newest response that is stored for the key, of a complete one if there is any.
     fn newest(&self) -> Option<HeaderMap> {
         let route = &**self.ask.route;
         let mut variants = self.seen?.variants().iter();
         let mut parts = self.seen?.parts().iter();
-        let complete = variants.find(|stored| **stored.route() == *route);
-        let fields = if let Some(newest) = complete {
-            newest.fields()
-        } else {
-            let newest = parts.find(|part| *part.partial().route == *route)?;
-            newest.partial().fields.lines()
-        };
+        if let Some(newest) = variants.find(|stored| **stored.route() == *route) {
+            return Some(vary::names(newest.nominated()));
+        }
+        let newest = parts.find(|part| *part.partial().route == *route)?;
+        let fields = newest.partial().fields.lines();
         let lines = fields.get_all(&header::VARY);
         let lines = lines.filter_map(|line| HeaderValue::from_bytes(line).ok());
         Some(lines.map(|line| (header::VARY, line)).collect())
@@ -450,6 +460,16 @@ impl Search<'_> {
         let memory = &self.cache.engine.uncacheable;
         memory.recall(self.key, self.ask.route, classes, self.now.at)
     }
+}
+
+/// The fields that a fetch is made with. `Accept-Encoding` goes in its one form: what comes back is then right for all whose
+/// field means the same, whichever of them asked.
+pub(super) fn to_fetch_with(client: &HeaderMap, stored: Option<&StoredResponse>) -> HeaderMap {
+    let mut headers = validate::request_headers(client, stored);
+    if let Some(codings) = vary::accept_encoding(client) {
+        headers.insert(header::ACCEPT_ENCODING, codings);
+    }
+    headers
 }
 
 fn asked<'a>(ask: &Ask<'a>) -> Asked<'a> {

@@ -72,6 +72,11 @@ impl RefreshMetrics {
     }
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WithCoding {
+    coding: &'static str,
+}
+
 /// The numbers of the store. Clones count into the same ones.
 #[derive(Debug, Clone)]
 pub struct StoreMetrics {
@@ -81,6 +86,7 @@ pub struct StoreMetrics {
     in_flight: Gauge,
     evictions: Counter,
     refused: Family<WithReason, Counter>,
+    derived: Family<WithCoding, Counter>,
 }
 
 impl StoreMetrics {
@@ -93,6 +99,7 @@ impl StoreMetrics {
             in_flight: in_flight.clone(),
             evictions: Counter::default(),
             refused: Family::default(),
+            derived: Family::default(),
         }
     }
 
@@ -105,6 +112,7 @@ impl StoreMetrics {
             in_flight,
             evictions,
             refused,
+            derived,
         } = self.clone();
         let r = registry;
         r.register(
@@ -133,6 +141,11 @@ impl StoreMetrics {
             "Responses that found no room, by reason",
             refused,
         );
+        r.register(
+            "cache_derived",
+            "Coded forms made of what is stored, by coding",
+            derived,
+        );
     }
 
     pub(super) fn entries(&self, entries: u64) {
@@ -149,6 +162,10 @@ impl StoreMetrics {
 
     pub(super) fn evicted(&self, entries: u64) {
         self.evictions.inc_by(entries);
+    }
+
+    pub(super) fn derived(&self, coding: &'static str) {
+        self.derived.get_or_create(&WithCoding { coding }).inc();
     }
 
     pub(super) fn refused(&self, reason: Reason) {

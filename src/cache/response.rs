@@ -5,12 +5,14 @@
 //! own. `store/overhead_tests.rs` holds the sum.
 
 use super::body::{Body, INLINE_MAX, Segments};
+use super::derived::{self, Derived};
 use super::key::{CacheKey, Target, read_target};
 use super::policy::{Lifetime, Terms, WhenStale};
 use super::section::{Lines, Section};
 use super::store::account::{Account, Extras, allocated};
 use super::vary::{self, Nominated};
 use crate::clock::{self, Instant};
+use crate::coding::compressible;
 use http::{HeaderMap, StatusCode};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,21 +51,38 @@ pub struct StoredResponse {
     segments: Option<Arc<Segments>>,
     /// Where the key has extras.
     extras: Option<Box<Extras>>,
+    /// Its coded forms, which live as long as it does.
+    derived: Derived<Arc<StoredResponse>>,
     account: Arc<Account>,
 }
 
 impl StoredResponse {
     /// On an account, from here to its last holder.
     pub(super) fn new(account: &Arc<Account>, key: &CacheKey, parts: Parts) -> Self {
+        Self::build(account, key.as_bytes(), account.extras(key), parts)
+    }
+
+    /// A form of this one: on the same account, found only by way of it, and so invalidated with it.
+    pub(super) fn beside(&self, parts: Parts) -> Arc<Self> {
+        Arc::new(Self::build(&self.account, self.key(), None, parts))
+    }
+
+    fn build(
+        account: &Arc<Account>,
+        key: &[u8],
+        extras: Option<Box<Extras>>,
+        parts: Parts,
+    ) -> Self {
+        let headers = parts.fields.lines().to_header_map();
+        let judged = compressible::judge(parts.status, &headers, Some(parts.body.length()));
         let fields = parts.fields.lines().as_bytes();
         let nominated = parts.nominated.as_bytes();
         let inline = usize::try_from(parts.body.length())
             .ok()
             .filter(|length| *length <= INLINE_MAX);
-        let length =
-            key.as_bytes().len() + fields.len() + nominated.len() + inline.unwrap_or_default();
+        let length = key.len() + fields.len() + nominated.len() + inline.unwrap_or_default();
         let mut block = Vec::with_capacity(length);
-        block.extend_from_slice(key.as_bytes());
+        block.extend_from_slice(key);
         block.extend_from_slice(fields);
         block.extend_from_slice(nominated);
         let segments = if inline.is_some() {
@@ -74,15 +93,19 @@ impl StoredResponse {
         };
         let short = |length| u32::try_from(length).unwrap_or(u32::MAX);
         let response = Self {
-            key_length: short(key.as_bytes().len()),
+            key_length: short(key.len()),
             fields_length: short(fields.len()),
             nominated_length: short(nominated.len()),
             block: block.into_boxed_slice(),
             asked_for: AtomicBool::new(false),
-            terms: Packed::new(parts.status, &parts.terms),
+            terms: Packed {
+                may_be_coded: judged.is_ok(),
+                ..Packed::new(parts.status, &parts.terms)
+            },
             route: parts.route,
             segments,
-            extras: account.extras(key),
+            extras,
+            derived: Derived::default(),
             account: Arc::clone(account),
         };
         account.add(response.head_bytes());
@@ -176,7 +199,31 @@ impl StoredResponse {
         }
     }
 
-    /// The memory that it takes, its place in the store included.
+    /// Whether a client may get it coded.
+    pub(super) fn may_be_coded(&self) -> bool {
+        self.terms.may_be_coded
+    }
+
+    /// Its coded forms.
+    pub(super) fn derived(&self) -> &Derived<Arc<Self>> {
+        &self.derived
+    }
+
+    /// Takes over the coded forms of the one that it was freshened from. To be called before it is stored.
+    pub(super) fn carry(&self, old: &Self) {
+        self.derived.carry(&old.derived, |form, coding| {
+            let parts = derived::around(self, coding, form.body())?;
+            Some(self.beside(parts))
+        });
+    }
+
+    /// The memory of the coded forms that are made by now.
+    pub(super) fn derived_weight(&self) -> u64 {
+        let forms = self.derived.made();
+        forms.iter().map(|form| form.weight()).sum()
+    }
+
+    /// The memory that it takes, its place in the store included, without that of its coded forms.
     pub fn weight(&self) -> u64 {
         let body = self.segments.as_ref().map_or(0, |body| body.allocated());
         self.head_bytes().saturating_add(body)
@@ -275,6 +322,8 @@ struct Packed {
     lifetime_by: By,
     when_stale: WhenStale,
     immutable: bool,
+    /// Whether a coding would be allowed, and worth it: asked at each hit, and a matter of the fields.
+    may_be_coded: bool,
 }
 
 /// By whose word a lifetime is.
@@ -309,6 +358,7 @@ impl Packed {
             lifetime_by,
             when_stale: terms.when_stale,
             immutable: terms.immutable,
+            may_be_coded: false,
         }
     }
 

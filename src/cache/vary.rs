@@ -9,6 +9,7 @@
 //! (but for `Accept-Language`, whose ranges must be sorted).
 
 use super::outcome::Reason;
+use super::response::StoredResponse;
 use crate::fields::list;
 use crate::fields::token::trim_ows;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -64,6 +65,24 @@ impl Nominated {
         })
     }
 
+    /// What a stored response nominates once an answer with these fields has freshened it. Not by its own `Vary`, which may
+    /// name a field for our sake.
+    ///
+    /// # Errors
+    /// As [`Nominated::new`].
+    pub(super) fn freshened(
+        stored: &StoredResponse,
+        update: &HeaderMap,
+        request: &HeaderMap,
+    ) -> Result<Self, Reason> {
+        if update.contains_key(header::VARY) {
+            Self::new(update, request)
+        } else {
+            // The request fitted it: its values are these.
+            Ok(stored.nominated_values())
+        }
+    }
+
     /// What [`Nominated::as_bytes`] gave.
     pub(super) fn of_bytes(encoded: &[u8]) -> Self {
         Self {
@@ -105,6 +124,20 @@ pub(super) fn matches(encoded: &[u8], request: &HeaderMap) -> bool {
         }
     }
     true
+}
+
+/// The names in what [`Nominated::as_bytes`] gave, as a `Vary` of the origin's.
+pub(super) fn names(encoded: &[u8]) -> HeaderMap {
+    let mut names = HeaderMap::new();
+    let mut rest = encoded;
+    while let Some((Some(name), after)) = read_part(rest)
+        && let Some((_, after)) = read_part(after)
+        && let Ok(name) = HeaderValue::from_bytes(name)
+    {
+        names.append(header::VARY, name);
+        rest = after;
+    }
+    names
 }
 
 fn write_part(encoded: &mut Vec<u8>, part: Option<&[u8]>) {

@@ -1,4 +1,7 @@
-//! Codes what passes: the content of a forwarded response that the origin sent as it is, for a client that takes it coded.
+//! Codes what passes: the content of a response that the origin sent as it is and that is this client's alone, for a client
+//! that takes it coded: forwarded ([`begin`]), or fetched and found to be for nobody else ([`relay`](super::relay)). What is
+//! being stored goes to all who follow it as it comes, whatever they take: to code it for each would be the work that a cache
+//! is to spare, and its coded forms are made once, of what is stored.
 //!
 //! The encoder runs on the data thread, between two reads: a piece is at most the 64 KiB that Pingora reads at a time, which
 //! costs 0.3 ms (`zstd`) to 2 ms (`br`), less than handing it to another thread and back would delay a page. Each read is
@@ -15,9 +18,10 @@ use crate::coding::fields::{self, Changes};
 use crate::coding::{Coding, Plan};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::{Method, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
+use prometheus_client::metrics::gauge::Gauge;
 use std::io;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -29,12 +33,51 @@ pub const AT_ONCE: usize = 64;
 #[derive(Debug)]
 pub struct BodyCoder {
     encoder: Encoder,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
+}
+
+/// Places for encoders. Clones are the same ones.
+#[derive(Debug, Clone)]
+pub struct Places {
+    free: Arc<Semaphore>,
+    busy: Gauge,
+}
+
+/// One of them, taken.
+#[derive(Debug)]
+struct Place {
+    busy: Gauge,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Places {
+    /// So many; `busy` counts those that are taken.
+    pub fn new(places: usize, busy: Gauge) -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(places)),
+            busy,
+        }
+    }
+
+    fn take(&self) -> Option<Place> {
+        let permit = self.free.clone().try_acquire_owned().ok()?;
+        self.busy.inc();
+        Some(Place {
+            busy: self.busy.clone(),
+            _permit: permit,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.busy.dec();
+    }
 }
 
 impl BodyCoder {
-    fn new(coding: Coding, places: &Arc<Semaphore>) -> Option<Self> {
-        let place = places.clone().try_acquire_owned().ok()?;
+    fn new(coding: Coding, places: &Places) -> Option<Self> {
+        let place = places.take()?;
         let encoder = Encoder::new(coding, Effort::Passing).ok()?;
         Some(Self {
             encoder,
@@ -70,21 +113,11 @@ pub fn begin(
     response: &mut ResponseHeader,
     walk: &mut Walk,
 ) -> Result<()> {
-    // What is stored is what the origin sent; its coded forms are made of that.
-    if walk.errand.is_some() {
-        return Ok(());
-    }
-    let (Some(entered), Some(route)) = (&walk.entered, &walk.route) else {
+    let Some(places) = places(walk) else {
         return Ok(());
     };
-    if !entered.site.rules(route).compress {
-        return Ok(());
-    }
     if response.status == StatusCode::NOT_MODIFIED {
-        return make(
-            fields::not_modified(&request.headers, &response.headers),
-            response,
-        );
+        return not_modified(request, response, walk);
     }
     let plan = Plan::new(
         &request.headers,
@@ -104,7 +137,7 @@ pub fn begin(
             make(fields::coded(&response.headers, coding, None), response)
         }
         Plan::Code(coding) => {
-            walk.coder = BodyCoder::new(coding, &entered.site.encoders);
+            walk.coder = BodyCoder::new(coding, &places);
             let changes = if walk.coder.is_some() {
                 fields::coded(&response.headers, coding, None)
             } else {
@@ -113,6 +146,53 @@ pub fn begin(
             make(changes, response)
         }
     }
+}
+
+/// As in [`begin`] for a 304 that was made of a stored head: that knows whether there is a coded form to be held.
+pub fn not_modified_by_store(
+    request: &RequestHeader,
+    response: &mut ResponseHeader,
+    walk: &Walk,
+) -> Result<()> {
+    if fields::plain(&response.headers) != Changes::default() {
+        return Ok(());
+    }
+    not_modified(request, response, walk)
+}
+
+/// Changes the head of a 304 for a client that holds the coded form.
+fn not_modified(request: &RequestHeader, response: &mut ResponseHeader, walk: &Walk) -> Result<()> {
+    if response.status != StatusCode::NOT_MODIFIED || places(walk).is_none() {
+        return Ok(());
+    }
+    let changes = fields::not_modified(&request.headers, &response.headers);
+    make(changes, response)
+}
+
+/// Where an encoder for this request is to be had, if its answer may be coded on this route.
+fn places(walk: &Walk) -> Option<Places> {
+    // What is stored is what the origin sent; its coded forms are made of that.
+    if walk.errand.is_some() {
+        return None;
+    }
+    let (entered, route) = (walk.entered.as_ref()?, walk.route.as_ref()?);
+    let coded = entered.site.rules(route).compress;
+    coded.then(|| entered.site.encoders.clone())
+}
+
+/// The head of an answer is all of it (HTTP/2 ends a stream with it): that is a length like any other, and nothing is to be
+/// coded or waited for.
+pub fn ends_with_head(request: &RequestHeader, response: &mut ResponseHeader) -> Result<()> {
+    let has_content = request.method != Method::HEAD
+        && !response.status.is_informational()
+        && !matches!(
+            response.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
+    if has_content && !response.headers.contains_key(CONTENT_LENGTH) {
+        response.insert_header(CONTENT_LENGTH, 0)?;
+    }
+    Ok(())
 }
 
 /// A piece of the body came, or its end.
@@ -135,11 +215,16 @@ pub fn piece(body: &mut Option<Bytes>, end: bool, walk: &mut Walk) -> Result<()>
     Ok(())
 }
 
-/// Trailers came, which over HTTP/2 may be how the body's end is told. What is left of the body takes their place: Pingora
-/// lets only one of the two be written, and these were not announced.
-pub fn end(walk: &mut Walk) -> Result<Option<Bytes>> {
-    let rest = walk.coder.take().map(|coder| coder.last(&[]));
-    ours(rest.transpose())
+/// Trailers came, which over HTTP/2 may be how the body's end is told. What is left of the body takes their place, since
+/// Pingora lets only one of the two be written; the connection has them from the ticket.
+pub fn end(trailers: &HeaderMap, walk: &mut Walk) -> Result<Option<Bytes>> {
+    let Some(coder) = walk.coder.take() else {
+        return Ok(None);
+    };
+    if let Some(entered) = &walk.entered {
+        entered.ticket.leave_trailers(trailers.clone());
+    }
+    ours(coder.last(&[]).map(Some))
 }
 
 fn ours<T>(coded: io::Result<T>) -> Result<T> {
@@ -168,17 +253,20 @@ mod tests {
 
     #[test]
     fn no_more_than_so_many_at_once() {
-        let places = Arc::new(Semaphore::new(1));
+        let busy = Gauge::default();
+        let places = Places::new(1, busy.clone());
         let one = BodyCoder::new(Coding::Gzip, &places);
         assert!(one.is_some());
         assert!(BodyCoder::new(Coding::Gzip, &places).is_none());
+        assert_eq!(busy.get(), 1);
         drop(one);
+        assert_eq!(busy.get(), 0);
         assert!(BodyCoder::new(Coding::Gzip, &places).is_some());
     }
 
     #[test]
     fn each_piece_is_there_at_once_and_the_last_ends_it() {
-        let places = Arc::new(Semaphore::new(1));
+        let places = Places::new(1, Gauge::default());
         let mut walk = Walk {
             coder: BodyCoder::new(Coding::Zstd, &places),
             ..Walk::default()
@@ -191,7 +279,7 @@ mod tests {
             out.extend(body.unwrap_or_default());
         }
         assert!(walk.coder.is_none());
-        assert_eq!(places.available_permits(), 1);
+        assert_eq!(places.free.available_permits(), 1);
         let decoded = zstd::decode_all(out.as_slice()).expect("it is whole");
         assert_eq!(decoded, b"one two");
     }

@@ -203,6 +203,17 @@ impl ProxyHttp for FrontDoor {
         Ok(())
     }
 
+    async fn adjust_upstream_modules(
+        &self,
+        _session: &mut Session,
+        _response: &ResponseHeader,
+        end: bool,
+        walk: &mut Walk,
+    ) -> Result<()> {
+        walk.ends_with_head = end;
+        Ok(())
+    }
+
     fn upstream_response_body_filter(
         &self,
         _session: &mut Session,
@@ -233,6 +244,9 @@ impl ProxyHttp for FrontDoor {
         response: &mut ResponseHeader,
         walk: &mut Walk,
     ) -> Result<()> {
+        if walk.ends_with_head {
+            encode::ends_with_head(session.req_header(), response)?;
+        }
         encode::begin(session.req_header(), response, walk)?;
         deliver::write_response(session.req_header(), response, walk)
     }
@@ -250,10 +264,10 @@ impl ProxyHttp for FrontDoor {
     async fn response_trailer_filter(
         &self,
         _session: &mut Session,
-        _trailers: &mut HeaderMap,
+        trailers: &mut HeaderMap,
         walk: &mut Walk,
     ) -> Result<Option<Bytes>> {
-        encode::end(walk)
+        encode::end(trailers, walk)
     }
 
     fn fail_to_connect(

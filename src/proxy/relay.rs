@@ -1,7 +1,7 @@
 //! Writes what the cache has, or what a shared fetch brings, to one client: all of it, or what of it was asked for.
 
 use super::walk::{Verdict, Walk};
-use super::{deliver, failure};
+use super::{deliver, encode, failure};
 use crate::cache::fill::{Data, Follower, Head};
 use crate::cache::lookup::ServePart;
 use crate::cache::policy::Moment;
@@ -45,7 +45,7 @@ pub async fn stored(
     }
     let view = StoredView::stored(stored, Moment::now());
     let plan = plan(session, &view);
-    if !begin(session, walk, &plan, &view).await? {
+    if !begin(session, walk, &plan, &view, false).await? {
         return Ok(());
     }
     for piece in plan.body(&stored.body()) {
@@ -61,7 +61,7 @@ pub async fn stored_part(session: &mut Session, walk: &mut Walk, serve: &ServePa
         seen.age = Some(partial.terms.current_age(clock::now()));
     }
     let view = partial.view(Moment::now());
-    if !begin(session, walk, &serve.plan, &view).await? {
+    if !begin(session, walk, &serve.plan, &view, false).await? {
         return Ok(());
     }
     for piece in partial.body(&serve.plan) {
@@ -90,7 +90,8 @@ pub async fn under_way(
     if first.is_some_and(|octet| !feed.go_to(octet)) {
         return Ok(false);
     }
-    if !begin(session, walk, &plan, &view).await? {
+    let alone = head.terms.is_none();
+    if !begin(session, walk, &plan, &view, alone).await? {
         return Ok(true);
     }
     for piece in pieces {
@@ -111,16 +112,22 @@ pub async fn under_way(
                 gone = client_leaves(session) => return Err(gone),
             };
             match data {
-                Data::Chunk(chunk) => session.write_response_body(Some(chunk), false).await?,
+                Data::Chunk(chunk) => {
+                    let mut body = Some(chunk);
+                    encode::piece(&mut body, false, walk)?;
+                    if body.as_ref().is_some_and(|body| !body.is_empty()) {
+                        session.write_response_body(body, false).await?;
+                    }
+                }
                 Data::End if range.end == u64::MAX => break,
                 // What was promised did not come, or broke off.
                 Data::End | Data::Cut => return cut(walk),
             }
         }
     }
-    session
-        .write_response_body(Some(Bytes::new()), true)
-        .await?;
+    let mut rest = Some(Bytes::new());
+    encode::piece(&mut rest, true, walk)?;
+    session.write_response_body(rest, true).await?;
     Ok(true)
 }
 
@@ -130,12 +137,14 @@ fn plan(session: &Session, view: &StoredView<'_>) -> Plan {
     serve::plan(&asked.method, &asked.headers, view)
 }
 
-/// Sends the head. False where that is the whole answer.
+/// Sends the head. False where that is the whole answer. What is this client's alone may be coded from here on; what is shared
+/// goes as it comes.
 async fn begin(
     session: &mut Session,
     walk: &mut Walk,
     plan: &Plan,
     view: &StoredView<'_>,
+    alone: bool,
 ) -> Result<bool> {
     let (status, fields) = plan.head(view);
     if matches!(plan, Plan::Unsatisfiable { .. }) {
@@ -152,6 +161,11 @@ async fn begin(
     let mut response = head_of(status, &fields)?;
     if failure::replaced(session, walk, &response).await? {
         return Ok(false);
+    }
+    if alone {
+        encode::begin(session.req_header(), &mut response, walk)?;
+    } else {
+        encode::not_modified_by_store(session.req_header(), &mut response, walk)?;
     }
     deliver::write_response(session.req_header(), &mut response, walk)?;
     session

@@ -1,6 +1,6 @@
 //! Everything a reload replaces at once: routes, upstreams, and what applies to every request.
 
-use super::encode::AT_ONCE;
+use super::encode::{AT_ONCE, Places};
 use super::error_page::ErrorPages;
 use super::settings::ProxySettings;
 use crate::cache::Cache;
@@ -12,7 +12,6 @@ use crate::telemetry::metrics::{HttpMetrics, RouteMetrics};
 use crate::upstream::Upstreams;
 use http::{HeaderValue, Version};
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 
 /// One complete set of settings at work. A request keeps the one it began with.
 #[derive(Debug)]
@@ -26,7 +25,7 @@ pub struct Site {
     /// The operator's error pages.
     pub error_pages: ErrorPages,
     /// Places for encoders.
-    pub encoders: Arc<Semaphore>,
+    pub encoders: Places,
     /// What is kept of answers. The same for each site that a reload makes: it drops nothing that is stored.
     pub cache: Arc<Cache>,
     /// Our name in `Cache-Status` (RFC 9211 §2).
@@ -108,7 +107,7 @@ impl Site {
             cache,
             cache_name: item(&settings.name),
             error_pages: ErrorPages::default(),
-            encoders: Arc::new(Semaphore::new(AT_ONCE)),
+            encoders: Places::new(AT_ONCE, metrics.encoders()),
             routes: Table::new(routes),
             upstreams,
             settings,

@@ -32,6 +32,8 @@ pub struct Walk {
     pub interim: u32,
     /// Of an upstream's answer that our page takes the place of: what the status is worth nothing without.
     pub kept: HeaderMap,
+    /// Whether the upstream's answer was over with its head.
+    pub ends_with_head: bool,
     /// Codes the body, where the client gets it coded.
     pub coder: Option<BodyCoder>,
     /// When the first byte of the answer was written.

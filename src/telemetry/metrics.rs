@@ -25,6 +25,7 @@ pub struct HttpMetrics {
     tls_handshake_failures: Family<ListenerLabel, Counter>,
     refused: Family<ReasonLabel, Counter>,
     cache_requests: Family<CacheLabels, Counter>,
+    encoders: Gauge,
     reloads: Family<ResultLabel, Counter>,
     last_reload_success: Gauge,
     certificates: Family<CertificateLabel, Gauge<f64, AtomicU64>>,
@@ -162,6 +163,11 @@ impl HttpMetrics {
                 "What became of requests in the cache, and why",
                 m.cache_requests,
             );
+            r.register(
+                "encoders_busy",
+                "Responses being coded while they pass",
+                m.encoders,
+            );
             r.register("config_reloads", "Reloads of the configuration", m.reloads);
             r.register(
                 "config_last_reload_success",
@@ -207,6 +213,11 @@ impl HttpMetrics {
     /// Counts a refusal by its reason, one of this program's own words.
     pub fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Encoders at work on what passes; whoever takes and gives back one counts.
+    pub fn encoders(&self) -> Gauge {
+        self.encoders.clone()
     }
 
     /// Counts a reload.

@@ -13,7 +13,7 @@ const PLAIN: &str = "[[route]]\nto = \"{o1}\"";
 const CODINGS: [&str; 3] = ["br", "gzip", "zstd"];
 
 /// Ten KiB of JSON, as an API would send it.
-fn json() -> String {
+pub fn json() -> String {
     let rows: Vec<_> = (0..170)
         .map(|n| {
             format!(
@@ -25,7 +25,7 @@ fn json() -> String {
     format!("[{}]", rows.join(",\n"))
 }
 
-fn decoded(coding: &str, coded: &[u8]) -> Vec<u8> {
+pub fn decoded(coding: &str, coded: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
     match coding {
         "br" => brotli::Decompressor::new(coded, 4096).read_to_end(&mut plain),
@@ -124,19 +124,21 @@ async fn a_client_gets_the_coding_that_it_prefers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_origin_is_asked_as_the_client_asked() {
+async fn the_origin_is_asked_for_what_the_client_takes() {
     let o = origin("o1")
         .on("/a", uncacheable("text/plain", "v1"))
         .start()
         .await;
     let e = edge(PLAIN).origin(&o).start().await;
-    for accept in ["gzip;q=0.3, br", "identity"] {
+    // A fetch that others may share asks in the one form that all of them have in common; then it is known that none can.
+    for accept in ["gzip;q=0.3, br", "gzip;q=0.3, br", "identity"] {
         let asked = get("/a").header("Accept-Encoding", accept);
         e.client().request(asked).send().await.expect(200);
     }
     let seen = o.requests();
-    assert_eq!(seen[0].header("accept-encoding"), Some("gzip;q=0.3, br"));
-    assert_eq!(seen[1].header("accept-encoding"), Some("identity"));
+    assert_eq!(seen[0].header("accept-encoding"), Some("br, gzip"));
+    assert_eq!(seen[1].header("accept-encoding"), Some("gzip;q=0.3, br"));
+    assert_eq!(seen[2].header("accept-encoding"), Some("identity"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -241,10 +243,13 @@ async fn a_head_says_what_a_get_would() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_304_is_about_the_form_that_the_client_holds() {
     let o = origin("o1")
-        .on("/a", status(304).header("etag", "\"v1\""))
+        .on("/a", uncacheable("text/plain", "v1"))
+        .then(status(304).header("etag", "\"v1\""))
         .start()
         .await;
     let e = edge(PLAIN).origin(&o).start().await;
+    // From here on it is known that the client must ask the origin itself.
+    e.client().get("/a").send().await.expect(200);
     for (held, answered) in [("W/\"v1\"", "W/\"v1\""), ("\"v1\"", "\"v1\"")] {
         let asked = get("/a").header("If-None-Match", held);
         let got = e.client().request(asked).send().await.expect(304);
@@ -381,5 +386,50 @@ async fn from_an_origin_that_speaks_http2() {
             expect_coded(got, coding, &json);
             expect_coded(h2.send(asked).await, coding, &json);
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_ends_with_its_head_has_nothing_to_be_coded() {
+    let reply = ok().header("content-type", "text/html").ends_with_head();
+    let o = origin("o1").on("/a", reply).h2().start().await;
+    let e = edge(PLAIN).origin(&o).start().await;
+    let h2 = e.client().h2().await;
+    for coding in CODINGS {
+        let asked = get("/a").header("Accept-Encoding", coding);
+        // The first of them is fetched for the cache; the others are forwarded by themselves.
+        for got in [
+            h2.send(asked.clone()).await,
+            e.client().request(asked).send().await,
+        ] {
+            got.expect(200)
+                .no_header("content-encoding")
+                .header("content-length", "0")
+                .body("");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_stay_behind_a_coded_body() {
+    let json = json();
+    let reply = ok()
+        .header("content-type", "application/json")
+        .chunks([json.as_str()])
+        .trailer("x-sum", "1");
+    let o = origin("o1").on("/a", reply).h2().start().await;
+    let e = edge(PLAIN).origin(&o).start().await;
+    let h2 = e.client().h2().await;
+    // What was fetched for the cache has none.
+    h2.send(get("/a")).await.expect(200);
+    for coding in CODINGS {
+        let got = h2.send(get("/a").header("Accept-Encoding", coding)).await;
+        expect_coded(got, coding, &json).trailer("x-sum", "1");
+        let asked = get("/a").header("Accept-Encoding", coding);
+        let got = e.client().request(asked).send().await;
+        assert!(
+            expect_coded(got, coding, &json).body.trailers.is_empty(),
+            "an HTTP/1 client did not ask for any"
+        );
     }
 }

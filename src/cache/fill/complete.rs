@@ -4,6 +4,7 @@
 use super::Wanted;
 use super::verdict::Verdict;
 use super::writer::FillWriter;
+use crate::cache::derived;
 use crate::cache::fill::Head;
 use crate::cache::partial::{Fit, Missing, PartHead};
 use crate::cache::policy::{Received, fields, storable};
@@ -83,6 +84,7 @@ impl Completing {
             fields.insert(header::AGE, age.clone());
         }
         let nominated = Nominated::new(&fields, &request.headers).ok()?;
+        derived::announce(StatusCode::OK, &mut fields, Some(total), rules);
         let pieces = |range: Range<u64>| -> Option<Vec<Bytes>> {
             if range.is_empty() {
                 return Some(Vec::new());

@@ -4,6 +4,7 @@ use super::abandoned::{Abandoned, LeftBy, Permit};
 use super::metrics::FillMetrics;
 use super::state::{Lasting, State, Wakers};
 use crate::cache::key::CacheKey;
+use crate::cache::store::Store;
 use crate::cache::vary::Nominated;
 use http::HeaderMap;
 use parking_lot::Mutex;
@@ -22,6 +23,7 @@ pub(in crate::cache) struct Flight {
     pub(super) guess: Option<Nominated>,
     left_by: LeftBy,
     account: Arc<Abandoned>,
+    pub(super) store: Store,
     metrics: FillMetrics,
 }
 
@@ -36,6 +38,7 @@ pub(in crate::cache) struct Begun {
     pub(in crate::cache) lasting: Lasting,
     pub(in crate::cache) permit: Option<Permit>,
     pub(in crate::cache) account: Arc<Abandoned>,
+    pub(in crate::cache) store: Store,
     pub(in crate::cache) metrics: FillMetrics,
 }
 
@@ -59,6 +62,7 @@ impl Flight {
                 upstream: begun.upstream,
             },
             account: begun.account,
+            store: begun.store,
             metrics: begun.metrics,
         })
     }

@@ -193,7 +193,15 @@ impl Follower {
             ttl: Some(ready.ttl),
             reason: Some(ready.reason),
         };
-        Event::Stored(ready.response, outcome)
+        let request = &self.request;
+        let response = match ready.audience {
+            Audience::Everyone if request.rules.compress => {
+                let store = &self.flight.store;
+                store.form(ready.response, &request.headers)
+            }
+            Audience::Everyone | Audience::Leader(_) => ready.response,
+        };
+        Event::Stored(response, outcome)
     }
 
     fn collapsed(&self) {

@@ -4,11 +4,13 @@
 
 use super::flight::Flight;
 use super::table::Table;
+use crate::cache::derived;
 use crate::cache::engine::Engine;
 use crate::cache::outcome::Reason;
 use crate::cache::partial::{Combined, Partial};
 use crate::cache::policy::Terms;
 use crate::cache::request::Request;
+use crate::cache::section::Section;
 use crate::cache::store::{BodyBuilder, StoredPart};
 use crate::cache::vary::Nominated;
 use http::{HeaderMap, header};
@@ -141,7 +143,11 @@ impl Watch {
                 return;
             }
             let stored = match combined {
-                Combined::Complete(parts) => {
+                Combined::Complete(mut parts) => {
+                    let mut fields = parts.fields.lines().to_header_map();
+                    let length = Some(parts.body.length());
+                    derived::announce(parts.status, &mut fields, length, &request.rules);
+                    parts.fields = Section::new(&fields);
                     let whole = store.make(&request.key, parts);
                     self.change(|| store.insert(&whole))
                 }

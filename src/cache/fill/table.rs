@@ -9,7 +9,7 @@ use super::state::{Open, Settled, State};
 use crate::cache::key::CacheKey;
 use crate::cache::outcome::Reason;
 use crate::cache::policy::Terms;
-use crate::cache::vary::Nominated;
+use crate::cache::vary::{self, Nominated};
 use http::{HeaderMap, header};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
@@ -262,10 +262,9 @@ fn fitting(shard: &Shard, joiner: Joiner<'_>, guess: &mut Option<Nominated>) -> 
             Open::Storing(head, nominated) if nominated.matches(joiner.headers) => {
                 return Some(Fitting::Storing(Arc::clone(flight), head));
             }
-            Open::Storing(head, _) => {
-                *guess = guess
-                    .take()
-                    .or_else(|| nominate(&head.fields, joiner.headers));
+            Open::Storing(_, nominated) => {
+                let vary = || vary::names(nominated.as_bytes());
+                *guess = guess.take().or_else(|| nominate(&vary(), joiner.headers));
             }
         }
     }

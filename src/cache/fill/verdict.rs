@@ -1,6 +1,7 @@
 //! What the head of a fetched response means for those who wait for it.
 
 use super::{Failure, Head};
+use crate::cache::derived;
 use crate::cache::outcome::Reason;
 use crate::cache::policy::stale::Trouble;
 use crate::cache::policy::{Received, Terms, fields, stale, storable, validate};
@@ -22,7 +23,7 @@ const UNASKED: Failure = Failure {
 #[derive(Debug)]
 pub(super) enum Verdict {
     /// A 304: what is stored is good, with these fields. Without terms, for the one who asked only.
-    Validated(HeaderMap, Result<Terms, Reason>),
+    Validated(HeaderMap, Result<(Terms, Nominated), Reason>),
     /// A 304 that is about something else than what is stored.
     AboutAnother,
     /// The origin is in trouble, and what is stored may be served in its stead.
@@ -46,8 +47,13 @@ pub(super) fn judge(
         return match stored {
             Some(stored) if validate::is_about(received.headers, stored) => {
                 let asked = request.asked();
-                let (fields, terms) = validate::freshen(asked, received, stored, &request.rules);
-                Verdict::Validated(fields, terms)
+                let rules = &request.rules;
+                let (mut fields, terms) = validate::freshen(asked, received, stored, rules);
+                let length = Some(stored.body_length());
+                derived::announce(stored.status(), &mut fields, length, rules);
+                let headers = &request.headers;
+                let nominated = Nominated::freshened(stored, received.headers, headers);
+                Verdict::Validated(fields, terms.and_then(|terms| Ok((terms, nominated?))))
             }
             Some(_) => Verdict::AboutAnother,
             // The client's own conditions were not sent: there is nothing that this could be about.
@@ -88,6 +94,7 @@ pub(super) fn judge(
     match judged {
         Ok((terms, nominated)) => {
             let mut fields = fields::to_store(&received, rules);
+            derived::announce(received.status, &mut fields, length, rules);
             // For those who get it now; what is stored counts its age from here.
             if let Some(age) = received.headers.get(header::AGE) {
                 fields.insert(header::AGE, age.clone());

@@ -279,24 +279,23 @@ impl FillWriter {
         &mut self,
         stored: &Arc<StoredResponse>,
         fields: &HeaderMap,
-        terms: Result<Terms, Reason>,
+        judged: Result<(Terms, Nominated), Reason>,
         received: Moment,
     ) {
         self.answered();
-        // The request fitted what it validated: the values that count are its own.
-        let nominated = Nominated::new(fields, &self.request.headers);
-        let terms = terms.and_then(|terms| nominated.as_ref().map(|_| terms).map_err(|it| *it));
+        let refused = judged.as_ref().err().copied();
+        let (terms, nominated) = judged.unwrap_or((stored.terms(), Nominated::default()));
         let parts = Parts {
             status: stored.status(),
             fields: Section::new(fields),
-            terms: terms.unwrap_or(stored.terms()),
-            nominated: nominated.unwrap_or_default(),
+            terms,
+            nominated,
             route: Arc::clone(stored.route()),
             body: stored.body(),
         };
         let fresh = self.engine.store.make(&self.request.key, parts);
-        let (audience, kept) = match terms {
-            Ok(_) => {
+        let (audience, kept) = match refused {
+            None => {
                 self.forget();
                 let replaced = self.change(|store| store.replace(stored, &fresh)) == Some(true);
                 if replaced {
@@ -304,7 +303,7 @@ impl FillWriter {
                 }
                 (Audience::Everyone, replaced)
             }
-            Err(reason) => {
+            Some(reason) => {
                 self.refreshed(RefreshResult::Unstored);
                 self.remember(reason, received);
                 if Concerns::of(reason) == Concerns::All {

@@ -15,7 +15,7 @@ use self::schedule::{Entered, Next, Schedule, Slot};
 use super::engine::Engine;
 use super::fill::{Begun, Classes, FillWriter, Joiner, Lasting};
 use super::key::{CacheKey, Target};
-use super::lookup::{Cache, Lead};
+use super::lookup::{Cache, Lead, to_fetch_with};
 use super::metrics::{RefreshMetrics, RefreshResult};
 use super::outcome::{ForwardReason, Reason};
 use super::policy::{Moment, WhenStale, validate};
@@ -297,12 +297,13 @@ impl Cache {
             lasting: Lasting::Refresh,
             permit: None,
             account: Arc::clone(&engine.abandoned),
+            store: engine.store.clone(),
             metrics: engine.metrics.clone(),
         };
         let flight = engine
             .fills
             .begin_unless_found(joiner, None, || true, || Some(begun()))?;
-        let headers = validate::request_headers(&request.headers, Some(stored));
+        let headers = to_fetch_with(&request.headers, Some(stored));
         stored.forget_asked_for();
         let running = Running {
             old: Arc::clone(stored),

@@ -6,6 +6,7 @@
 //! | [`build`] | a body under way: may it take more? |
 //! | [`part`] | what is here of a response that is not all here? |
 //! | [`resource`] | which of a key's responses fits? |
+//! | `forms` | which form of it does a client get, and who makes that? |
 //! | `room` | what must go so that the rest may stay? |
 //!
 //! Entries are found by the hash of their key, and are an answer only if the key itself is theirs. Invariants: what is alive
@@ -14,6 +15,7 @@
 
 pub mod account;
 pub mod build;
+mod forms;
 pub mod part;
 pub mod resource;
 mod room;
@@ -29,6 +31,7 @@ use room::{Capacities, Half, PutOut};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use tokio::sync::Semaphore;
 
 pub use build::{BodyBuilder, Reservation};
 pub use part::StoredPart;
@@ -50,6 +53,8 @@ struct Inner {
     /// Whoever changes a key's entry by what it was holds the stripe of its hash, so that of two changes none is lost.
     /// Readers take none.
     stripes: [Mutex<()>; STRIPES],
+    /// For those who make coded forms.
+    makers: Arc<Semaphore>,
     metrics: StoreMetrics,
 }
 
@@ -98,6 +103,7 @@ impl Store {
                     large: budget,
                 }),
                 stripes: std::array::from_fn(|_| Mutex::new(())),
+                makers: Arc::new(Semaphore::new(forms::AT_ONCE)),
                 limits: Limits {
                     budget: AtomicU64::new(budget),
                     object: AtomicU64::new(0),
@@ -146,8 +152,9 @@ impl Store {
     }
 
     /// Puts a freshened response in the place of the one it was made of. False where that is no longer stored: it was
-    /// replaced, removed, evicted or invalidated meanwhile, and does not come back by this.
+    /// replaced, removed, evicted or invalidated meanwhile, and does not come back by this. The coded forms go with the body.
     pub fn replace(&self, old: &Arc<StoredResponse>, new: &Arc<StoredResponse>) -> bool {
+        new.carry(old);
         let stored = self.inner.put(new, Some(old)).is_ok();
         self.note();
         stored
@@ -274,16 +281,25 @@ impl Inner {
         let (true, Some(resource)) = (self.make_room(), resource) else {
             return Err(Reason::Crowded);
         };
+        if self.settle(hash, &resource) {
+            Ok(())
+        } else {
+            Err(Reason::Crowded)
+        }
+    }
+
+    /// Puts all that is stored for a key where its weight belongs. Its stripe is held. False where it found no place.
+    fn settle(&self, hash: u64, resource: &Resource) -> bool {
         let (half, other) = self.half_for(resource.weight());
         let mut put_out = PutOut {
             inserting: Some(hash),
             resources: Vec::new(),
         };
         half.insert_with_lifecycle(hash, resource.clone(), &mut put_out);
-        let kept = !put_out.resources.iter().any(|out| out.is_same(&resource));
+        let kept = !put_out.resources.iter().any(|out| out.is_same(resource));
         let moved = other.remove(&hash);
         drop((put_out, moved));
-        if kept { Ok(()) } else { Err(Reason::Crowded) }
+        kept
     }
 
     fn remove_of(&self, hash: u64, key: &[u8]) -> bool {
@@ -347,6 +363,9 @@ mod part_tests;
 
 #[cfg(test)]
 mod budget_tests;
+
+#[cfg(test)]
+mod forms_tests;
 
 #[cfg(test)]
 mod overhead_tests;

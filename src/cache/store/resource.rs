@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// All that is stored for one key: at most `variants` responses, complete ones and incomplete ones, of both the newest
 /// first. Clones share it.
 ///
-/// Nearly all keys have one response, which then needs no list.
+/// Nearly all keys have one response without coded forms, which then needs no list.
 #[derive(Debug, Clone)]
 pub struct Resource(Kind);
 
@@ -76,12 +76,15 @@ impl Resource {
         mut list: Vec<Arc<StoredResponse>>,
         parts: Vec<Arc<StoredPart>>,
     ) -> Option<Self> {
-        if list.len() > 1 || !parts.is_empty() {
+        // What a form weighs is known when it is made, and this must not change: then there is another of these.
+        let derived: u64 = list.iter().map(|stored| stored.derived_weight()).sum();
+        if list.len() > 1 || derived > 0 || !parts.is_empty() {
             let own = allocated(list.len() * size_of::<Arc<StoredResponse>>())
                 + allocated(parts.len() * size_of::<Arc<StoredPart>>())
                 + allocated(size_of::<Many>() + 16);
             let complete = list.iter().map(|stored| stored.weight()).sum::<u64>();
-            let weight = own + complete + parts.iter().map(|part| part.weight()).sum::<u64>();
+            let weight =
+                own + complete + derived + parts.iter().map(|part| part.weight()).sum::<u64>();
             return Some(Self(Kind::Many(Arc::new(Many {
                 list: list.into_boxed_slice(),
                 parts: parts.into_boxed_slice(),

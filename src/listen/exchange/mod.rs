@@ -364,6 +364,7 @@ impl Exchange {
     }
 
     fn write_end(&mut self, trailers: Option<HeaderMap>) {
+        let trailers = trailers.or_else(|| self.ticket.take_trailers());
         match self.wire() {
             // HTTP/1 trailers would need the client's `TE: trailers`, which nearly none sends.
             Wire::Http1(http1) => http1.write_end(),

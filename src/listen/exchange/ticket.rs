@@ -4,6 +4,7 @@ use crate::clock::{self, Instant};
 use crate::listen::settings::LimitSettings;
 use crate::listen::stream::Client;
 use crate::telemetry::access_log::AccessEntry;
+use http::HeaderMap;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -27,6 +28,8 @@ pub struct Ticket {
     logged: bool,
     /// Set by the proxy to end the connection behind this answer.
     close: AtomicBool,
+    /// Left by the proxy to be sent behind the body.
+    trailers: Mutex<Option<HeaderMap>>,
     /// Left by the proxy when its part is over; recorded by the connection when the last byte is out.
     entry: Mutex<Option<AccessEntry>>,
 }
@@ -71,6 +74,7 @@ impl Ticket {
             bytes_out: AtomicU64::new(0),
             logged,
             close: AtomicBool::new(false),
+            trailers: Mutex::new(None),
             entry: Mutex::new(None),
         }
     }
@@ -97,6 +101,7 @@ impl Ticket {
             bytes_out: AtomicU64::new(0),
             logged: false,
             close: AtomicBool::new(false),
+            trailers: Mutex::new(None),
             entry: Mutex::new(None),
         }
     }
@@ -127,6 +132,15 @@ impl Ticket {
 
     pub(super) fn sent(&self, octets: usize) {
         self.bytes_out.fetch_add(octets as u64, Relaxed);
+    }
+
+    /// Leaves trailers to be sent when the body ends, where the client's HTTP has any.
+    pub fn leave_trailers(&self, trailers: HeaderMap) {
+        *self.trailers.lock() = Some(trailers);
+    }
+
+    pub(super) fn take_trailers(&self) -> Option<HeaderMap> {
+        self.trailers.lock().take()
     }
 
     /// Ends the connection behind this answer.

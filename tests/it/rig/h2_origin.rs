@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use super::origin::{Received, Shared};
 use super::reply::Step;
 use super::stream::Stream;
-use super::wire::{Head, Transcript};
+use super::wire::{Framing, Head, Transcript};
 
 /// One HTTP/2 connection; its streams are answered side by side.
 pub async fn serve(shared: Arc<Shared>, stream: Stream) {
@@ -59,8 +59,8 @@ async fn answer(
         start: format!("{} {target} HTTP/2", parts.method),
         fields,
     };
-    let bodyless = parts.method == http::Method::HEAD;
     let reply = shared.reply(&target, nth > 0);
+    let bodyless = parts.method == http::Method::HEAD || matches!(reply.framing, Framing::None);
     let id = shared.arrived(Received {
         connection,
         nth,

@@ -126,6 +126,12 @@ impl Reply {
         self
     }
 
+    /// There is no body, and nothing says so but the end of the head (HTTP/2 has a flag for that).
+    pub fn ends_with_head(mut self) -> Self {
+        self.framing = Framing::None;
+        self
+    }
+
     /// A piece of the body.
     pub fn data(mut self, piece: impl AsRef<[u8]>) -> Self {
         self = self.head_now();

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use pingora::apps::HttpServerApp;
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -139,6 +140,9 @@ impl ProxyHttp for FrontDoor {
     fn new_ctx(&self) -> Walk {
         Walk::default()
     }
+
+    /// None: what Pingora would add by itself is a compression that is off, made anew for each request.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     /// Enters the request; nothing is decided yet, so that whatever follows can be recorded.
     async fn early_request_filter(&self, session: &mut Session, walk: &mut Walk) -> Result<()> {

@@ -10,9 +10,11 @@ use crate::cache::serve::{self, Piece, Plan, StoredView};
 use crate::clock;
 use crate::listen::exchange::CLIENT_GONE;
 use bytes::{Buf, Bytes};
+use futures::FutureExt;
 use http::header::{AGE, CONTENT_RANGE};
 use http::{HeaderMap, Method, StatusCode};
 use pingora::http::ResponseHeader;
+use pingora::protocols::http::HttpTask;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 use std::sync::Arc;
@@ -28,7 +30,7 @@ pub async fn client_leaves(session: &mut Session) -> Box<Error> {
 
 /// Passes an interim response on.
 pub async fn interim(session: &mut Session, status: StatusCode, fields: &HeaderMap) -> Result<()> {
-    let response = head_of(status, fields)?;
+    let response = head_of(status, fields.clone());
     session
         .write_response_header(Box::new(response), false)
         .await
@@ -45,13 +47,17 @@ pub async fn stored(
     }
     let view = StoredView::stored(stored, Moment::now());
     let plan = plan(session, &view);
-    if !begin(session, walk, &plan, &view, false).await? {
+    let Some(head) = begin(session, walk, &plan, &view, false).await? else {
         return Ok(());
+    };
+    let bodiless = is_bodiless(session, head.status);
+    let mut parcel = Parcel::new(head);
+    if !bodiless {
+        for piece in plan.body(&stored.body()) {
+            parcel.add(session, piece).await?;
+        }
     }
-    for piece in plan.body(&stored.body()) {
-        session.write_response_body(Some(piece), false).await?;
-    }
-    session.write_response_body(Some(Bytes::new()), true).await
+    parcel.finish(session).await
 }
 
 /// Sends what was asked for of a response that is stored in part.
@@ -61,13 +67,17 @@ pub async fn stored_part(session: &mut Session, walk: &mut Walk, serve: &ServePa
         seen.age = Some(partial.terms.current_age(clock::now()));
     }
     let view = partial.view(Moment::now());
-    if !begin(session, walk, &serve.plan, &view, false).await? {
+    let Some(head) = begin(session, walk, &serve.plan, &view, false).await? else {
         return Ok(());
+    };
+    let bodiless = is_bodiless(session, head.status);
+    let mut parcel = Parcel::new(head);
+    if !bodiless {
+        for piece in partial.body(&serve.plan) {
+            parcel.add(session, piece).await?;
+        }
     }
-    for piece in partial.body(&serve.plan) {
-        session.write_response_body(Some(piece), false).await?;
-    }
-    session.write_response_body(Some(Bytes::new()), true).await
+    parcel.finish(session).await
 }
 
 /// Sends a response that is still coming. False where the octets that were asked for are too far behind what is here: the
@@ -91,44 +101,105 @@ pub async fn under_way(
         return Ok(false);
     }
     let alone = head.terms.is_none();
-    if !begin(session, walk, &plan, &view, alone).await? {
+    let Some(head) = begin(session, walk, &plan, &view, alone).await? else {
         return Ok(true);
+    };
+    let bodiless = is_bodiless(session, head.status);
+    let mut parcel = Parcel::new(head);
+    if bodiless {
+        return parcel.finish(session).await.map(|()| true);
     }
     for piece in pieces {
         let range = match piece {
             Piece::Frame(frame) => {
-                session.write_response_body(Some(frame), false).await?;
+                parcel.add(session, frame).await?;
                 continue;
             }
             Piece::Octets(range) => range,
         };
         if !feed.go_to(range.start) {
+            parcel.send(session).await?;
             return cut(walk);
         }
         while feed.at < range.end {
-            let data = tokio::select! {
-                biased;
-                data = feed.next(range.end) => data,
-                gone = client_leaves(session) => return Err(gone),
+            let here = feed.next(range.end).now_or_never();
+            let data = match here {
+                Some(data) => data,
+                None => {
+                    parcel.send(session).await?;
+                    tokio::select! {
+                        biased;
+                        data = feed.next(range.end) => data,
+                        gone = client_leaves(session) => return Err(gone),
+                    }
+                }
             };
             match data {
                 Data::Chunk(chunk) => {
                     let mut body = Some(chunk);
                     encode::piece(&mut body, false, walk)?;
-                    if body.as_ref().is_some_and(|body| !body.is_empty()) {
-                        session.write_response_body(body, false).await?;
+                    if let Some(body) = body.filter(|body| !body.is_empty()) {
+                        parcel.add(session, body).await?;
                     }
                 }
                 Data::End if range.end == u64::MAX => break,
                 // What was promised did not come, or broke off.
-                Data::End | Data::Cut => return cut(walk),
+                Data::End | Data::Cut => {
+                    parcel.send(session).await?;
+                    return cut(walk);
+                }
             }
         }
     }
     let mut rest = Some(Bytes::new());
     encode::piece(&mut rest, true, walk)?;
-    session.write_response_body(rest, true).await?;
-    Ok(true)
+    if let Some(rest) = rest.filter(|rest| !rest.is_empty()) {
+        parcel.add(session, rest).await?;
+    }
+    parcel.finish(session).await.map(|()| true)
+}
+
+/// What is ready to be sent, collected so that head and body leave in one packet where they are small.
+struct Parcel {
+    tasks: Vec<HttpTask>,
+    /// Octets of the body among them.
+    octets: usize,
+}
+
+impl Parcel {
+    /// No more is collected than a client that reads slowly would be written ahead.
+    const OCTETS_MAX: usize = 64 * 1024;
+
+    fn new(head: ResponseHeader) -> Self {
+        Self {
+            tasks: vec![HttpTask::Header(Box::new(head), false)],
+            octets: 0,
+        }
+    }
+
+    async fn add(&mut self, session: &mut Session, piece: Bytes) -> Result<()> {
+        self.octets += piece.len();
+        self.tasks.push(HttpTask::Body(Some(piece), false));
+        if self.octets < Self::OCTETS_MAX {
+            return Ok(());
+        }
+        self.send(session).await
+    }
+
+    async fn send(&mut self, session: &mut Session) -> Result<()> {
+        self.octets = 0;
+        if self.tasks.is_empty() {
+            return Ok(());
+        }
+        let tasks = std::mem::take(&mut self.tasks);
+        session.write_response_tasks(tasks).await.map(|_| ())
+    }
+
+    /// The answer is whole.
+    async fn finish(mut self, session: &mut Session) -> Result<()> {
+        self.tasks.push(HttpTask::Done);
+        self.send(session).await
+    }
 }
 
 /// What of the response is sent to this client.
@@ -137,15 +208,15 @@ fn plan(session: &Session, view: &StoredView<'_>) -> Plan {
     serve::plan(&asked.method, &asked.headers, view)
 }
 
-/// Sends the head. False where that is the whole answer. What is this client's alone may be coded from here on; what is shared
-/// goes as it comes.
+/// The head as this client gets it. None where another answer took its place, which is sent. What is this client's alone may be
+/// coded from here on; what is shared goes as it comes.
 async fn begin(
     session: &mut Session,
     walk: &mut Walk,
     plan: &Plan,
     view: &StoredView<'_>,
     alone: bool,
-) -> Result<bool> {
+) -> Result<Option<ResponseHeader>> {
     let (status, fields) = plan.head(view);
     if matches!(plan, Plan::Unsatisfiable { .. }) {
         let verdict = Verdict::new(status, "range");
@@ -156,11 +227,11 @@ async fn begin(
                 .map(|it| (CONTENT_RANGE, it.clone())),
         );
         deliver::own_answer_with(session, walk, verdict, kept).await?;
-        return Ok(false);
+        return Ok(None);
     }
-    let mut response = head_of(status, &fields)?;
+    let mut response = head_of(status, fields);
     if failure::replaced(session, walk, &response).await? {
-        return Ok(false);
+        return Ok(None);
     }
     if alone {
         encode::begin(session.req_header(), &mut response, walk)?;
@@ -168,20 +239,21 @@ async fn begin(
         encode::not_modified_by_store(session.req_header(), &mut response, walk)?;
     }
     deliver::write_response(session.req_header(), &mut response, walk)?;
-    session
-        .write_response_header(Box::new(response), false)
-        .await?;
-    let bodiless = session.req_header().method == Method::HEAD
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    Ok(!bodiless)
+    Ok(Some(response))
 }
 
-fn head_of(status: StatusCode, fields: &HeaderMap) -> Result<ResponseHeader> {
-    let mut response = ResponseHeader::build(status, Some(fields.len() + 6))?;
-    for (name, value) in fields {
-        response.append_header(name.clone(), value.clone())?;
-    }
-    Ok(response)
+/// Keeps no case beside the fields, for there is none to be kept: they come out of a map.
+fn head_of(status: StatusCode, fields: HeaderMap) -> ResponseHeader {
+    let (mut head, ()) = http::Response::new(()).into_parts();
+    head.status = status;
+    head.headers = fields;
+    head.into()
+}
+
+/// Whether the head is the whole answer.
+fn is_bodiless(session: &Session, status: StatusCode) -> bool {
+    session.req_header().method == Method::HEAD
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// The connection sees an answer that is not whole, and makes the cut visible.

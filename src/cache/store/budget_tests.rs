@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 /// What a fetch does: receives a body and stores it. `None` where there was no room for it.
 fn fetch(store: &Store, path: &str, length: usize) -> Option<Arc<StoredResponse>> {
     const PIECE: [u8; 16 * 1024] = [b'x'; 16 * 1024];
-    let mut builder = BodyBuilder::new(store.reserve(0)?, Some(length as u64));
+    let mut builder = BodyBuilder::new(store.reserve(length as u64)?);
     let mut left = length;
     while left > 0 {
         let now = left.min(PIECE.len());
@@ -134,12 +134,15 @@ fn what_is_under_way_has_a_limit_and_makes_room() {
     assert_eq!(store.stats().in_flight, 0);
     // A body that is given up leaves nothing behind.
     let before = store.stats().bytes;
-    let mut builder = BodyBuilder::new(store.reserve(100).expect("room"), None);
-    builder.push(&[0; 500_000]).expect("room");
-    assert!(store.stats().bytes > before);
-    let followed = builder.sealed()[0].clone();
+    let mut builder = BodyBuilder::new(store.reserve(100).expect("room"));
+    let followed = builder.push(&[0; 50_000]).expect("room");
+    builder.push(&[0; 50_000]).expect("room");
+    assert!(store.stats().bytes > before + 100_000);
     drop(builder);
-    assert!(store.stats().bytes > before, "somebody still reads it");
+    let stats = store.stats();
+    assert!(stats.bytes > before + 50_000, "somebody still reads it");
+    assert!(stats.bytes < before + 60_000, "but not all of it");
+    assert_eq!(stats.in_flight, 0);
     drop(followed);
     assert_eq!(store.stats().bytes, before);
 }

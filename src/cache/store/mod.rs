@@ -28,7 +28,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-pub use build::{BodyBuilder, Reservation};
+pub use build::{BodyBuilder, Reservation, Sealed};
 pub use resource::Resource;
 
 /// The memory store. Clones are the same one.

@@ -27,8 +27,3 @@ pub mod fields;
 
 pub mod clock;
 pub mod units;
-
-/// The program's (`main.rs`), so that what is measured here of memory is true of it.
-#[cfg(test)]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

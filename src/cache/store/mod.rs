@@ -259,14 +259,16 @@ impl Inner {
         let (true, Some(resource)) = (self.make_room(), resource) else {
             return Err(Reason::Crowded);
         };
-        drop(known);
+        // What is stored again is put out as what was there, and must not be taken for what was not let in.
+        let again = known.is_some_and(|known| known.is_same(&resource));
         let (half, other) = self.half_for(resource.weight());
         let mut put_out = PutOut {
             inserting: Some(hash),
             resources: Vec::new(),
         };
         half.insert_with_lifecycle(hash, resource.clone(), &mut put_out);
-        let kept = !put_out.resources.iter().any(|out| out.is_same(&resource));
+        let out = put_out.resources.iter();
+        let kept = out.filter(|out| out.is_same(&resource)).count() <= usize::from(again);
         let moved = other.remove(&hash);
         drop((put_out, moved));
         if kept { Ok(()) } else { Err(Reason::Crowded) }

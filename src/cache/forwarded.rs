@@ -98,7 +98,6 @@ impl Cache {
                 terms: storable::evaluate(request.asked(), received, &request.rules)?,
                 nominated: Nominated::new(received.headers, &request.headers)?,
                 fields: fields::to_store(&received, &request.rules),
-                length,
             })
         });
         match judged {

@@ -321,17 +321,48 @@ struct Packed {
     status: StatusCode,
     lifetime_by: By,
     when_stale: WhenStale,
-    immutable: bool,
     /// Whether a coding would be allowed, and worth it: asked at each hit, and a matter of the fields.
     may_be_coded: bool,
 }
 
-/// By whose word a lifetime is.
+/// By whose word a lifetime is, and whether the body changes in it: two answers in one octet, because another octet would
+/// cost eight.
 #[derive(Debug, Clone, Copy)]
 enum By {
     Explicit,
     Heuristic,
     Operator,
+    ExplicitImmutable,
+    HeuristicImmutable,
+    OperatorImmutable,
+}
+
+impl By {
+    fn of(lifetime: Lifetime, immutable: bool) -> Self {
+        match (lifetime, immutable) {
+            (Lifetime::Explicit(_), false) => Self::Explicit,
+            (Lifetime::Heuristic(_), false) => Self::Heuristic,
+            (Lifetime::Operator(_), false) => Self::Operator,
+            (Lifetime::Explicit(_), true) => Self::ExplicitImmutable,
+            (Lifetime::Heuristic(_), true) => Self::HeuristicImmutable,
+            (Lifetime::Operator(_), true) => Self::OperatorImmutable,
+        }
+    }
+
+    fn lifetime(self, duration: Duration) -> Lifetime {
+        match self {
+            Self::Explicit | Self::ExplicitImmutable => Lifetime::Explicit(duration),
+            Self::Heuristic | Self::HeuristicImmutable => Lifetime::Heuristic(duration),
+            Self::Operator | Self::OperatorImmutable => Lifetime::Operator(duration),
+        }
+    }
+
+    fn immutable(self) -> bool {
+        match self {
+            Self::Explicit | Self::Heuristic | Self::Operator => false,
+            Self::ExplicitImmutable | Self::HeuristicImmutable | Self::OperatorImmutable => true,
+        }
+    }
 }
 
 impl Packed {
@@ -340,11 +371,6 @@ impl Packed {
         let received = match terms.received.checked_duration_since(*ANCHOR) {
             Some(since) => nanos(since),
             None => -nanos(ANCHOR.saturating_duration_since(terms.received)),
-        };
-        let lifetime_by = match terms.lifetime {
-            Lifetime::Explicit(_) => By::Explicit,
-            Lifetime::Heuristic(_) => By::Heuristic,
-            Lifetime::Operator(_) => By::Operator,
         };
         Self {
             received,
@@ -355,15 +381,13 @@ impl Packed {
             while_revalidate: Short::at_most(terms.while_revalidate),
             if_error: Short::at_most(terms.if_error),
             if_unreachable: Short::at_most(terms.if_unreachable),
-            lifetime_by,
+            lifetime_by: By::of(terms.lifetime, terms.immutable),
             when_stale: terms.when_stale,
-            immutable: terms.immutable,
             may_be_coded: false,
         }
     }
 
     fn unpack(&self) -> Terms {
-        let lifetime = self.lifetime.duration();
         let since = Duration::from_nanos(self.received.unsigned_abs());
         let received = if self.received < 0 {
             ANCHOR.checked_sub(since)
@@ -373,13 +397,9 @@ impl Packed {
         Terms {
             received: received.unwrap_or(*ANCHOR),
             initial_age: self.initial_age.duration(),
-            lifetime: match self.lifetime_by {
-                By::Explicit => Lifetime::Explicit(lifetime),
-                By::Heuristic => Lifetime::Heuristic(lifetime),
-                By::Operator => Lifetime::Operator(lifetime),
-            },
+            lifetime: self.lifetime_by.lifetime(self.lifetime.duration()),
             when_stale: self.when_stale,
-            immutable: self.immutable,
+            immutable: self.lifetime_by.immutable(),
             while_revalidate: self.while_revalidate.duration(),
             if_error: self.if_error.duration(),
             if_unreachable: self.if_unreachable.duration(),
@@ -488,19 +508,21 @@ mod tests {
                 WhenStale::AlwaysValidate,
             ),
         ] {
-            let terms = Terms {
-                immutable: false,
-                received,
-                initial_age: Duration::from_secs(3),
-                lifetime,
-                when_stale,
-                while_revalidate: Duration::from_secs(1),
-                if_error: Duration::from_secs(2),
-                if_unreachable: Duration::from_secs(86_400),
-            };
-            let packed = Packed::new(StatusCode::NOT_FOUND, &terms);
-            assert_eq!(packed.unpack(), terms);
-            assert_eq!(packed.status, StatusCode::NOT_FOUND);
+            for immutable in [false, true] {
+                let terms = Terms {
+                    immutable,
+                    received,
+                    initial_age: Duration::from_secs(3),
+                    lifetime,
+                    when_stale,
+                    while_revalidate: Duration::from_secs(1),
+                    if_error: Duration::from_secs(2),
+                    if_unreachable: Duration::from_secs(86_400),
+                };
+                let packed = Packed::new(StatusCode::NOT_FOUND, &terms);
+                assert_eq!(packed.unpack(), terms);
+                assert_eq!(packed.status, StatusCode::NOT_FOUND);
+            }
         }
     }
 

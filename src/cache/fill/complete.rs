@@ -138,8 +138,7 @@ impl FillWriter {
             && let Some(rest) = &mut self.rest
         {
             for piece in std::mem::take(&mut rest.begin) {
-                self.flight
-                    .step(|state, wakers| state.push(piece, None, wakers));
+                self.push(&piece);
             }
         }
         wanted
@@ -158,9 +157,8 @@ impl FillWriter {
         if self.flight.step(|state, _| state.received()) != rest.until {
             return false;
         }
-        for piece in rest.tail {
-            self.flight
-                .step(|state, wakers| state.push(piece, None, wakers));
+        for piece in &rest.tail {
+            self.push(piece);
         }
         true
     }

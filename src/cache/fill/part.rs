@@ -4,6 +4,7 @@
 
 use super::flight::Flight;
 use super::table::Table;
+use crate::cache::body::SEGMENT;
 use crate::cache::derived;
 use crate::cache::engine::Engine;
 use crate::cache::outcome::Reason;
@@ -51,8 +52,6 @@ pub(in crate::cache) struct PartKept {
     /// Those that may be stored.
     pub(in crate::cache) fields: HeaderMap,
     pub(in crate::cache) terms: Terms,
-    pub(in crate::cache) nominated: Nominated,
-    /// Octets that the part has.
     pub(in crate::cache) length: u64,
 }
 
@@ -74,7 +73,7 @@ impl PartWriter {
         kept: PartKept,
     ) -> Option<Self> {
         let room = watch.engine.store.reserve(0)?;
-        let body = Some(BodyBuilder::new(room, Some(kept.length)));
+        let body = Some(BodyBuilder::new(room));
         Some(Self {
             watch,
             request,
@@ -85,11 +84,8 @@ impl PartWriter {
 
     /// A piece came.
     pub fn data(&mut self, data: &[u8]) {
-        if self
-            .body
-            .as_mut()
-            .is_some_and(|body| body.push(data).is_err())
-        {
+        let Some(body) = &mut self.body else { return };
+        if data.chunks(SEGMENT).any(|piece| body.push(piece).is_err()) {
             self.body = None;
         }
     }

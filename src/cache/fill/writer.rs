@@ -6,7 +6,7 @@ use super::memory::Classes;
 use super::state::{Audience, Ready, Settled, State};
 use super::verdict::{Verdict, judge};
 use super::{Failure, Head, Wanted};
-use crate::cache::body::Body;
+use crate::cache::body::{SEGMENT, SEGMENT_OVERHEAD};
 use crate::cache::engine::Engine;
 use crate::cache::metrics::RefreshResult;
 use crate::cache::outcome::Reason;
@@ -17,7 +17,7 @@ use crate::cache::refresh::Running;
 use crate::cache::request::Request;
 use crate::cache::response::{Parts, StoredResponse};
 use crate::cache::section::Section;
-use crate::cache::store::{Reservation, Store};
+use crate::cache::store::{BodyBuilder, Reservation, Sealed, Store};
 use crate::cache::vary::Nominated;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -26,14 +26,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::time::Sleep;
 
-/// What a piece costs besides its octets.
-const PIECE_OVERHEAD: u64 = 64;
-
-/// A piece may be a view of a whole read buffer, which it keeps alive: smaller ones are copied out of it.
-const COPIED_BELOW: usize = 16 * 1024;
-
-/// Room is reserved in steps of this, where the length is not known.
-const RESERVED_AT_ONCE: u64 = 64 * 1024;
+/// What is reserved at first where the length is not known.
+const RESERVED_AT_FIRST: u64 = 64 * 1024;
 
 /// The writer was dropped before the head.
 const DROPPED: Failure = Failure {
@@ -59,12 +53,21 @@ pub struct FillWriter {
     pub(super) rest: Option<Rest>,
     requested: Moment,
     step: Step,
-    /// Octets of the in-flight budget.
-    reserved: u64,
-    used: u64,
+    kept: Kept,
     patience: Option<Pin<Box<Sleep>>>,
     /// Where it is a refresh ahead of an expiry.
     refresh: Option<Running>,
+}
+
+/// What is there of a body, to be stored.
+#[derive(Debug)]
+enum Kept {
+    /// Nothing, and nothing is reserved.
+    Nothing,
+    /// All that came.
+    All(BodyBuilder),
+    /// It is no longer to be stored, but what was reserved for it stays so while it is fetched.
+    GivenUp { _reservation: Reservation },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,8 +94,7 @@ impl FillWriter {
             rest: None,
             requested,
             step: Step::Head,
-            reserved: 0,
-            used: 0,
+            kept: Kept::Nothing,
             patience: None,
             refresh: None,
         }
@@ -175,38 +177,50 @@ impl FillWriter {
     }
 
     /// A piece of the body came.
-    pub fn data(&mut self, mut data: Bytes) {
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "whoever fetched is done with it"
+    )]
+    pub fn data(&mut self, data: Bytes) {
         if self.step != Step::Body || data.is_empty() {
             return;
         }
-        let (storing, received) = self
-            .flight
-            .step(|state, _| (state.is_storing(), state.received()));
+        let received = self.flight.step(|state, _| state.received());
         if self.is_beyond_rest(received.saturating_add(data.len() as u64)) {
             return self.fail(DROPPED);
         }
-        let mut room = None;
-        if storing {
-            let length = received.saturating_add(data.len() as u64);
-            self.used = self.used.saturating_add(data.len() as u64 + PIECE_OVERHEAD);
-            if data.len() < COPIED_BELOW {
-                data = Bytes::copy_from_slice(&data);
-            }
-            if length > self.engine.object_max() {
-                self.remember(Reason::TooLarge, Moment::now());
-                self.flight
-                    .step(|state, wakers| state.stop_storing(Reason::TooLarge, wakers));
-            } else if self.used > self.reserved {
-                let more = (self.used - self.reserved).max(RESERVED_AT_ONCE);
-                room = self.reserve(more);
-                if room.is_none() {
-                    self.flight
-                        .step(|state, wakers| state.stop_storing(Reason::Crowded, wakers));
+        self.push(&data);
+    }
+
+    /// Octets for all who are there, and for the store as long as it wants them.
+    pub(super) fn push(&mut self, data: &Bytes) {
+        let storing = self.flight.step(|state, _| state.is_storing());
+        let mut at = 0;
+        if storing && let Kept::All(builder) = &mut self.kept {
+            // Copied here, while no lock is held.
+            for piece in data.chunks(SEGMENT) {
+                match builder.push(piece) {
+                    Ok(Sealed { begin, segment }) => {
+                        at += piece.len();
+                        self.flight
+                            .step(|state, wakers| state.push(begin, segment, wakers));
+                    }
+                    Err(reason) => {
+                        self.stop_storing(reason);
+                        break;
+                    }
                 }
             }
+        } else {
+            self.let_go();
         }
-        self.flight
-            .step(|state, wakers| state.push(data, room, wakers));
+        let rest = data.slice(at..);
+        if !rest.is_empty() {
+            self.flight.step(|state, wakers| {
+                let begin = state.received();
+                state.push(begin, rest, wakers);
+            });
+        }
     }
 
     /// The body is whole, by its framing.
@@ -220,9 +234,10 @@ impl FillWriter {
         if !self.end_with_held() {
             return self.fail(DROPPED);
         }
-        if let Some((head, nominated, pieces)) = self.flight.step(|state, _| state.stored_pieces())
-        {
-            self.store(&head, &nominated, pieces);
+        let to_store = self.flight.step(|state, _| state.to_store());
+        let kept = std::mem::replace(&mut self.kept, Kept::Nothing);
+        if let (Some((head, nominated)), Kept::All(builder)) = (to_store, kept) {
+            self.store(&head, &nominated, builder);
         }
         self.flight.step(State::end);
         self.over();
@@ -351,9 +366,15 @@ impl FillWriter {
 
     fn share(&mut self, head: Head, nominated: Nominated) -> Wanted {
         self.answered();
-        let wanted = head.length.unwrap_or(RESERVED_AT_ONCE);
-        let room = self.reserve(wanted.saturating_add(PIECE_OVERHEAD));
-        let room = room.map(|room| vec![room]).ok_or(Reason::Crowded);
+        let wanted = head.length.unwrap_or(RESERVED_AT_FIRST);
+        let wanted = wanted.saturating_add(SEGMENT_OVERHEAD);
+        let room = match self.engine.store.reserve(wanted) {
+            Some(room) => {
+                self.kept = Kept::All(BodyBuilder::new(room));
+                Ok(())
+            }
+            None => Err(Reason::Crowded),
+        };
         let head = Arc::new(head);
         self.flight
             .step(|state, wakers| state.share(head, nominated, room, wakers));
@@ -398,11 +419,11 @@ impl FillWriter {
         }
     }
 
-    fn store(&mut self, head: &Head, nominated: &Nominated, pieces: Vec<Bytes>) {
+    fn store(&mut self, head: &Head, nominated: &Nominated, builder: BodyBuilder) {
         let Some(terms) = head.terms else {
             return;
         };
-        let length: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+        let length = builder.length();
         if head.length.is_some_and(|promised| promised != length) {
             return;
         }
@@ -417,7 +438,7 @@ impl FillWriter {
             terms,
             nominated: nominated.clone(),
             route: Arc::clone(&self.request.route),
-            body: Body::new(pieces),
+            body: builder.finish(),
         };
         let response = self.engine.store.make(&self.request.key, parts);
         match self.change(|store| store.insert(&response)) {
@@ -468,10 +489,24 @@ impl FillWriter {
             .unless_invalidated(&self.flight, || change(&engine.store))
     }
 
-    fn reserve(&mut self, octets: u64) -> Option<Reservation> {
-        let room = self.engine.store.reserve(octets)?;
-        self.reserved = self.reserved.saturating_add(octets);
-        Some(room)
+    /// There is no room for more of it, or it grew too large.
+    fn stop_storing(&mut self, reason: Reason) {
+        if reason == Reason::TooLarge {
+            self.remember(reason, Moment::now());
+        }
+        self.flight
+            .step(|state, wakers| state.stop_storing(reason, wakers));
+        self.let_go();
+    }
+
+    /// Keeps nothing alive for the store any more.
+    fn let_go(&mut self) {
+        self.kept = match std::mem::replace(&mut self.kept, Kept::Nothing) {
+            Kept::All(builder) => Kept::GivenUp {
+                _reservation: builder.give_up(),
+            },
+            kept @ (Kept::Nothing | Kept::GivenUp { .. }) => kept,
+        };
     }
 
     fn answered(&self) {
@@ -508,6 +543,7 @@ impl FillWriter {
     fn over(&mut self) {
         self.step = Step::Over;
         self.refresh = None;
+        self.kept = Kept::Nothing;
         self.patience = None;
         self.engine.fills.remove(&self.flight);
     }

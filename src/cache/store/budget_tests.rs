@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 /// What a fetch does: receives a body and stores it. `None` where there was no room for it.
 fn fetch(store: &Store, path: &str, length: usize) -> Option<Arc<StoredResponse>> {
     const PIECE: [u8; 16 * 1024] = [b'x'; 16 * 1024];
-    let mut builder = BodyBuilder::new(store.reserve(0)?, Some(length as u64));
+    let mut builder = BodyBuilder::new(store.reserve(length as u64)?);
     let mut left = length;
     while left > 0 {
         let now = left.min(PIECE.len());
@@ -36,7 +36,7 @@ fn ten_times_the_budget_with_slow_readers() {
     let object = memory / 8;
     let mut random = fastrand::Rng::with_seed(7);
     let mut readers: VecDeque<Bytes> = VecDeque::new();
-    let (mut total, mut index, mut refused, mut large) = (0, 0, 0, 0);
+    let (mut total, mut index, mut refused, mut large, mut most) = (0, 0, 0, 0, 0);
     while total < 10 * memory {
         let length = if random.u8(..) < 2 {
             large += 1;
@@ -61,12 +61,15 @@ fn ten_times_the_budget_with_slow_readers() {
         assert!(stats.bytes <= stats.capacity + object, "{stats:?}");
         assert!(stats.stored <= stats.bytes, "{stats:?}");
         assert_eq!(stats.in_flight, 0);
+        most = most.max(stats.bytes);
     }
     let stats = store.stats();
     assert!(large > 0 && index > 1000, "{large} of {index}");
     assert!(refused < index / 10, "{refused} of {index}");
     // It is used, too, and all that is alive is accounted for by what is stored and what is held.
-    assert!(stats.bytes > stats.capacity * 3 / 4, "{stats:?}");
+    // How much it is at the end depends on whether a large one, an eighth of the memory, has just gone.
+    assert!(most > stats.capacity * 9 / 10, "{most} of {stats:?}");
+    assert!(stats.bytes > stats.capacity * 5 / 8, "{stats:?}");
     drop(readers);
     let stats = store.stats();
     assert_eq!(stats.bytes, stats.stored, "{stats:?}");
@@ -103,13 +106,13 @@ fn the_largest_object_is_always_storable() {
     }
     // Neither takes more than half against the other's will.
     let small = store.inner.small.weight();
-    assert!(small > memory * 2 / 5, "{small}");
+    assert!(small > before.capacity * 2 / 5, "{small}");
     assert!(fetch(&store, "/larger", most + 1).is_none());
     // And what was taken comes back once it is wanted.
     for index in 0..20_000 {
         fetch(&store, &format!("/again/{index}"), 5_000).expect("there is room");
     }
-    assert!(store.inner.small.weight() > memory * 2 / 5);
+    assert!(store.inner.small.weight() > before.capacity * 2 / 5);
     assert!(
         store.stats().stored > before.capacity * 9 / 10,
         "{:?}",
@@ -134,12 +137,15 @@ fn what_is_under_way_has_a_limit_and_makes_room() {
     assert_eq!(store.stats().in_flight, 0);
     // A body that is given up leaves nothing behind.
     let before = store.stats().bytes;
-    let mut builder = BodyBuilder::new(store.reserve(100).expect("room"), None);
-    builder.push(&[0; 500_000]).expect("room");
-    assert!(store.stats().bytes > before);
-    let followed = builder.sealed()[0].clone();
+    let mut builder = BodyBuilder::new(store.reserve(100).expect("room"));
+    let followed = builder.push(&[0; 50_000]).expect("room");
+    builder.push(&[0; 50_000]).expect("room");
+    assert!(store.stats().bytes > before + 100_000);
     drop(builder);
-    assert!(store.stats().bytes > before, "somebody still reads it");
+    let stats = store.stats();
+    assert!(stats.bytes > before + 50_000, "somebody still reads it");
+    assert!(stats.bytes < before + 60_000, "but not all of it");
+    assert_eq!(stats.in_flight, 0);
     drop(followed);
     assert_eq!(store.stats().bytes, before);
 }
@@ -209,7 +215,7 @@ fn the_process_stays_within_the_budget_and_a_third() {
     let store = store(memory);
     let mut random = fastrand::Rng::with_seed(11);
     let mut readers: VecDeque<Body> = VecDeque::new();
-    let (mut total, mut index, mut most) = (0, 0, 0);
+    let (mut total, mut index, mut most, mut counted) = (0, 0, 0, 0);
     while total < 10 * memory {
         let length = length(&mut random, 8 << 20);
         total += length as u64;
@@ -225,11 +231,12 @@ fn the_process_stays_within_the_budget_and_a_third() {
         }
         if index % 64 == 0 {
             most = most.max(resident().saturating_sub(before));
+            counted = counted.max(store.stats().bytes);
         }
     }
     assert!(store.stats().evictions > 1000, "{:?}", store.stats());
     assert!(
         most < memory * 13 / 10,
-        "{most} octets for a budget of {memory}"
+        "{most} octets for a budget of {memory}, of which {counted} were counted"
     );
 }

@@ -1,12 +1,14 @@
 //! A body while it is being received: into memory of its own and of its size.
 //!
 //! What a socket gave is a slice of a read buffer, and a hundred octets of it would keep all of that alive; so it is copied,
-//! once. The memory is reserved before it is taken.
+//! once, into a segment of just its size, which followers read and which becomes part of the stored body. Only where it
+//! comes in tiny pieces are these copied together, because each costs something itself. The memory is reserved before it is
+//! taken, and what was reserved turns into the segments' own charge.
 
-use super::super::body::{Body, SEGMENT, SEGMENT_OVERHEAD, segment, segment_bytes};
+use super::super::body::{Body, SEGMENT, segment, segment_bytes};
 use super::super::outcome::Reason;
 use super::Inner;
-use super::account::{Charge, allocated, signed};
+use super::account::{Charge, signed};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -57,11 +59,14 @@ impl Reservation {
     }
 
     /// Takes octets for something that counts them itself from now on.
-    fn take(&mut self, bytes: u64) -> Charge {
+    fn take(&mut self, bytes: u64) -> Taken {
         let counted = bytes.min(self.loose);
         self.loose -= counted;
         self.inner.account.add(bytes - counted);
-        Charge::counted(&self.inner.account, bytes)
+        Taken {
+            charge: Charge::counted(&self.inner.account, bytes),
+            exceeds: counted < bytes,
+        }
     }
 }
 
@@ -72,28 +77,43 @@ impl Drop for Reservation {
     }
 }
 
+/// Octets taken of a reservation.
+struct Taken {
+    charge: Charge,
+    /// Whether it did not have that many left, because tiny segments were copied together and their first copies still count.
+    exceeds: bool,
+}
+
+/// A segment shorter than this is copied together with what follows it.
+const TINY: usize = 16 * 1024;
+
 /// Makes a [`Body`] of what arrives.
 #[derive(Debug)]
 pub struct BodyBuilder {
     reservation: Reservation,
-    /// What the response says of its length. A hint: neither more nor less is an error here.
-    expected: Option<u64>,
-    sealed: Vec<Bytes>,
-    /// What the sealed ones hold.
+    /// Segments, and what each is charged; without gaps, none empty.
+    sealed: Vec<(Bytes, u64)>,
+    /// What all of them are charged.
     allocated: u64,
-    current: Vec<u8>,
     length: u64,
+}
+
+/// A segment that came to be, to take the place of all octets from `begin` on.
+#[derive(Debug)]
+pub struct Sealed {
+    /// The octet of the body that it begins at. Less than what was there before where tiny ones were copied together.
+    pub begin: u64,
+    /// Its octets.
+    pub segment: Bytes,
 }
 
 impl BodyBuilder {
     /// An empty one. The reservation grows with it, so it may be empty too.
-    pub fn new(reservation: Reservation, expected: Option<u64>) -> Self {
+    pub fn new(reservation: Reservation) -> Self {
         Self {
             reservation,
-            expected,
             sealed: Vec::new(),
             allocated: 0,
-            current: Vec::new(),
             length: 0,
         }
     }
@@ -103,85 +123,97 @@ impl BodyBuilder {
         self.length
     }
 
-    /// The pieces that are whole already, from the body's begin on: for followers who come late. The octets behind them are
-    /// [`unsealed`](Self::unsealed).
-    pub fn sealed(&self) -> &[Bytes] {
-        &self.sealed
-    }
-
-    /// The octets that are not yet in a piece.
-    pub fn unsealed(&self) -> &[u8] {
-        &self.current
-    }
-
-    /// Copies what came.
+    /// Copies what came, [`SEGMENT`] octets of it at most, and returns the segment that holds it.
     ///
     /// # Errors
     /// [`Reason::TooLarge`] and [`Reason::Crowded`]: it is not to be stored, and this is to be dropped. What was sealed stays
     /// alive and counted with those who hold it.
-    pub fn push(&mut self, mut data: &[u8]) -> Result<(), Reason> {
+    pub fn push(&mut self, data: &[u8]) -> Result<Sealed, Reason> {
+        debug_assert!(!data.is_empty() && data.len() <= SEGMENT);
         let limit = self.reservation.inner.limits.object.load(Ordering::Relaxed);
         let length = self.length.saturating_add(data.len() as u64);
         if length > limit {
             self.reservation.inner.metrics.refused(Reason::TooLarge);
             return Err(Reason::TooLarge);
         }
-        while !data.is_empty() {
-            if self.current.len() == self.current.capacity() {
-                if self.current.len() >= SEGMENT {
-                    self.seal();
-                }
-                self.make_space(data.len())?;
-            }
-            let space = self.current.capacity() - self.current.len();
-            let (now, later) = data.split_at(space.min(data.len()));
-            self.current.extend_from_slice(now);
-            self.length += now.len() as u64;
-            data = later;
-        }
-        Ok(())
-    }
-
-    /// The body, of its own size.
-    pub fn finish(mut self) -> Body {
-        if !self.current.is_empty() {
-            self.current.shrink_to_fit();
-            self.seal();
-        }
-        let account = Arc::clone(&self.reservation.inner.account);
-        Body::of_segments(self.sealed, Some(account), self.allocated)
-    }
-
-    /// Room for the next octets: all that are expected, or twice as many as now, a segment at most.
-    fn make_space(&mut self, wanted: usize) -> Result<(), Reason> {
-        let current = self.current.len();
-        let remaining = self
-            .expected
-            .and_then(|expected| expected.checked_sub(self.length))
-            .filter(|remaining| *remaining > 0)
-            .map(|remaining| usize::try_from(remaining).unwrap_or(SEGMENT));
-        let capacity = match remaining {
-            Some(remaining) => current.saturating_add(remaining),
-            None => current.saturating_add(wanted.max(current)),
-        }
-        .min(SEGMENT);
-        let needed = self
-            .allocated
-            .saturating_add(allocated(capacity))
-            .saturating_add(SEGMENT_OVERHEAD);
+        let (kept, together) = self.tiny_before(data.len());
+        let merged: u64 = self.sealed[kept..].iter().map(|(_, bytes)| bytes).sum();
+        let bytes = segment_bytes(together);
+        let needed = self.allocated.saturating_sub(merged).saturating_add(bytes);
         let more = needed.saturating_sub(self.reservation.bytes());
         if more > 0 && !self.reservation.grow(more) {
             return Err(Reason::Crowded);
         }
-        self.current.reserve_exact(capacity - current);
-        Ok(())
+        let taken = self.reservation.take(bytes);
+        if taken.exceeds && !self.reservation.inner.make_room() {
+            self.reservation.inner.metrics.refused(Reason::Crowded);
+            return Err(Reason::Crowded);
+        }
+        let mut octets = concat(self.sealed.drain(kept..), together);
+        octets.extend_from_slice(data);
+        let segment = segment(octets, taken.charge);
+        self.sealed.push((segment.clone(), bytes));
+        self.allocated = needed;
+        self.length = length;
+        Ok(Sealed {
+            begin: length - together as u64,
+            segment,
+        })
     }
 
-    fn seal(&mut self) {
-        let data = std::mem::take(&mut self.current);
-        let bytes = segment_bytes(data.len());
-        let charge = self.reservation.take(bytes);
-        self.allocated = self.allocated.saturating_add(bytes);
-        self.sealed.push(segment(data, charge));
+    /// The body, of its own size.
+    pub fn finish(mut self) -> Body {
+        let account = Arc::clone(&self.reservation.inner.account);
+        let mut list: Vec<Bytes> = Vec::with_capacity(self.sealed.len());
+        let mut sealed = std::mem::take(&mut self.sealed).into_iter().peekable();
+        while let Some((first, bytes)) = sealed.next() {
+            let mut run = vec![(first, bytes)];
+            let mut together = run[0].0.len();
+            while let Some((next, bytes)) = sealed.next_if(|(next, _)| {
+                together.min(next.len()) < TINY && together + next.len() <= SEGMENT
+            }) {
+                together += next.len();
+                run.push((next, bytes));
+            }
+            if run.len() > 1 {
+                let merged: u64 = run.iter().map(|(_, bytes)| bytes).sum();
+                let bytes = segment_bytes(together);
+                self.allocated = self.allocated.saturating_sub(merged).saturating_add(bytes);
+                let charge = self.reservation.take(bytes).charge;
+                list.push(segment(concat(run.drain(..), together), charge));
+            } else {
+                list.extend(run.pop().map(|(only, _)| only));
+            }
+        }
+        Body::of_segments(list, Some(account), self.allocated)
     }
+
+    /// What is reserved, where the body is no longer to be stored though it is still being fetched.
+    pub fn give_up(self) -> Reservation {
+        self.reservation
+    }
+
+    /// The segments that are not copied together with so many octets more, and the octets that are. An octet is copied once
+    /// for each doubling of what it is in, up to [`TINY`].
+    fn tiny_before(&self, more: usize) -> (usize, usize) {
+        let mut together = more;
+        let mut kept = self.sealed.len();
+        for (segment, _) in self.sealed.iter().rev() {
+            let length = segment.len();
+            if length >= TINY || length > 2 * together || length + together > SEGMENT {
+                break;
+            }
+            together += length;
+            kept -= 1;
+        }
+        (kept, together)
+    }
+}
+
+fn concat(segments: impl Iterator<Item = (Bytes, u64)>, capacity: usize) -> Vec<u8> {
+    let mut octets = Vec::with_capacity(capacity);
+    for (segment, _) in segments {
+        octets.extend_from_slice(&segment);
+    }
+    octets
 }

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
 
-pub use build::{BodyBuilder, Reservation};
+pub use build::{BodyBuilder, Reservation, Sealed};
 pub use part::StoredPart;
 pub use resource::Resource;
 
@@ -291,12 +291,15 @@ impl Inner {
     /// Puts all that is stored for a key where its weight belongs. Its stripe is held. False where it found no place.
     fn settle(&self, hash: u64, resource: &Resource) -> bool {
         let (half, other) = self.half_for(resource.weight());
+        // What is stored again is put out as what was there, and must not be taken for what was not let in.
+        let again = half.peek(&hash).is_some_and(|it| it.is_same(resource));
         let mut put_out = PutOut {
             inserting: Some(hash),
             resources: Vec::new(),
         };
         half.insert_with_lifecycle(hash, resource.clone(), &mut put_out);
-        let kept = !put_out.resources.iter().any(|out| out.is_same(resource));
+        let out = put_out.resources.iter();
+        let kept = out.filter(|out| out.is_same(resource)).count() <= usize::from(again);
         let moved = other.remove(&hash);
         drop((put_out, moved));
         kept

@@ -48,9 +48,15 @@ pub(super) fn shards(memory: u64) -> u64 {
     1 << most.ilog2()
 }
 
+/// One part in so many is left to the allocator, for what lies free between allocations. Measured with bodies of 100 octets
+/// to 8 MiB that come and go: a process holds up to 1.42 times what is counted, with mimalloc as with glibc, and 1.3 times
+/// the memory is what an operator may rely on.
+const FOR_ALLOCATOR: u64 = 8;
+
 /// What is left of the memory for what is counted.
 pub(super) fn budget(memory: u64) -> u64 {
-    memory.saturating_sub(memory / OCTETS_A_GHOST * GHOST_BYTES)
+    let ghosts = memory / OCTETS_A_GHOST * GHOST_BYTES;
+    memory.saturating_sub(ghosts + memory / FOR_ALLOCATOR)
 }
 
 pub(super) fn half(memory: u64, shards: u64, evicted: &Counter) -> Half {

@@ -306,11 +306,11 @@ fn a_reload_keeps_what_still_fits() {
     );
     assert_eq!(stats.entries + stats.evictions, 400);
     store.resize(&settings(8 << 20));
-    for index in 0..600 {
+    for index in 0..500 {
         let body = Body::new(vec![Bytes::from(vec![b'x'; 10_000])]);
         put(&store, &key(&format!("/{index}")), parts(body));
     }
-    assert!(store.stats().entries >= 600, "{:?}", store.stats());
+    assert!(store.stats().entries >= 500, "{:?}", store.stats());
     let mut seen = 0;
     store.for_each(|_| seen += 1);
     assert_eq!(seen, store.stats().entries);
@@ -342,20 +342,26 @@ fn what_is_scraped() {
 proptest! {
     #[test]
     fn a_body_is_what_was_pushed(
-        pieces in prop::collection::vec(0usize..3 * SEGMENT / 2, 0..6),
-        expected in prop::option::of(0u64..4 * SEGMENT as u64),
+        pieces in prop::collection::vec(prop_oneof![1usize..=SEGMENT, 1usize..100, 10_000usize..20_000], 0..24),
+        expected in 0u64..4 * SEGMENT as u64,
         range in (0u64..200_000, 0u64..200_000),
     ) {
         let store = store(64 << 20);
-        let mut builder = BodyBuilder::new(store.reserve(0).expect("nothing fits"), expected);
+        let mut builder = BodyBuilder::new(store.reserve(expected).expect("there is room"));
         let mut all: Vec<u8> = Vec::new();
+        let mut held = Vec::new();
         for (index, length) in pieces.into_iter().enumerate() {
             let piece: Vec<u8> = (0..length).map(|at| (at.wrapping_mul(31) + index) as u8).collect();
-            builder.push(&piece).expect("there is room");
+            let sealed = builder.push(&piece).expect("there is room");
             all.extend_from_slice(&piece);
-            let so_far: Vec<u8> = builder.sealed().iter().flatten().chain(builder.unsealed()).copied().collect();
-            prop_assert!(so_far == all);
+            // It ends with what came and begins with what was there.
+            let begin = usize::try_from(sealed.begin).expect("small");
+            prop_assert!(sealed.segment == all[begin..]);
+            prop_assert_eq!(builder.length(), all.len() as u64);
+            // Somebody reads each of them, be it copied together with others or not.
+            held.push(sealed.segment);
         }
+        drop(held);
         let body = builder.finish();
         prop_assert_eq!(body.length(), all.len() as u64);
         let before = store.stats();

@@ -30,7 +30,6 @@ use super::body::GrowingBody;
 use super::{Failure, Head};
 use crate::cache::outcome::Reason;
 use crate::cache::response::StoredResponse;
-use crate::cache::store::Reservation;
 use crate::cache::vary::Nominated;
 use crate::clock::Instant;
 use bytes::Bytes;
@@ -96,8 +95,6 @@ struct Streaming {
     nominated: Arc<Nominated>,
     audience: Audience,
     keep: Keep,
-    /// Of the in-flight budget. Kept while the body is here, though it be no longer stored.
-    reserved: Vec<Reservation>,
     body: GrowingBody,
     ended: Option<Ending>,
 }
@@ -204,15 +201,15 @@ impl State {
         &mut self,
         head: Arc<Head>,
         nominated: Nominated,
-        room: Result<Vec<Reservation>, Reason>,
+        room: Result<(), Reason>,
         wakers: &mut Wakers,
     ) {
-        let (keep, reserved) = match room {
-            Ok(_) if self.invalidated => (Keep::Passing(Reason::Invalidated), Vec::new()),
-            Ok(reserved) => (Keep::Storing, reserved),
-            Err(reason) => (Keep::Passing(reason), Vec::new()),
+        let keep = match room {
+            Ok(()) if self.invalidated => Keep::Passing(Reason::Invalidated),
+            Ok(()) => Keep::Storing,
+            Err(reason) => Keep::Passing(reason),
         };
-        self.stream(head, nominated, Audience::Everyone, keep, reserved, wakers);
+        self.stream(head, nominated, Audience::Everyone, keep, wakers);
     }
 
     /// The head came and the response may not be shared.
@@ -229,7 +226,6 @@ impl State {
                 Nominated::default(),
                 Audience::Leader(reason),
                 Keep::Passing(reason),
-                Vec::new(),
                 wakers,
             );
         } else {
@@ -244,7 +240,6 @@ impl State {
         nominated: Nominated,
         audience: Audience,
         keep: Keep,
-        reserved: Vec<Reservation>,
         wakers: &mut Wakers,
     ) {
         if !matches!(self.phase, Phase::Waiting) {
@@ -255,7 +250,6 @@ impl State {
             nominated: Arc::new(nominated),
             audience,
             keep,
-            reserved,
             body: GrowingBody::default(),
             ended: None,
         }));
@@ -292,13 +286,8 @@ impl State {
         matches!(&self.phase, Phase::Streaming(streaming) if streaming.keep == Keep::Storing)
     }
 
-    /// A piece of the body came.
-    pub(in crate::cache::fill) fn push(
-        &mut self,
-        piece: Bytes,
-        room: Option<Reservation>,
-        wakers: &mut Wakers,
-    ) {
+    /// A piece of the body came, to take the place of all octets from `begin` on.
+    pub(in crate::cache::fill) fn push(&mut self, begin: u64, piece: Bytes, wakers: &mut Wakers) {
         let slowest = self.slowest();
         let Phase::Streaming(streaming) = &mut self.phase else {
             return;
@@ -306,29 +295,28 @@ impl State {
         if streaming.ended.is_some() {
             return;
         }
-        streaming.reserved.extend(room);
         match (streaming.keep, slowest) {
-            (Keep::Storing, _) => streaming.body.push(piece),
+            (Keep::Storing, _) => streaming.body.put(begin, piece),
             (Keep::Passing(_), Some(slowest)) => {
-                streaming.body.push(piece);
+                streaming.body.put(begin, piece);
                 streaming.body.forget_before(slowest);
             }
-            (Keep::Passing(_), None) => streaming.body.skip(piece.len() as u64),
+            (Keep::Passing(_), None) => {
+                let end = begin.saturating_add(piece.len() as u64);
+                streaming.body.skip_to(end);
+            }
         }
         self.wake_all(wakers);
     }
 
-    /// The pieces of a body that was stored all the way.
-    pub(in crate::cache::fill) fn stored_pieces(
-        &self,
-    ) -> Option<(Arc<Head>, Arc<Nominated>, Vec<Bytes>)> {
+    /// What a body is stored with that was kept all the way.
+    pub(in crate::cache::fill) fn to_store(&self) -> Option<(Arc<Head>, Arc<Nominated>)> {
         match &self.phase {
             Phase::Streaming(streaming)
                 if streaming.keep == Keep::Storing && streaming.ended.is_none() =>
             {
                 let (head, nominated) = (&streaming.head, &streaming.nominated);
-                let pieces = streaming.body.pieces();
-                Some((Arc::clone(head), Arc::clone(nominated), pieces))
+                Some((Arc::clone(head), Arc::clone(nominated)))
             }
             _ => None,
         }
@@ -338,7 +326,6 @@ impl State {
     pub(in crate::cache::fill) fn stored(&mut self, pieces: &[Bytes]) {
         if let Phase::Streaming(streaming) = &mut self.phase {
             streaming.body.replace(pieces);
-            streaming.reserved.clear();
         }
     }
 
@@ -373,7 +360,6 @@ impl State {
             && self.places.iter().all(Option::is_none)
         {
             streaming.body = GrowingBody::default();
-            streaming.reserved.clear();
         }
     }
 

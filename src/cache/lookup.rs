@@ -1,7 +1,7 @@
 //! A request's way through the engine: hit, follow, lead or forward.
 
+use super::asked::{asked, from_its_beginning, is_single_range, only_if_cached, passed};
 use super::bypass;
-use super::control::RequestDirectives;
 use super::engine::Engine;
 use super::fill::{
     Begun, Classes, Completing, FillWriter, Follower, Found, Joiner, Lasting, Permit, Watch,
@@ -9,14 +9,13 @@ use super::fill::{
 use super::key::{CacheKey, Target};
 use super::outcome::{ForwardReason, Outcome, Reason};
 use super::policy::reuse::{self, Reuse};
-use super::policy::{Asked, Moment, Terms, invalidation, stale, validate};
+use super::policy::{Moment, Terms, stale, validate};
 use super::request::Request;
 use super::response::StoredResponse;
 use super::serve::Plan;
 use super::settings::{CacheSettings, ClientDirectives, Rules};
 use super::store::{Resource, StoredPart};
 use super::vary;
-use crate::fields::range::{self, ByteRangeSpec};
 use http::{HeaderMap, HeaderValue, Method, header};
 use prometheus_client::registry::Registry;
 use std::net::IpAddr;
@@ -470,48 +469,4 @@ pub(super) fn to_fetch_with(client: &HeaderMap, stored: Option<&StoredResponse>)
         headers.insert(header::ACCEPT_ENCODING, codings);
     }
     headers
-}
-
-fn asked<'a>(ask: &Ask<'a>) -> Asked<'a> {
-    Asked {
-        method: ask.method,
-        headers: ask.headers,
-    }
-}
-
-/// A request that goes past the cache. What may change what is stored is kept, to be judged by.
-fn passed(ask: &Ask<'_>, forward: ForwardReason, reason: Reason) -> Forward {
-    let why = (forward, Some(reason));
-    let request = (!invalidation::is_safe(ask.method)).then(|| {
-        let key = CacheKey::new(ask.target, ask.headers, &ask.rules.key);
-        Arc::new(Request::new(ask, key, why))
-    });
-    Forward::new(Outcome::forwarded(forward, Some(reason)), request)
-}
-
-/// RFC 9111 §5.2.1.7.
-fn only_if_cached(ask: &Ask<'_>) -> bool {
-    ask.rules.clients != ClientDirectives::Ignore
-        && RequestDirectives::of(ask.headers).only_if_cached
-}
-
-/// Whether a request wants the body from its first octet to its end, so that fetching all of it is no more than was asked.
-fn from_its_beginning(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::RANGE) else {
-        return true;
-    };
-    // RFC 9110 §14.2: a field that cannot be read is ignored.
-    let Some(specs) = range::parse(value.as_bytes()) else {
-        return true;
-    };
-    matches!(specs[..], [ByteRangeSpec::From { first: 0 }])
-}
-
-/// Whether a request is for one range of octets.
-fn is_single_range(headers: &HeaderMap) -> bool {
-    let mut lines = headers.get_all(header::RANGE).iter();
-    let (Some(line), None) = (lines.next(), lines.next()) else {
-        return false;
-    };
-    range::parse(line.as_bytes()).is_some_and(|specs| specs.len() == 1)
 }

@@ -32,6 +32,7 @@ pub mod policy;
 pub mod vary;
 
 pub mod body;
+mod packed;
 pub mod response;
 pub mod section;
 
@@ -50,6 +51,7 @@ mod engine;
 mod forwarded;
 mod request;
 
+mod asked;
 pub mod invalidate;
 pub mod lookup;
 pub mod refresh;

@@ -52,7 +52,7 @@ pub(in crate::cache) struct PartKept {
     /// Those that may be stored.
     pub(in crate::cache) fields: HeaderMap,
     pub(in crate::cache) terms: Terms,
-    pub(in crate::cache) length: u64,
+    pub(in crate::cache) nominated: Nominated,
 }
 
 /// The writing end of a part: given its octets, it stores them with those that are here. Dropped without

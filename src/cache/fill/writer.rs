@@ -1,26 +1,25 @@
 //! The origin's end of a fill: what comes is judged, kept, and told.
 
+mod answered;
+
 use super::complete::{Completing, Rest};
 use super::flight::Flight;
 use super::memory::Classes;
-use super::state::{Audience, Ready, Settled, State};
+use super::state::{Settled, State};
 use super::verdict::{Verdict, judge};
-use super::{Failure, Head, Wanted};
-use crate::cache::body::{SEGMENT, SEGMENT_OVERHEAD};
+use super::{Failure, Wanted};
+use crate::cache::body::SEGMENT;
 use crate::cache::engine::Engine;
 use crate::cache::metrics::RefreshResult;
 use crate::cache::outcome::Reason;
 use crate::cache::policy::stale::{self, Trouble};
-use crate::cache::policy::storable::Concerns;
-use crate::cache::policy::{Moment, Received, Terms};
+use crate::cache::policy::{Moment, Received};
 use crate::cache::refresh::Running;
 use crate::cache::request::Request;
-use crate::cache::response::{Parts, StoredResponse};
-use crate::cache::section::Section;
+use crate::cache::response::StoredResponse;
 use crate::cache::store::{BodyBuilder, Reservation, Sealed, Store};
-use crate::cache::vary::Nominated;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -287,173 +286,6 @@ impl FillWriter {
     /// Ready when nobody wants the rest, so that the fetch is to be given up.
     pub fn poll_cancelled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.flight.step(|state, _| state.poll_cancelled(cx))
-    }
-
-    /// The origin said that what is stored has not changed.
-    fn validated(
-        &mut self,
-        stored: &Arc<StoredResponse>,
-        fields: &HeaderMap,
-        judged: Result<(Terms, Nominated), Reason>,
-        received: Moment,
-    ) {
-        self.answered();
-        let refused = judged.as_ref().err().copied();
-        let (terms, nominated) = judged.unwrap_or((stored.terms(), Nominated::default()));
-        let parts = Parts {
-            status: stored.status(),
-            fields: Section::new(fields),
-            terms,
-            nominated,
-            route: Arc::clone(stored.route()),
-            body: stored.body(),
-        };
-        let fresh = self.engine.store.make(&self.request.key, parts);
-        let (audience, kept) = match refused {
-            None => {
-                self.forget();
-                let replaced = self.change(|store| store.replace(stored, &fresh)) == Some(true);
-                if replaced {
-                    self.kept(&fresh, RefreshResult::Unchanged);
-                }
-                (Audience::Everyone, replaced)
-            }
-            Some(reason) => {
-                self.refreshed(RefreshResult::Unstored);
-                self.remember(reason, received);
-                if Concerns::of(reason) == Concerns::All {
-                    self.change(|store| store.remove_variant(stored));
-                }
-                (Audience::Leader(reason), false)
-            }
-        };
-        self.settle(Settled::Stored(Ready {
-            ttl: fresh.terms().remaining(received.at),
-            response: fresh,
-            audience,
-            status: Some(StatusCode::NOT_MODIFIED),
-            stored: kept,
-            reason: Reason::Refreshed,
-        }));
-    }
-
-    /// What is stored stands in for what did not come.
-    fn stale(
-        &mut self,
-        stored: Arc<StoredResponse>,
-        status: Option<StatusCode>,
-        reason: Reason,
-        trouble: Trouble,
-        now: Moment,
-    ) {
-        let (key, route) = (&self.request.key, &self.request.route);
-        self.engine.back_off.failed(key, route, trouble, now.at);
-        // An invalidated response is not to be used any more, however much the origin is in trouble.
-        let invalidated = self.flight.step(|state, _| state.is_invalidated());
-        if invalidated {
-            self.settle(Settled::AskAgain);
-            return;
-        }
-        self.settle(Settled::Stored(Ready {
-            ttl: stored.terms().remaining(now.at),
-            response: stored,
-            audience: Audience::Everyone,
-            status,
-            stored: false,
-            reason,
-        }));
-    }
-
-    fn share(&mut self, head: Head, nominated: Nominated) -> Wanted {
-        self.answered();
-        let wanted = head.length.unwrap_or(RESERVED_AT_FIRST);
-        let wanted = wanted.saturating_add(SEGMENT_OVERHEAD);
-        let room = match self.engine.store.reserve(wanted) {
-            Some(room) => {
-                self.kept = Kept::All(BodyBuilder::new(room));
-                Ok(())
-            }
-            None => Err(Reason::Crowded),
-        };
-        let head = Arc::new(head);
-        self.flight
-            .step(|state, wakers| state.share(head, nominated, room, wakers));
-        self.body_wanted()
-    }
-
-    fn alone(&mut self, head: Head, reason: Reason, now: Moment) -> Wanted {
-        if !head.status.is_server_error() {
-            self.answered();
-            self.refreshed(RefreshResult::Unstored);
-        }
-        // What the origin has against this one request (400, 406, 431) says nothing of what others were given: whoever
-        // sends a bad field with `no-cache` must not be able to throw out what all others are served.
-        let about_the_request = self.stored.is_some()
-            && head.status.is_client_error()
-            && !matches!(head.status, StatusCode::NOT_FOUND | StatusCode::GONE);
-        if !about_the_request {
-            self.remember(reason, now);
-        }
-        if let Some(stored) = &self.stored
-            && Concerns::of(reason) == Concerns::All
-            && !head.status.is_server_error()
-            && !about_the_request
-        {
-            // The origin has something else now, which cannot be stored in the place of what is.
-            self.change(|store| store.remove_variant(stored));
-        }
-        let head = Arc::new(head);
-        self.flight
-            .step(|state, wakers| state.alone(head, reason, wakers));
-        self.body_wanted()
-    }
-
-    fn body_wanted(&mut self) -> Wanted {
-        let wanted = self.flight.step(|state, _| state.is_streaming());
-        if wanted {
-            self.step = Step::Body;
-            Wanted::Body
-        } else {
-            self.over();
-            Wanted::Nothing
-        }
-    }
-
-    fn store(&mut self, head: &Head, nominated: &Nominated, builder: BodyBuilder) {
-        let Some(terms) = head.terms else {
-            return;
-        };
-        let length = builder.length();
-        if head.length.is_some_and(|promised| promised != length) {
-            return;
-        }
-        let mut fields = head.fields.clone();
-        fields.remove(header::AGE);
-        if head.status != StatusCode::NO_CONTENT {
-            fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        let parts = Parts {
-            status: head.status,
-            fields: Section::new(&fields),
-            terms,
-            nominated: nominated.clone(),
-            route: Arc::clone(&self.request.route),
-            body: builder.finish(),
-        };
-        let response = self.engine.store.make(&self.request.key, parts);
-        match self.change(|store| store.insert(&response)) {
-            Some(Ok(())) => {
-                self.forget();
-                self.kept(&response, RefreshResult::Stored);
-                let pieces: Vec<Bytes> = response.body().pieces().collect();
-                self.flight.step(|state, _| state.stored(&pieces));
-            }
-            Some(Err(reason)) => {
-                self.refreshed(RefreshResult::Unstored);
-                self.remember(reason, Moment::now());
-            }
-            None => {}
-        }
     }
 
     fn fail_before_head(&mut self, failure: Failure) {

@@ -215,12 +215,11 @@ fn write_target(target: Target<'_>, rules: &KeyRules, extras: usize) -> Vec<u8> 
     let size = authority.len() + target.path.len() + query.map_or(0, |kept| kept.1);
     let scheme_size = scheme.map_or(target.scheme.len(), |_| 0);
     let mut bytes = Vec::with_capacity(size + scheme_size + 4 * NUMBER_MAX + extras);
-    match scheme {
-        Some(known) => write_number(&mut bytes, known),
-        None => {
-            write_number(&mut bytes, target.scheme.len() + SCHEMES.len());
-            bytes.extend_from_slice(target.scheme.as_bytes());
-        }
+    if let Some(known) = scheme {
+        write_number(&mut bytes, known);
+    } else {
+        write_number(&mut bytes, target.scheme.len() + SCHEMES.len());
+        bytes.extend_from_slice(target.scheme.as_bytes());
     }
     write_framed(&mut bytes, authority.as_bytes());
     let folded = bytes.len().saturating_sub(authority.len());
@@ -339,11 +338,12 @@ fn write_framed(bytes: &mut Vec<u8>, part: &[u8]) {
 
 /// Seven bits an octet, the lowest first, the highest bit set where more follow (LEB128).
 fn write_number(bytes: &mut Vec<u8>, mut number: usize) {
+    let low = |number: usize| number.to_le_bytes()[0] & 0x7f;
     while number >= 0x80 {
-        bytes.push((number & 0x7f) as u8 | 0x80);
+        bytes.push(low(number) | 0x80);
         number >>= 7;
     }
-    bytes.push((number & 0x7f) as u8);
+    bytes.push(low(number));
 }
 
 fn read_number(bytes: &[u8]) -> Option<(usize, &[u8])> {

@@ -18,60 +18,6 @@ struct WithResult {
     result: &'static str,
 }
 
-/// What became of a fetch ahead of an expiry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RefreshResult {
-    /// Something else came and was stored.
-    Stored,
-    /// The origin said that nothing has changed.
-    Unchanged,
-    /// What came may not or cannot be stored.
-    Unstored,
-    /// Nothing came, or an error.
-    Failed,
-    /// There was no place in the schedule, so it will not be made.
-    Full,
-}
-
-/// The numbers of refreshes ahead of an expiry. Clones count into the same ones.
-#[derive(Debug, Clone, Default)]
-pub(super) struct RefreshMetrics {
-    refreshes: Family<WithResult, Counter>,
-}
-
-impl RefreshMetrics {
-    /// Makes them known to the registry. Once per registry.
-    pub(super) fn register(&self, registry: &mut Registry) {
-        let r = registry;
-        r.register(
-            "cache_refreshes",
-            "Fetches ahead of an expiry, by what became of them",
-            self.refreshes.clone(),
-        );
-    }
-
-    pub(super) fn count(&self, result: RefreshResult) {
-        self.of(result).inc();
-    }
-
-    fn of(&self, result: RefreshResult) -> Counter {
-        let result = match result {
-            RefreshResult::Stored => "stored",
-            RefreshResult::Unchanged => "unchanged",
-            RefreshResult::Unstored => "unstored",
-            RefreshResult::Failed => "failed",
-            RefreshResult::Full => "full",
-        };
-        self.refreshes.get_or_create_owned(&WithResult { result })
-    }
-
-    /// How many.
-    #[cfg(test)]
-    pub(super) fn counted(&self, result: RefreshResult) -> u64 {
-        self.of(result).get()
-    }
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WithCoding {
     coding: &'static str,
@@ -173,5 +119,59 @@ impl StoreMetrics {
             reason: reason.word(),
         };
         self.refused.get_or_create(&labels).inc();
+    }
+}
+
+/// What became of a fetch ahead of an expiry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RefreshResult {
+    /// Something else came and was stored.
+    Stored,
+    /// The origin said that nothing has changed.
+    Unchanged,
+    /// What came may not or cannot be stored.
+    Unstored,
+    /// Nothing came, or an error.
+    Failed,
+    /// There was no place in the schedule, so it will not be made.
+    Full,
+}
+
+/// The numbers of refreshes ahead of an expiry. Clones count into the same ones.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RefreshMetrics {
+    refreshes: Family<WithResult, Counter>,
+}
+
+impl RefreshMetrics {
+    /// Makes them known to the registry. Once per registry.
+    pub(super) fn register(&self, registry: &mut Registry) {
+        let r = registry;
+        r.register(
+            "cache_refreshes",
+            "Fetches ahead of an expiry, by what became of them",
+            self.refreshes.clone(),
+        );
+    }
+
+    pub(super) fn count(&self, result: RefreshResult) {
+        self.of(result).inc();
+    }
+
+    fn of(&self, result: RefreshResult) -> Counter {
+        let result = match result {
+            RefreshResult::Stored => "stored",
+            RefreshResult::Unchanged => "unchanged",
+            RefreshResult::Unstored => "unstored",
+            RefreshResult::Failed => "failed",
+            RefreshResult::Full => "full",
+        };
+        self.refreshes.get_or_create_owned(&WithResult { result })
+    }
+
+    /// How many.
+    #[cfg(test)]
+    pub(super) fn counted(&self, result: RefreshResult) -> u64 {
+        self.of(result).get()
     }
 }

@@ -22,8 +22,6 @@ pub(super) struct Packed {
     pub(super) status: StatusCode,
     lifetime_by: By,
     when_stale: WhenStale,
-    /// Whether a coding would be allowed, and worth it: asked at each hit, and a matter of the fields.
-    pub(super) may_be_coded: bool,
 }
 
 /// By whose word a lifetime is, and whether the body changes in it: two answers in one octet, because another octet would
@@ -67,7 +65,7 @@ impl By {
 }
 
 impl Packed {
-    pub(super) fn new(status: StatusCode, terms: &Terms, may_be_coded: bool) -> Self {
+    pub(super) fn new(status: StatusCode, terms: &Terms) -> Self {
         let nanos = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
         let received = match terms.received.checked_duration_since(*ANCHOR) {
             Some(since) => nanos(since),
@@ -84,7 +82,6 @@ impl Packed {
             if_unreachable: Short::at_most(terms.if_unreachable),
             lifetime_by: By::of(terms.lifetime, terms.immutable),
             when_stale: terms.when_stale,
-            may_be_coded,
         }
     }
 
@@ -221,7 +218,7 @@ mod tests {
                     if_error: Duration::from_secs(2),
                     if_unreachable: Duration::from_secs(86_400),
                 };
-                let packed = Packed::new(StatusCode::NOT_FOUND, &terms, false);
+                let packed = Packed::new(StatusCode::NOT_FOUND, &terms);
                 assert_eq!(packed.unpack(), terms);
                 assert_eq!(packed.status, StatusCode::NOT_FOUND);
             }

@@ -45,6 +45,8 @@ pub struct StoredResponse {
     /// Whether it was served since it was made, where its route wants to know.
     asked_for: AtomicBool,
     terms: Packed,
+    /// Whether a coding would be allowed, and worth it: asked at each hit, and a matter of the fields.
+    may_be_coded: bool,
     route: Arc<str>,
     /// The body, where it is not in the block.
     segments: Option<Arc<Segments>>,
@@ -97,7 +99,8 @@ impl StoredResponse {
             nominated_length: short(nominated.len()),
             block: block.into_boxed_slice(),
             asked_for: AtomicBool::new(false),
-            terms: Packed::new(parts.status, &parts.terms, judged.is_ok()),
+            terms: Packed::new(parts.status, &parts.terms),
+            may_be_coded: judged.is_ok(),
             route: parts.route,
             segments,
             extras,
@@ -197,7 +200,7 @@ impl StoredResponse {
 
     /// Whether a client may get it coded.
     pub(super) fn may_be_coded(&self) -> bool {
-        self.terms.may_be_coded
+        self.may_be_coded
     }
 
     /// Its coded forms.
@@ -276,7 +279,7 @@ impl StoredResponse {
 /// What an `Arc` counts with.
 const COUNTS: usize = 16;
 
-/// What an entry costs in quick_cache: 40 to 48 octets of slab and 5 to 11 of index, both grown by doubling, of which the
+/// What an entry costs in `quick_cache`: 40 to 48 octets of slab and 5 to 11 of index, both grown by doubling, of which the
 /// unused half is not touched.
 pub(super) const SLOT: u64 = 56;
 

@@ -123,15 +123,14 @@ pub async fn under_way(
         }
         while feed.at < range.end {
             let here = feed.next(range.end).now_or_never();
-            let data = match here {
-                Some(data) => data,
-                None => {
-                    parcel.send(session).await?;
-                    tokio::select! {
-                        biased;
-                        data = feed.next(range.end) => data,
-                        gone = client_leaves(session) => return Err(gone),
-                    }
+            let data = if let Some(data) = here {
+                data
+            } else {
+                parcel.send(session).await?;
+                tokio::select! {
+                    biased;
+                    data = feed.next(range.end) => data,
+                    gone = client_leaves(session) => return Err(gone),
                 }
             };
             match data {

@@ -176,7 +176,7 @@ async fn what_cannot_be_shared_keeps_nobody_waiting() {
     leader.read_until("e").await;
     // It is remembered: nobody waits for anybody any more.
     let next = e.client().get("/a").send().await.expect(200).body("you");
-    said(next, &["detail=hit-for-miss"]);
+    said(next, &["detail=no-store"]);
     assert_eq!(o.requests().len(), 12);
 }
 

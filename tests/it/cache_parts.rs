@@ -222,7 +222,7 @@ async fn versions_are_never_mixed() {
     ] {
         let answers = answers.into_iter();
         let first = origin("o1").on("/a", part("\"v1\"", "bytes 0-3/10", "0123"));
-        let o = answers.fold(first, |o, reply| o.then(reply)).start().await;
+        let o = answers.fold(first, crate::rig::Origin::then).start().await;
         let e = edge(PLAIN).origin(&o).start().await;
         let asks = |range| e.client().request(range).send();
         asks(range("bytes=0-3")).await.expect(206).body("0123");

@@ -157,7 +157,7 @@ async fn that_something_may_not_be_shared_is_remembered() {
     o.fetched("/a", 11).await;
     head.open();
     for one in all_whole(crowd).await {
-        one.response.cache_status("detail=hit-for-miss");
+        one.response.cache_status("fwd=uri-miss; detail=no-store");
     }
 }
 

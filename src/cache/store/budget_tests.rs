@@ -1,4 +1,10 @@
 //! That the memory is kept within the budget, counted and measured, whoever holds on to what.
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "lengths of a test's own, far from any limit"
+)]
 
 use super::super::body::Body;
 use super::tests::{key, parts, settings, store};
@@ -8,7 +14,7 @@ use std::collections::VecDeque;
 
 /// What a fetch does: receives a body and stores it. `None` where there was no room for it.
 fn fetch(store: &Store, path: &str, length: usize) -> Option<Arc<StoredResponse>> {
-    const PIECE: [u8; 16 * 1024] = [b'x'; 16 * 1024];
+    const PIECE: &[u8] = &[b'x'; 16 * 1024];
     let mut builder = BodyBuilder::new(store.reserve(length as u64)?);
     let mut left = length;
     while left > 0 {
@@ -81,7 +87,7 @@ fn ten_times_the_budget_with_slow_readers() {
                 .expect("a key")
                 .path
                 .to_owned(),
-        )
+        );
     });
     for path in keys {
         store.remove(&key(&path));
@@ -138,8 +144,8 @@ fn what_is_under_way_has_a_limit_and_makes_room() {
     // A body that is given up leaves nothing behind.
     let before = store.stats().bytes;
     let mut builder = BodyBuilder::new(store.reserve(100).expect("room"));
-    let followed = builder.push(&[0; 50_000]).expect("room");
-    builder.push(&[0; 50_000]).expect("room");
+    let followed = builder.push(&vec![0; 50_000]).expect("room");
+    builder.push(&vec![0; 50_000]).expect("room");
     assert!(store.stats().bytes > before + 100_000);
     drop(builder);
     let stats = store.stats();

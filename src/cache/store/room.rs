@@ -1,6 +1,6 @@
 //! How the memory is divided: between small and large entries, and what is alive beside both.
 //!
-//! quick_cache gives each of its shards an equal share and refuses, silently, what is heavier than nearly all of that. With
+//! `quick_cache` gives each of its shards an equal share and refuses, silently, what is heavier than nearly all of that. With
 //! many shards a large entry would find no place, with one all threads would meet at its lock: so there are two, many
 //! shards for what is small beside a share, and one for the rest. They have one budget. Where it is exceeded, the larger
 //! of the two gives, so that neither can take more than half against the other's will; what was evicted and is still being

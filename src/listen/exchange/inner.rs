@@ -218,7 +218,7 @@ mod tests {
             (&get, 304, Some(9), &[], "?(103)[304]."),
             (&Method::HEAD, 200, Some(9), &[], "?(103)[200]."),
         ] {
-            let found = heard(&method, status, length, pieces);
+            let found = heard(method, status, length, pieces);
             assert_eq!(found, expected, "{method} {status} {length:?} {pieces:?}");
         }
     }

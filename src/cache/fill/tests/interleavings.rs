@@ -42,6 +42,10 @@ struct Book {
     of_parts: [u64; 2],
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what was seen of a fetch, each by itself"
+)]
 struct Fetch {
     begun: u64,
     kind: &'static str,

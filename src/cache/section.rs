@@ -2,6 +2,7 @@
 //!
 //! Names have the case that HTTP/1 usually gives them: what the origin wrote is lower-cased by the time it gets here.
 
+use crate::fields::case;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Field lines, each `Name: value\r\n`, in their order.
@@ -19,7 +20,7 @@ impl Section {
             .sum();
         let mut lines = Vec::with_capacity(length);
         for (name, value) in headers {
-            write_name(&mut lines, name.as_str());
+            case::write_usual(&mut lines, name.as_str());
             lines.extend_from_slice(b": ");
             lines.extend_from_slice(value.as_bytes());
             lines.extend_from_slice(b"\r\n");
@@ -109,62 +110,6 @@ fn split_line(lines: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = memchr::memchr(b'\n', lines)?;
     let (line, rest) = lines.split_at_checked(end)?;
     Some((line.strip_suffix(b"\r")?, rest.strip_prefix(b"\n")?))
-}
-
-/// The names whose usual form is not each word's first letter large.
-const UNUSUAL: &[&str] = &[
-    "ETag",
-    "WWW-Authenticate",
-    "TE",
-    "DNT",
-    "NEL",
-    "SourceMap",
-    "Content-MD5",
-    "Content-DPR",
-    "DPR",
-    "ECT",
-    "RTT",
-    "P3P",
-    "CDN-Cache-Control",
-    "CDN-Loop",
-    "Expect-CT",
-    "HTTP2-Settings",
-    "Sec-CH-UA",
-    "Sec-CH-UA-Mobile",
-    "Sec-CH-UA-Platform",
-    "Sec-GPC",
-    "Accept-CH",
-    "Critical-CH",
-    "Sec-WebSocket-Accept",
-    "Sec-WebSocket-Extensions",
-    "Sec-WebSocket-Key",
-    "Sec-WebSocket-Protocol",
-    "Sec-WebSocket-Version",
-    "X-DNS-Prefetch-Control",
-    "X-UA-Compatible",
-    "X-XSS-Protection",
-    "X-WebKit-CSP",
-];
-
-/// Writes a name, which is lower case, with its usual letters.
-fn write_name(lines: &mut Vec<u8>, name: &str) {
-    let unusual = UNUSUAL
-        .iter()
-        .find(|usual| usual.eq_ignore_ascii_case(name));
-    if let Some(usual) = unusual {
-        lines.extend_from_slice(usual.as_bytes());
-        return;
-    }
-    let mut begins = true;
-    for octet in name.bytes() {
-        lines.push(if begins {
-            octet.to_ascii_uppercase()
-        } else {
-            octet
-        });
-        // `x-request-ID` and its like cannot be known: `Id` is what most write.
-        begins = octet == b'-';
-    }
 }
 
 #[cfg(test)]

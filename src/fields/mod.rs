@@ -8,6 +8,7 @@
 //! what it was given.
 #![warn(clippy::indexing_slicing)]
 
+pub mod case;
 pub mod list;
 pub mod token;
 pub mod weight;

@@ -1,6 +1,6 @@
 //! Writes an HTTP/1 response head, and decides how the body behind it is delimited.
 
-use crate::fields::{date, hop_by_hop, list};
+use crate::fields::{case, date, hop_by_hop, list};
 use bytes::{BufMut, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
 use http::{HeaderMap, HeaderName, StatusCode, Version};
@@ -121,7 +121,7 @@ fn write_status_line(out: &mut BytesMut, response: &ResponseHeader) {
     out.put_slice(b"\r\n");
 }
 
-/// Writes the end-to-end fields in the case that the origin used.
+/// Writes the end-to-end fields in the case that the origin used, where that is known, else in the usual one.
 fn write_fields(out: &mut BytesMut, response: &ResponseHeader) {
     let mut names = response.headers.iter().map(|(name, _)| name);
     // `map` gives the written case but not the typed name; both walk the same map in the same order.
@@ -134,7 +134,7 @@ fn write_fields(out: &mut BytesMut, response: &ResponseHeader) {
         }
         match written {
             HeaderNameVariant::Case(case) => out.put_slice(case.as_slice()),
-            HeaderNameVariant::Titled(titled) => out.put_slice(titled.as_bytes()),
+            HeaderNameVariant::Titled(name) => case::write_usual(out, name),
         }
         out.put_slice(b": ");
         out.put_slice(value.as_bytes());

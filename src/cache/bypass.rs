@@ -40,7 +40,11 @@ pub(super) fn passes(ask: &Ask<'_>) -> Option<(ForwardReason, Reason)> {
 fn matches(rule: &BypassRule, ask: &Ask<'_>) -> bool {
     match rule {
         BypassRule::Cookie(name) => {
-            cookie::find(ask.headers.get_all(header::COOKIE), name).is_some()
+            let lines = ask.headers.get_all(header::COOKIE);
+            match name.strip_suffix('*') {
+                Some(beginning) => cookie::any_begins(lines, beginning),
+                None => cookie::find(lines, name).is_some(),
+            }
         }
         BypassRule::Header(name, value) => ask
             .headers

@@ -300,7 +300,11 @@ fn extras_size(headers: &HeaderMap, rules: &KeyRules) -> usize {
     };
     let lines = || headers.get_all(header::COOKIE).iter();
     let of_cookie = |name: &String| {
-        name.len() + 3 * NUMBER_MAX + cookie::find(lines(), name).map_or(0, <[u8]>::len)
+        name.len()
+            + 3 * NUMBER_MAX
+            + cookie::find_all(lines(), name)
+                .map(|value| value.len() + NUMBER_MAX)
+                .sum::<usize>()
     };
     rules.headers.iter().map(of_field).sum::<usize>()
         + rules.cookies.iter().map(of_cookie).sum::<usize>()
@@ -320,9 +324,10 @@ fn write_extras(bytes: &mut Vec<u8>, headers: &HeaderMap, rules: &KeyRules) {
     for name in &rules.cookies {
         bytes.push(b'c');
         write_framed(bytes, name.as_bytes());
-        let value = cookie::find(headers.get_all(header::COOKIE), name);
-        write_number(bytes, usize::from(value.is_some()));
-        if let Some(value) = value {
+        // All of its name: applications differ in which of several they take.
+        let values = || cookie::find_all(headers.get_all(header::COOKIE), name);
+        write_number(bytes, values().count());
+        for value in values() {
             write_framed(bytes, value);
         }
     }

@@ -26,6 +26,23 @@ fn strings(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
 }
 
+/// Which of several cookies of a name counts, applications decide differently: all of them do.
+#[test]
+fn a_repeated_cookie_is_not_taken_for_its_first() {
+    let rules = KeyRules {
+        cookies: strings(&["lang"]),
+        ..KeyRules::default()
+    };
+    let with = |cookies: &'static str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::COOKIE, HeaderValue::from_static(cookies));
+        CacheKey::new(target("http://a/"), &headers, &rules)
+    };
+    assert_eq!(with("lang=de"), with("x=1; lang=de"));
+    assert_ne!(with("lang=de"), with("lang=de; lang=fr"));
+    assert_ne!(with("lang=de; lang=fr"), with("lang=fr; lang=de"));
+}
+
 #[test]
 fn what_makes_a_target_the_same() {
     let rules = KeyRules::default();

@@ -279,9 +279,9 @@ impl StoredResponse {
 /// What an `Arc` counts with.
 const COUNTS: usize = 16;
 
-/// What an entry costs in `quick_cache`: 40 to 48 octets of slab and 5 to 11 of index, both grown by doubling, of which the
+/// What an entry costs in `quick_cache`: 40 to 48 octets of slab and 5 to 16 of index, both grown by doubling, of which the
 /// unused half is not touched.
-pub(super) const SLOT: u64 = 56;
+pub(super) const SLOT: u64 = 64;
 
 impl Drop for StoredResponse {
     fn drop(&mut self) {

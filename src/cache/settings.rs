@@ -137,7 +137,7 @@ pub enum ClientDirectives {
 /// A request that goes past the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BypassRule {
-    /// It has this cookie.
+    /// It has this cookie; `*` at the end of the name is any text.
     Cookie(String),
     /// It has this field, with this value where one is given.
     Header(HeaderName, Option<String>),

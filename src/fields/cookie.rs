@@ -7,14 +7,38 @@ pub fn find<'a, T>(lines: impl IntoIterator<Item = &'a T>, name: &str) -> Option
 where
     T: AsRef<[u8]> + ?Sized + 'a,
 {
-    lines.into_iter().find_map(|line| {
-        line.as_ref()
-            .split(|&octet| octet == b';')
-            .find_map(|pair| {
-                let (key, value) = pair.split_at_checked(memchr::memchr(b'=', pair)?)?;
-                (trim_ows(key) == name.as_bytes())
-                    .then(|| trim_ows(value.strip_prefix(b"=").unwrap_or(value)))
-            })
+    find_all(lines, name).next()
+}
+
+/// The values of all cookies called `name`, in their order: which of several counts, applications decide differently.
+pub fn find_all<'a, T>(
+    lines: impl IntoIterator<Item = &'a T>,
+    name: &str,
+) -> impl Iterator<Item = &'a [u8]>
+where
+    T: AsRef<[u8]> + ?Sized + 'a,
+{
+    let pairs = lines
+        .into_iter()
+        .flat_map(|line| line.as_ref().split(|&octet| octet == b';'));
+    pairs.filter_map(move |pair| {
+        let (key, value) = pair.split_at_checked(memchr::memchr(b'=', pair)?)?;
+        (trim_ows(key) == name.as_bytes())
+            .then(|| trim_ows(value.strip_prefix(b"=").unwrap_or(value)))
+    })
+}
+
+/// Whether any cookie's name begins so.
+pub fn any_begins<'a, T>(lines: impl IntoIterator<Item = &'a T>, beginning: &str) -> bool
+where
+    T: AsRef<[u8]> + ?Sized + 'a,
+{
+    let mut pairs = lines
+        .into_iter()
+        .flat_map(|line| line.as_ref().split(|&octet| octet == b';'));
+    pairs.any(|pair| {
+        let (name, _) = memchr::memchr(b'=', pair).map_or((pair, &[][..]), |at| pair.split_at(at));
+        trim_ows(name).starts_with(beginning.as_bytes()) && name.len() < pair.len()
     })
 }
 
@@ -22,6 +46,23 @@ where
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn beginnings() {
+        for (line, expected) in [
+            ("wordpress_logged_in_abc=1", true),
+            ("a=b; wordpress_logged_in_abc=1", true),
+            ("wordpress_logged_in_", false),
+            ("a=wordpress_logged_in_abc", false),
+            ("wordpress=1", false),
+        ] {
+            assert_eq!(
+                any_begins([line], "wordpress_logged_in_"),
+                expected,
+                "{line}"
+            );
+        }
+    }
 
     #[test]
     fn finding() {

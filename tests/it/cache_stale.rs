@@ -8,11 +8,11 @@ async fn behind(reply: Reply) -> (Origin, Edge) {
     behind_rules(reply, "").await
 }
 
-/// An edge in front of one origin that answers "/a" so, with this on the route. It holds for half a second, which is
+/// An edge in front of one origin that answers "/a" so, with this on the route. It holds for two seconds, which is
 /// how long a scenario without an origin takes.
 async fn behind_rules(reply: Reply, rules: &str) -> (Origin, Edge) {
     let o = origin("o1").on("/a", reply).start().await;
-    let upstream = "[upstream.o]\nservers = [\"{o1}\"]\nhold = \"500ms\"\nretry = { tries = 1 }";
+    let upstream = "[upstream.o]\nservers = [\"{o1}\"]\nhold = \"2s\"\nretry = { tries = 1 }";
     let e = edge(&format!("{upstream}\n[[route]]\nto = \"o\"\n{rules}"))
         .origin(&o)
         .start()
@@ -86,6 +86,18 @@ async fn the_ladder_while_the_origin_is_away_is_stale_then_hold_then_503() {
     o.up().await;
     o.change("/a", ok().max_age(60).body("new"));
     e.client().get("/never-seen").send().await.expect(404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_before_the_origin_goes_away_does_not_cost_the_stale_copy() {
+    let (mut o, e) = behind(stale().body("old")).await;
+    e.client().get("/a").send().await.expect(200);
+    // A dying application: first it fails, then it is gone.
+    o.change("/a", status(500).body("sorry"));
+    e.client().get("/a").send().await.expect(500);
+    o.down().await;
+    let old = e.client().get("/a").send().await.expect(200).body("old");
+    old.cache_status("detail=stale-if-unreachable");
 }
 
 #[tokio::test(flavor = "multi_thread")]

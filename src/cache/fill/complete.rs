@@ -39,6 +39,8 @@ pub(super) enum Answered {
 /// Which octets come, and what lies behind them.
 #[derive(Debug)]
 pub(super) struct Rest {
+    /// What both lie around; dropped where the answer turns out not to be what its head said.
+    part: Arc<StoredPart>,
     begin: Vec<Bytes>,
     /// Where the octets end that come.
     until: u64,
@@ -92,6 +94,7 @@ impl Completing {
             Some(partial.answer(&range)?.collect())
         };
         let rest = Rest {
+            part: Arc::clone(&self.part),
             begin: pieces(0..range.start)?,
             until: range.end,
             tail: pieces(range.end..total)?,
@@ -151,15 +154,22 @@ impl FillWriter {
 
     /// Everybody ends with what is here. False where not all came that lies before it.
     pub(super) fn end_with_held(&mut self) -> bool {
-        let Some(rest) = self.rest.take() else {
+        let Some(rest) = &self.rest else {
             return true;
         };
         if self.flight.step(|state, _| state.received()) != rest.until {
             return false;
         }
-        for piece in &rest.tail {
-            self.push(piece);
+        for piece in self.rest.take().into_iter().flat_map(|rest| rest.tail) {
+            self.push(&piece);
         }
         true
+    }
+
+    /// The rest did not come as its head said. Asked again it may be the same: without what is here the whole is asked for.
+    pub(super) fn drop_held(&mut self) {
+        if let Some(rest) = self.rest.take() {
+            self.change(|store| store.remove_part(&rest.part));
+        }
     }
 }

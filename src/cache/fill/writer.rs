@@ -246,7 +246,10 @@ impl FillWriter {
     pub fn fail(&mut self, failure: Failure) {
         match self.step {
             Step::Over => return,
-            Step::Body => self.flight.step(State::break_off),
+            Step::Body => {
+                self.drop_held();
+                self.flight.step(State::break_off);
+            }
             Step::Head => self.fail_before_head(failure),
         }
         self.over();

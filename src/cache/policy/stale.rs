@@ -30,12 +30,12 @@ pub fn may_serve(terms: &Terms, trouble: Trouble, now: Instant) -> Option<Reason
     let staleness = terms.staleness(now);
     let within = |window| fresh || staleness < window;
     match trouble {
-        // RFC 5861 §4: "when an error is encountered, a cached stale response MAY be used"; 5xx are errors.
+        // §4.2.4: "A cache MUST NOT send stale responses unless it is disconnected".
+        Trouble::Unreachable if within(terms.if_unreachable) => Some(Reason::StaleIfUnreachable),
+        // RFC 5861 §4: "when an error is encountered, a cached stale response MAY be used"; 5xx are errors, and so is this.
         Trouble::Failed | Trouble::Unreachable if within(terms.if_error) => {
             Some(Reason::StaleIfError)
         }
-        // §4.2.4: "A cache MUST NOT send stale responses unless it is disconnected".
-        Trouble::Unreachable if within(terms.if_unreachable) => Some(Reason::StaleIfUnreachable),
         Trouble::Failed | Trouble::Unreachable => None,
     }
 }

@@ -159,7 +159,11 @@ fn judge(asked: Asked<'_>, received: &Received<'_>, rules: &Rules) -> Result<Ter
 
 /// The terms of a response that may be stored.
 fn terms(received: &Received<'_>, control: &Control, lifetime: Lifetime, rules: &Rules) -> Terms {
-    let windows = Windows::of(control, rules);
+    let mut windows = Windows::of(control, rules);
+    if received.status.is_server_error() {
+        // Ours: a failure that may be repeated for as long as it is fresh is not what anybody wants in the place of an answer.
+        windows = Windows::none();
+    }
     Terms {
         received: received.received.at,
         initial_age: age::initial_age(received),
@@ -181,6 +185,16 @@ struct Windows {
 }
 
 impl Windows {
+    /// Not to be served once it is stale.
+    const fn none() -> Self {
+        Self {
+            when_stale: WhenStale::MustRevalidate,
+            while_revalidate: Duration::ZERO,
+            if_error: Duration::ZERO,
+            if_unreachable: Duration::ZERO,
+        }
+    }
+
     fn of(control: &Control, rules: &Rules) -> Self {
         let directives = &control.directives;
         let obeyed = rules.origin == OriginFields::Obey;

@@ -110,15 +110,15 @@ fn the_largest_object_is_always_storable() {
         fetch(&store, &path, most).expect("there is room");
         assert!(store.get(&key(&path)).is_some());
     }
-    // Neither takes more than half against the other's will.
+    // Neither takes all against the other's will.
     let small = store.inner.small.weight();
-    assert!(small > before.capacity * 2 / 5, "{small}");
+    assert!(small > before.capacity / 3, "{small}");
     assert!(fetch(&store, "/larger", most + 1).is_none());
     // And what was taken comes back once it is wanted.
     for index in 0..20_000 {
         fetch(&store, &format!("/again/{index}"), 5_000).expect("there is room");
     }
-    assert!(store.inner.small.weight() > before.capacity * 2 / 5);
+    assert!(store.inner.small.weight() > before.capacity / 3);
     assert!(
         store.stats().stored > before.capacity * 9 / 10,
         "{:?}",

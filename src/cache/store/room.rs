@@ -51,7 +51,7 @@ pub(super) fn shards(memory: u64) -> u64 {
 /// One part in so many is left to the allocator, for what lies free between allocations. Measured with bodies of 100 octets
 /// to 8 MiB that come and go: a process holds up to 1.42 times what is counted, with mimalloc as with glibc, and 1.3 times
 /// the memory is what an operator may rely on.
-const FOR_ALLOCATOR: u64 = 8;
+const FOR_ALLOCATOR: u64 = 6;
 
 /// What is left of the memory for what is counted.
 pub(super) fn budget(memory: u64) -> u64 {

@@ -120,7 +120,10 @@ impl FillWriter {
         let about_the_request = self.stored.is_some()
             && head.status.is_client_error()
             && !matches!(head.status, StatusCode::NOT_FOUND | StatusCode::GONE);
-        if !about_the_request {
+        // A failure says nothing of what the target's responses are like. Remembered, it would send requests past what is
+        // stored, which must stand in once the origin is away altogether.
+        let failed = self.stored.is_some() && head.status.is_server_error();
+        if !about_the_request && !failed {
             self.remember(reason, now);
         }
         if let Some(stored) = &self.stored

@@ -1,6 +1,6 @@
 //! Coded forms of what is stored as it came: made once, kept beside it, dropped with it.
 //!
-//! [`derive`] makes one, on a thread that may be busy for a second: never on one that has connections. [`Derived`] is what an
+//! [`derive()`] makes one, on a thread that may be busy for a second: never on one that has connections. [`Derived`] is what an
 //! entry knows of its three: it lies in the entry, so that whatever removes the one removes the other, and what is being made
 //! meanwhile ends nowhere.
 //!

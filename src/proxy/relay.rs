@@ -101,9 +101,14 @@ pub async fn under_way(
         return Ok(false);
     }
     let alone = head.terms.is_none();
-    let Some(head) = begin(session, walk, &plan, &view, alone).await? else {
+    let shared = walk.seen.as_ref().is_some_and(|it| it.outcome.collapsed);
+    let own = (!shared).then_some(&head.own);
+    let Some(mut head) = begin(session, walk, &plan, &view, alone).await? else {
         return Ok(true);
     };
+    for (name, value) in own.into_iter().flatten() {
+        head.append_header(name.clone(), value.clone())?;
+    }
     let bodiless = is_bodiless(session, head.status);
     let mut parcel = Parcel::new(head);
     if bodiless {

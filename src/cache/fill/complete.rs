@@ -12,7 +12,7 @@ use crate::cache::request::Request;
 use crate::cache::store::StoredPart;
 use crate::cache::vary::Nominated;
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -102,6 +102,7 @@ impl Completing {
         let head = Head {
             status: StatusCode::OK,
             fields,
+            own: HeaderMap::new(),
             length: Some(total),
             terms: Some(terms),
         };

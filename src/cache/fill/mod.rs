@@ -81,6 +81,8 @@ pub struct Head {
     pub status: StatusCode,
     /// The end-to-end fields. Of what is shared, only those that may be stored.
     pub fields: HeaderMap,
+    /// What of a shared response is for the one client that caused the fetch: the fields that `private` and `no-cache` name.
+    pub own: HeaderMap,
     /// The length of the body, where it is known.
     pub length: Option<u64>,
     /// Its terms, where it is being stored.

@@ -85,7 +85,8 @@ pub(super) fn judge(
             let fits = length.is_none_or(|length| length <= largest);
             fits.then_some(judged).ok_or(Reason::TooLarge)
         });
-    let head = |fields, terms| Head {
+    let head = |fields, own, terms| Head {
+        own,
         status: received.status,
         fields,
         length,
@@ -99,9 +100,13 @@ pub(super) fn judge(
             if let Some(age) = received.headers.get(header::AGE) {
                 fields.insert(header::AGE, age.clone());
             }
-            Verdict::Share(head(fields, Some(terms)), nominated)
+            let own = fields::for_one(received.headers, rules);
+            Verdict::Share(head(fields, own, Some(terms)), nominated)
         }
-        Err(reason) => Verdict::Alone(head(end_to_end(received.headers), None), reason),
+        Err(reason) => Verdict::Alone(
+            head(end_to_end(received.headers), HeaderMap::new(), None),
+            reason,
+        ),
     }
 }
 

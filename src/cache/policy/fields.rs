@@ -47,6 +47,21 @@ pub fn to_drop(headers: &HeaderMap, rules: &Rules) -> Vec<HeaderName> {
         .collect()
 }
 
+/// The fields that may not be stored because `private` or `no-cache` names them: they are for the client that asked.
+pub fn for_one(headers: &HeaderMap, rules: &Rules) -> HeaderMap {
+    let connection: Vec<_> = headers.get_all(header::CONNECTION).into_iter().collect();
+    let named = withheld(&Control::of(headers, rules));
+    headers
+        .iter()
+        .filter(|(name, _)| {
+            named.contains(name)
+                && !is_hop_by_hop(name)
+                && !list::contains_token(&connection, name.as_str())
+        })
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
 /// The fields that `private` and `no-cache` name. What is withheld by `no-cache` could be used after a validation; it is
 /// not worth keeping for that.
 pub(super) fn withheld(control: &Control) -> Vec<HeaderName> {

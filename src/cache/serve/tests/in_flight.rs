@@ -7,6 +7,7 @@ use crate::cache::fill::Head;
 fn a_response_in_flight() {
     let moment = received();
     let head = |length| Head {
+        own: HeaderMap::new(),
         status: StatusCode::OK,
         fields: map(&[(ETAG, "\"a\"")]),
         length,

@@ -162,7 +162,7 @@ fn terms(received: &Received<'_>, control: &Control, lifetime: Lifetime, rules: 
     let mut windows = Windows::of(control, rules);
     if received.status.is_server_error() {
         // Ours: a failure that may be repeated for as long as it is fresh is not what anybody wants in the place of an answer.
-        windows = Windows::none();
+        windows = windows.closed();
     }
     Terms {
         received: received.received.at,
@@ -186,9 +186,14 @@ struct Windows {
 
 impl Windows {
     /// Not to be served once it is stale.
-    const fn none() -> Self {
+    fn closed(self) -> Self {
+        let always = self.when_stale == WhenStale::AlwaysValidate;
         Self {
-            when_stale: WhenStale::MustRevalidate,
+            when_stale: if always {
+                WhenStale::AlwaysValidate
+            } else {
+                WhenStale::MustRevalidate
+            },
             while_revalidate: Duration::ZERO,
             if_error: Duration::ZERO,
             if_unreachable: Duration::ZERO,

@@ -147,6 +147,17 @@ pub(super) const KNOWN: &[Known] = &[
         },
     ),
     Known(
+        "max-stale, of a failure",
+        "they allow it; we serve no 5xx beyond its freshness, which RFC 9111 §4.2.4 leaves open",
+        Right::Both,
+        |case, answers| {
+            answers.question == Question::Reuse
+                && answers.ours == 0
+                && case.status >= 500
+                && case.second_says("max-stale")
+        },
+    ),
+    Known(
         "max-stale, exactly",
         "they want it to be less; RFC 9111 §5.2.1.2 says \"no more than\"",
         Right::Ours,

@@ -14,45 +14,6 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::LazyLock;
 
-/// Parameters that tell where a visitor came from and that no page depends on: what `tracking` in a drop list stands for.
-pub const TRACKING: &[&str] = &[
-    "utm_*",
-    "gclid",
-    "gclsrc",
-    "gbraid",
-    "wbraid",
-    "gad_source",
-    "gad_campaignid",
-    "dclid",
-    "fbclid",
-    "msclkid",
-    "mc_cid",
-    "mc_eid",
-    "mkt_tok",
-    "ttclid",
-    "twclid",
-    "li_fat_id",
-    "igshid",
-    "yclid",
-    "ysclid",
-    "srsltid",
-    "epik",
-    "vero_id",
-    "oly_anon_id",
-    "oly_enc_id",
-    "s_kwcid",
-    "_hsenc",
-    "_hsmi",
-    "__hssc",
-    "__hstc",
-    "__hsfp",
-    "hsctatracking",
-    "_openstat",
-    "wickedid",
-    "_ga",
-    "_gl",
-];
-
 /// Seeded anew in each process. Keyed, because clients choose keys: who could foresee the hashes could make all of them meet
 /// in one bucket. One for the process, so that a key's hash is counted once and holds everywhere.
 static HASHING: LazyLock<RandomState> = LazyLock::new(RandomState::new);

@@ -1,6 +1,7 @@
 //! Which requests share a key and which do not.
 
 use super::*;
+use crate::cache::settings::TRACKING;
 use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 

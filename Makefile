@@ -1,5 +1,5 @@
 # The commands of this repository. Thin: what takes more than two lines is a script or a cargo alias.
-.PHONY: run test bench fuzz fmt lint setup venv figures cache-figures
+.PHONY: run test bench fuzz fmt lint setup venv figures cache-figures peers
 
 # A demo application behind the proxy on :8080, with a banner of things to try.
 run: setup
@@ -24,9 +24,7 @@ bench: setup
 # Every parser of what clients and origins send, fuzzed for a while: make fuzz SECONDS_EACH=3600. Needs cargo-fuzz.
 SECONDS_EACH ?= 20
 fuzz: setup
-	@for target in $$(cargo fuzz list); do \
-		cargo fuzz run --target-dir target/fuzz --sanitizer none $$target -- -max_total_time=$(SECONDS_EACH) -max_len=512 || exit 1; \
-	done
+	scripts/fuzz $(SECONDS_EACH)
 
 # Forebay beside nginx, as a table: failures, processor time, memory. For some of them: make figures ONLY=a,e
 figures: setup
@@ -35,6 +33,12 @@ figures: setup
 # The cache beside nginx's and Varnish's, as a table. For some: make cache-figures ONLY=a,e PROXIES=nginx,varnish
 cache-figures: setup
 	python3 loadtest/cache.py $(if $(ONLY),--only $(ONLY)) $(if $(PROXIES),--proxies $(PROXIES))
+
+# Beside nginx, HAProxy, Traffic Server and Varnish: time of a request, rate, latency, memory. For some of it, and shorter:
+# make peers ONLY=hit-1k,miss PEERS=forebay,nginx SECONDS=2 ROUNDS=3. With PICTURE=docs/peers.svg the picture goes there too.
+peers: setup
+	python3 loadtest/peers.py $(if $(ONLY),--only $(ONLY)) $(if $(PEERS),--peers $(PEERS)) $(if $(SECONDS),--seconds $(SECONDS)) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(FOREBAY),--forebay $(FOREBAY)) $(if $(PICTURE),--picture $(PICTURE))
 
 # Installs what the build needs and this machine lacks (Debian, Ubuntu); does nothing when all is there.
 setup:

@@ -2,6 +2,7 @@
 """Measures forebay's cache beside nginx's and Varnish's and prints a Markdown table; `make cache-figures` runs it.
 
     python3 loadtest/cache.py [--only a,e] [--proxies nginx,varnish] [--rounds 3] [--seconds 5] [--image-seconds 19]
+        [--cgroup DIR]
 
 (a) 500 clients want the list of images that takes 19 s to build
 (b) how long after the origin's first octet each of 500 clients has its own
@@ -10,8 +11,9 @@
 (e) processor time of a hit and of a miss
 (f) 100 clients want what may not be stored
 
-Installs and builds what it needs. Writes loadtest/out/cache.md and cache.json. Exits 1 when forebay misses a goal, 2 when
-something cannot be measured. Takes ten minutes and both cores: (e) pins the proxy to one and the load to the other.
+Installs and builds what it needs; FOREBAY_PROGRAM names another forebay than the one it would build. Writes
+loadtest/out/cache.md and cache.json. Exits 1 when forebay misses a goal, 2 when something cannot be measured. Takes
+ten minutes and both cores: (e) pins the proxy to one and the load to the other.
 """
 
 import argparse
@@ -31,9 +33,9 @@ from collections import Counter
 
 import cost
 import figures
-from caching import BUDGET_MIB, PROXIES, SIZES, Cgroup, Files, Images, Slow, peak_kib, socket_kib, unmapped_kib
+from caching import BUDGET_MIB, PROXIES, SIZES, Cgroup, Files, Images, NoCgroup, Slow, peak_kib, socket_kib, unmapped_kib
 from crowd import SlowReaders, crowd, fetch_all
-from rig import OUT, ROOT, cpu_seconds, free_port, resident_kib
+from rig import GIVEN, OUT, ROOT, build, cpu_seconds, free_port, resident_kib
 
 CLIENTS, UNCACHEABLE_CLIENTS, SLOW_READERS, SMALL_ENTRIES = 500, 100, 200, 100_000
 # A client's browser gives up about then.
@@ -49,11 +51,12 @@ def report(answers, begun):
     }
 
 
-async def pair(directory, origin, make, **settings):
+async def pair(directory, origin, make, cgroup=None, **settings):
     """The origin and a proxy in front of it, both running."""
     origin.start()
     await origin.ready()
     proxy = make(directory, free_port(), origin.port, **settings)
+    proxy.cgroup = cgroup and cgroup.path
     proxy.start()
     await proxy.ready()
     return proxy
@@ -110,11 +113,18 @@ def mixture():
 
 async def memory(directory, make, options):
     """(c) Memory after ten times the budget, with 200 slow readers of what is evicted meanwhile."""
-    cgroup = Cgroup(options.cgroup)
+    cgroup = Cgroup(options.cgroup, f"figures-{make.__name__}") if options.cgroup else None
+    try:
+        return await fill_and_read(directory, make, cgroup)
+    finally:
+        if cgroup:
+            await cgroup.remove()
+
+
+async def fill_and_read(directory, make, cgroup):
     megabyte = min(SIZES, key=lambda size: abs(size - 2**20))
     with Files(directory / "origin", free_port()) as origin:
-        with await pair(directory, origin, make) as proxy:
-            cgroup.adopt(proxy.pid)
+        with await pair(directory, origin, make, cgroup) as proxy:
             empty, sockets = resident_kib(proxy.pid), socket_kib()
             readers = SlowReaders(proxy.port)
             targets = [f"/o/slow-{n}/{megabyte}" for n in range(SLOW_READERS)]
@@ -132,11 +142,12 @@ async def memory(directory, make, options):
                 "peak_mib": peak_kib(proxy.pid) >> 10,
                 "unmapped_mib": unmapped_kib(proxy.pid) >> 10,
                 "sockets_mib": max(0, socket_kib() - sockets) >> 10,
-                "cgroup_mib": (cgroup.kib() or 0) >> 10 or None,
+                **(cgroup.figure() if cgroup else {}),
                 "files_mib": proxy.stored_kib() >> 10 if hasattr(proxy, "stored_kib") else None,
                 "whole": await readers.finish(),
             }
-    held = max(figure["peak_mib"] + figure["unmapped_mib"], figure["cgroup_mib"] or 0)
+    # What sockets hold is the kernel's to bound, and stands beside.
+    held = max(figure["peak_mib"] + figure["unmapped_mib"], figure.get("cgroup_without_sockets_mib") or 0)
     return figure, held <= 1.3 * BUDGET_MIB and figure["whole"] == SLOW_READERS and not failed
 
 
@@ -204,17 +215,48 @@ async def cpu(directory, makes, options):
             for _ in range(options.rounds):
                 for kind, lua in (("hit", None), ("miss", script)):
                     for proxy in proxies:
-                        before = cpu_seconds(proxy.pid)
-                        requests = wrk(proxy.port, options.seconds, lua)
-                        micros[proxy.name][kind].append((cpu_seconds(proxy.pid) - before) * 1e6 / requests)
+                        micros[proxy.name][kind].append(micros_each(proxy, kind, options.seconds, lua))
         finally:
             for proxy in proxies:
                 proxy.end()
     results = {}
     for name, kinds in micros.items():
-        figure = {f"{kind}_micros": round(statistics.median(rounds), 1) for kind, rounds in kinds.items()}
-        results[name] = figure | {"rounds": {kind: [round(v, 1) for v in rounds] for kind, rounds in kinds.items()}}
+        # A median of the rounds that went well would hide that one did not.
+        figure = {f"{kind}_micros": None if None in rounds else round(statistics.median(rounds), 1) for kind, rounds in kinds.items()}
+        results[name] = figure | {"rounds": {kind: [v and round(v, 1) for v in rounds] for kind, rounds in kinds.items()}}
     return results
+
+
+def micros_each(proxy, kind, seconds, script):
+    """Processor time of each request of a round; None where the proxy served nothing in it, nor when asked once more."""
+    for remedy in ("asking once more", "giving this up"):
+        before = cpu_seconds(proxy.pid)
+        requests = wrk(proxy.port, seconds, script)
+        if requests:
+            return (cpu_seconds(proxy.pid) - before) * 1e6 / requests
+        print(f"    {proxy.name} served nothing in {seconds} s of {kind}: {remedy}", file=sys.stderr, flush=True)
+    return None
+
+
+def beaten(results):
+    """Whether forebay's times are no longer than the others'; None where there is nothing to compare."""
+    ours = results.get("forebay")
+    others = [figure for name, figure in results.items() if name != "forebay"]
+    if not ours or not others:
+        return None
+    if None in (ours["hit_micros"], ours["miss_micros"]):
+        return False
+    for kind in ("hit_micros", "miss_micros"):
+        if ours[kind] > min((figure[kind] for figure in others if figure[kind] is not None), default=ours[kind]):
+            return False
+    return True
+
+
+def say_micros(figure):
+    def say(micros):
+        return "**failed**: nothing served" if micros is None else f"{micros} µs"
+
+    return f"hit {say(figure['hit_micros'])}, miss {say(figure['miss_micros'])}"
 
 
 def failures(figure):
@@ -229,7 +271,10 @@ def fetches(figure):
 def say_memory(f):
     besides = f", {f['unmapped_mib']} MiB memfd" if f["unmapped_mib"] else ""
     besides += f", files {f['files_mib']} MiB" if f["files_mib"] is not None else ""
-    besides += f", cgroup {f['cgroup_mib']} MiB" if f["cgroup_mib"] else ""
+    if "cgroup_mib" in f:
+        parts = {"peak": "cgroup_peak_mib", "kernel": "cgroup_kernel_mib", "sockets": "cgroup_sockets_mib"}
+        told = [f"{part} {f[key]}" for part, key in parts.items() if f[key] is not None]
+        besides += f", cgroup {f['cgroup_mib']} MiB ({', '.join(told)})"
     return (
         f"{f['resident_mib']} MiB resident (peak {f['peak_mib']}){besides}, sockets {f['sockets_mib']} MiB; "
         f"{f['whole']} of {SLOW_READERS} slow readers whole; {failures(f)}"
@@ -250,7 +295,7 @@ FIGURES = {
     ),
     "c": (memory, f"at most {round(1.3 * BUDGET_MIB)} MiB, all whole", say_memory),
     "d": (overhead, "at most 250 bytes", say_overhead),
-    "e": (cpu, "at most 1.0 of the better", lambda f: f"hit {f['hit_micros']} µs, miss {f['miss_micros']} µs"),
+    "e": (cpu, "at most 1.0 of the better", say_micros),
     "f": (uncacheable, "0 failed, last within 4.5 s", lambda f: f"last after {f['last_s']} s; {failures(f)}; {fetches(f)}"),
 }
 
@@ -260,11 +305,7 @@ async def measure(letter, directory, names, options):
     what = FIGURES[letter][0]
     if letter == "e":
         results = await cpu(directory, {name: PROXIES[name] for name in names}, options)
-        good = None
-        if "forebay" in results and len(results) > 1:
-            others = [figure for name, figure in results.items() if name != "forebay"]
-            good = all(results["forebay"][kind] <= min(f[kind] for f in others) for kind in ("hit_micros", "miss_micros"))
-        return results, good
+        return results, beaten(results)
     results, good = {}, None
     for name in names:
         results[name], met = await what(directory / f"{letter}-{name}", PROXIES[name], options)
@@ -291,7 +332,7 @@ def prepare(names):
         subprocess.run([ROOT / "scripts/apt-install", *missing], check=True)
     subprocess.run([ROOT / "scripts/venv"], check=True)
     if "forebay" in names:
-        subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT, check=True)
+        build()
     figures.allow_files()
 
 
@@ -302,7 +343,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=3, help="alternating rounds of (e)")
     parser.add_argument("--seconds", type=int, default=5, help="seconds of each round of (e)")
     parser.add_argument("--image-seconds", type=float, default=19, help="how long a list of images takes in (a)")
-    parser.add_argument("--cgroup", help="a memory control group made for this, to put the proxy of (c) into")
+    parser.add_argument(
+        "--cgroup", metavar="DIR", help="count the memory of (c) by a control group made in DIR: /sys/fs/cgroup/memory (v1), /sys/fs/cgroup (v2)"
+    )
     options = parser.parse_args()
     names = options.proxies.split(",")
     prepare(names)
@@ -313,20 +356,25 @@ def main():
         print(f"figures: {FIGURES[letter][0].__doc__.splitlines()[0]}", file=sys.stderr, flush=True)
         try:
             results[letter] = asyncio.run(measure(letter, directory / letter, names, options))
+        except NoCgroup as error:
+            print(f"figures: --cgroup: {error}", file=sys.stderr)
+            broken.append(letter)
         except Exception:
             traceback.print_exc()
+            broken.append(letter)
+        if letter == "e" and letter in results and any(None in figure.values() for figure in results["e"][0].values()):
             broken.append(letter)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     versions = {name: PROXIES[name].version(None) for name in names}
     about = {
         "date": time.strftime("%Y-%m-%d"),
-        "commit": commit,
+        "commit": GIVEN or commit,
         "versions": versions,
         "kernel": platform.release(),
         "cores": os.cpu_count(),
         "load_average": os.getloadavg()[0],
     }
-    text = f"{table(results, names)}\n\n{', '.join(versions.values())}, at {commit}, Linux {about['kernel']}, {about['cores']} cores, {about['date']}.\n"
+    text = f"{table(results, names)}\n\n{', '.join(versions.values())}, at {about['commit']}, Linux {about['kernel']}, {about['cores']} cores, {about['date']}.\n"
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "cache.md").write_text(text)
     plain = {letter: {"met": good, **row} for letter, (row, good) in results.items()}

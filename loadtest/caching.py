@@ -135,14 +135,14 @@ PROXIES = {"forebay": CachingForebay, "nginx": CachingNginx, "varnish": Varnish}
 
 
 class Files(Process):
-    """nginx with a file of each of `SIZES`: `/o/ANYTHING/SIZE` is as many targets as anybody wants."""
+    """nginx with a file of each of `sizes`: `/o/ANYTHING/SIZE` is as many targets as anybody wants; `more` is for its server block."""
 
-    def __init__(self, directory, port):
+    def __init__(self, directory, port, sizes=SIZES, more=""):
         super().__init__("files", directory)
         self.port = port
         www = directory / "www"
         www.mkdir(parents=True, exist_ok=True)
-        for size in SIZES:
+        for size in sizes:
             (www / str(size)).write_bytes(b"f" * size)
         self.config = directory / "files.conf"
         self.config.write_text(
@@ -164,6 +164,7 @@ http {{
     root {www};
     rewrite ^/o/[^/]+/(\\d+)$ /$1;
     add_header Cache-Control max-age=86400;
+    {more}
   }}
 }}
 """
@@ -251,20 +252,75 @@ def socket_kib():
     return 0
 
 
+class NoCgroup(Exception):
+    """No memory control group can be had there."""
+
+
 class Cgroup:
-    """A memory control group that the operator has made for this (`--cgroup`), so that the kernel counts for us."""
+    """A memory control group (v1 or v2) of one proxy's own, so that the kernel counts what it holds.
 
-    def __init__(self, path):
-        self.path = Path(path) if path else None
+    `given` is the group in which this one is made, or the name of one that is not there yet. It is removed at the end.
+    """
 
-    def adopt(self, pid):
-        for each in pids(pid) if self.path else []:
-            (self.path / "cgroup.procs").write_text(str(each))
+    def __init__(self, given, name):
+        given = Path(given)
+        self.path = given / f"{name}-{os.getpid()}" if given.is_dir() else given
+        parent = self.path.parent
+        if not (parent / "cgroup.procs").exists():
+            raise NoCgroup(f"{parent} is no control group; give one such as /sys/fs/cgroup/memory (v1) or /sys/fs/cgroup (v2)")
+        try:
+            self.path.mkdir()
+        except OSError as error:
+            raise NoCgroup(f"cannot make the control group {self.path}: {error.strerror}; give one in which this user may") from error
+        try:
+            if self._usage() is None:
+                # v2 counts in a group what its parent hands on.
+                (parent / "cgroup.subtree_control").write_text("+memory")
+            if self._usage() is None:
+                raise FileNotFoundError(0, "nothing is counted")
+        except OSError as error:
+            self.path.rmdir()
+            why = f"{parent} has no memory controller to hand on ({error.strerror})"
+            raise NoCgroup(f"{why}; give one such as /sys/fs/cgroup/memory (v1) or /sys/fs/cgroup (v2)") from error
+        # v1 counts what sockets hold where that has a limit. This one is never reached.
+        limit = self.path / "memory.kmem.tcp.limit_in_bytes"
+        if limit.exists():
+            limit.write_text(str(1 << 40))
 
-    def kib(self):
-        if not self.path:
-            return None
-        for name in ("memory.current", "memory.usage_in_bytes"):
-            if (self.path / name).exists():
-                return int((self.path / name).read_text()) // 1024
-        return None
+    def figure(self):
+        """What the group holds and held at most, and of that the kernel's part and the sockets', where the controller tells."""
+        if (self.path / "memory.current").exists():
+            stat = dict(line.split() for line in (self.path / "memory.stat").read_text().splitlines())
+            kernel, sockets = (int(stat[key]) if key in stat else None for key in ("kernel", "sock"))
+            besides = sockets or 0
+        else:
+            kernel, sockets = self._read("memory.kmem.usage_in_bytes"), self._read("memory.kmem.tcp.usage_in_bytes")
+            # v1 has them on an account of their own.
+            besides = 0
+        octets = {
+            "cgroup": self._usage(),
+            "cgroup_peak": self._read("memory.peak", "memory.max_usage_in_bytes"),
+            "cgroup_kernel": kernel,
+            "cgroup_sockets": sockets,
+            "cgroup_without_sockets": self._usage() - besides,
+        }
+        return {f"{name}_mib": None if value is None else value >> 20 for name, value in octets.items()}
+
+    def _usage(self):
+        return self._read("memory.current", "memory.usage_in_bytes")
+
+    def _read(self, *names):
+        """The number in the first of these files that is there."""
+        return next((int((self.path / name).read_text()) for name in names if (self.path / name).exists()), None)
+
+    async def remove(self):
+        """Once the proxy has ended: a group with processes in it cannot be removed, and these take a moment to be gone."""
+
+        def removed():
+            try:
+                self.path.rmdir()
+            except OSError:
+                return False
+            return True
+
+        await until(f"the control group {self.path} to be empty", removed)

@@ -57,11 +57,11 @@ async def cpu(directory, options):
     return figures, figures["access log off"]["ratio"] <= 0.7
 
 
-async def visit(port, kept, turns):
+async def visit(port, kept, turns, path):
     """A connection that has had one request and then idles."""
     async with turns:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
-        writer.write(f"GET {PATH} HTTP/1.1\r\nHost: load.test\r\n\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: load.test\r\n\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(head)
@@ -69,9 +69,9 @@ async def visit(port, kept, turns):
         kept.append(writer)
 
 
-async def visits(port, count):
+async def visits(port, count, path=PATH):
     kept, turns = [], asyncio.Semaphore(64)
-    await asyncio.gather(*(visit(port, kept, turns) for _ in range(count)))
+    await asyncio.gather(*(visit(port, kept, turns, path) for _ in range(count)))
     return kept
 
 

@@ -151,9 +151,13 @@ async def _chunks(reader):
 
 
 class SlowReaders:
-    """Clients that take a sip of a body every few seconds, until `finish`."""
+    """Clients that take a sip of a body every second, until `finish`."""
 
-    SIP, PAUSE = 1024, 3.0
+    # Fast enough that the kernel of the server, which says nothing before a third of its buffer is free, says so within any
+    # patience of the server.
+    # Fast enough that the kernel of a server, which says nothing before a third of its buffer is free, says so within the
+    # 30 s that forebay waits, and that what is left of 1 MiB lasts for the figure.
+    SIP, PAUSE = 8192, 1.0
 
     def __init__(self, port):
         self.port = port
@@ -161,41 +165,49 @@ class SlowReaders:
         self.sipping = None
 
     async def begin(self, targets):
+        loop = asyncio.get_running_loop()
         for target in targets:
+            # Without a buffer of asyncio's: who sips from that leaves the socket alone for longer than a server waits.
             sock = socket.socket()
             # As over a real network. Over loopback's segments of 64 KiB the two kernels between us hold a megabyte or two, and
             # the server is done at once.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1448)
             sock.setblocking(False)
-            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
-            reader, writer = await asyncio.open_connection(sock=sock, limit=2**13)
-            writer.write(f"GET {target} HTTP/1.1\r\nHost: load.test\r\nConnection: close\r\n\r\n".encode())
-            head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            length = int(head.split(b"\r\ncontent-length:", 1)[1].split(b"\r\n", 1)[0])
-            self.open.append([reader, writer, length])
+            await loop.sock_connect(sock, ("127.0.0.1", self.port))
+            await loop.sock_sendall(sock, f"GET {target} HTTP/1.1\r\nHost: load.test\r\nConnection: close\r\n\r\n".encode())
+            head = b""
+            while b"\r\n\r\n" not in head:
+                piece = await loop.sock_recv(sock, self.SIP)
+                if not piece:
+                    raise Failure("cut within the head")
+                head += piece
+            head, begun = head.split(b"\r\n\r\n", 1)
+            length = int(head.lower().split(b"\r\ncontent-length:", 1)[1].split(b"\r\n", 1)[0])
+            self.open.append([sock, length - len(begun)])
         self.sipping = asyncio.create_task(self.sip())
 
     async def sip(self):
         while True:
             for each in self.open:
                 try:
-                    each[2] -= len(await each[0].read(self.SIP))
-                except ConnectionError:
+                    each[1] -= len(each[0].recv(self.SIP))
+                except (BlockingIOError, ConnectionError):
                     pass
             await asyncio.sleep(self.PAUSE)
 
     async def finish(self):
         """Reads on to the end; gives how many bodies were whole."""
         self.sipping.cancel()
+        loop = asyncio.get_running_loop()
 
-        async def one(reader, writer, left):
+        async def one(sock, left):
             try:
-                while left and (piece := await reader.read(2**16)):
+                while left and (piece := await loop.sock_recv(sock, 2**16)):
                     left -= len(piece)
             except ConnectionError:
                 pass
-            writer.close()
+            sock.close()
             return left == 0
 
         return sum(await asyncio.gather(*(one(*each) for each in self.open)))

@@ -22,7 +22,7 @@ import traceback
 import changes
 import cost
 import presence
-from rig import OUT, ROOT
+from rig import OUT, ROOT, build
 
 FIGURES = {
     "a": (presence.absent, "all 200, each within 0.5 s of the backend's start"),
@@ -50,9 +50,9 @@ def prepare():
     missing = [package for program, package in packages.items() if not shutil.which(program)]
     if missing:
         subprocess.run([ROOT / "scripts/apt-install", *missing], check=True)
-    build = ["cargo", "build", "--release", "--locked", "--quiet"]
-    subprocess.run(build, cwd=ROOT, check=True)
-    subprocess.run([*build, "--target-dir", ROOT / "target/pulse"], cwd=ROOT / "docker/apps/pulse", check=True)
+    build()
+    command = ["cargo", "build", "--release", "--locked", "--quiet"]
+    subprocess.run([*command, "--target-dir", ROOT / "target/pulse"], cwd=ROOT / "docker/apps/pulse", check=True)
     allow_files()
 
 

@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FOREBAY = ROOT / "target/release/forebay"
+# Where another program is to be measured than what `cargo build --release` makes of this tree.
+GIVEN = os.environ.get("FOREBAY_PROGRAM")
+FOREBAY = Path(GIVEN).resolve() if GIVEN else ROOT / "target/release/forebay"
 PULSE = ROOT / "target/pulse/release/pulse"
 OUT = ROOT / "loadtest/out"
 MARK = "FOREBAY_FIGURES"
@@ -48,6 +50,12 @@ async def until(what, true, seconds=20.0):
         await asyncio.sleep(0.005)
 
 
+def build():
+    """Makes forebay of this tree, unless another is to be measured."""
+    if not GIVEN:
+        subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT, check=True)
+
+
 class Process:
     """A program that is ended with the figure."""
 
@@ -56,9 +64,13 @@ class Process:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self.process = None
+        # The control group that it is to begin in, so that all its memory is counted there.
+        self.cgroup = None
 
     def spawn(self, *command, core=None):
         pinned = ["taskset", "-c", str(core)] if core is not None else []
+        if self.cgroup:
+            pinned = ["sh", "-c", 'echo $$ > "$0" && exec "$@"', str(self.cgroup / "cgroup.procs"), *pinned]
         self.errors = self.directory / f"{self.name}.err"
         with open(self.errors, "ab") as errors:
             self.process = subprocess.Popen(
@@ -84,10 +96,13 @@ class Process:
         return self.process.returncode
 
     def end(self):
+        below = []
         if self.process and self.process.poll() is None:
+            # nginx's workers write their title over the environment by which others are found.
+            below = descendants(self.process.pid)
             self.process.kill()
             self.process.wait()
-        for pid in marked(self.directory):
+        for pid in [*below, *marked(self.directory)]:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -122,6 +137,14 @@ def alive(pid):
 
 def children(pid):
     return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def descendants(pid):
+    """Its children, theirs, and so on."""
+    found = []
+    for child in children(pid):
+        found += [child, *descendants(child)]
+    return found
 
 
 def cpu_seconds(pid):

@@ -10,6 +10,7 @@ pub mod config;
 
 pub mod admin;
 
+pub mod express;
 pub mod listen;
 pub mod proxy;
 
@@ -24,6 +25,8 @@ pub mod tls;
 pub mod telemetry;
 
 pub mod fields;
+
+pub mod arena;
 
 pub mod clock;
 pub mod units;

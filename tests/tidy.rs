@@ -47,10 +47,19 @@ const ROOMS: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("listen", &["fields", "telemetry", "tls"]),
+    ("listen", &["arena", "fields", "telemetry", "tls"]),
+    // It stands in front of the proxy: the site and the entry are the proxy's, the burst is listen's.
     (
         "express",
-        &["cache", "coding", "fields", "routing", "telemetry"],
+        &[
+            "cache",
+            "coding",
+            "fields",
+            "listen",
+            "proxy",
+            "routing",
+            "telemetry",
+        ],
     ),
     (
         "proxy",
@@ -65,13 +74,14 @@ const ROOMS: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("cache", &["coding", "fields", "telemetry"]),
+    ("cache", &["arena", "coding", "fields", "telemetry"]),
     ("upstream", &["fields", "telemetry", "tls"]),
     ("coding", &["fields"]),
     ("routing", &["fields"]),
     ("tls", &["telemetry"]),
     ("telemetry", &[]),
     ("fields", &[]),
+    ("arena", &[]),
     ("clock", &[]),
     ("units", &[]),
 ];

@@ -8,7 +8,8 @@ use super::policy::{Asked, invalidation};
 use super::request::Request;
 use super::settings::ClientDirectives;
 use crate::fields::range::{self, ByteRangeSpec};
-use http::{HeaderMap, header};
+use crate::fields::view::FieldView;
+use http::header;
 use std::sync::Arc;
 
 pub(super) fn asked<'a>(ask: &Ask<'a>) -> Asked<'a> {
@@ -35,22 +36,21 @@ pub(super) fn only_if_cached(ask: &Ask<'_>) -> bool {
 }
 
 /// Whether a request wants the body from its first octet to its end, so that fetching all of it is no more than was asked.
-pub(super) fn from_its_beginning(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::RANGE) else {
+pub(super) fn from_its_beginning(headers: FieldView<'_>) -> bool {
+    let Some(value) = headers.get(&header::RANGE) else {
         return true;
     };
     // RFC 9110 §14.2: a field that cannot be read is ignored.
-    let Some(specs) = range::parse(value.as_bytes()) else {
+    let Some(specs) = range::parse(value) else {
         return true;
     };
     matches!(specs[..], [ByteRangeSpec::From { first: 0 }])
 }
 
 /// Whether a request is for one range of octets.
-pub(super) fn is_single_range(headers: &HeaderMap) -> bool {
-    let mut lines = headers.get_all(header::RANGE).iter();
-    let (Some(line), None) = (lines.next(), lines.next()) else {
-        return false;
-    };
-    range::parse(line.as_bytes()).is_some_and(|specs| specs.len() == 1)
+pub(super) fn is_single_range(headers: FieldView<'_>) -> bool {
+    let range = headers.single(&header::RANGE);
+    range
+        .and_then(range::parse)
+        .is_some_and(|specs| specs.len() == 1)
 }

@@ -1,10 +1,13 @@
 //! A complete body, shared with whoever is sending it.
 //!
-//! A small one lies in the response's own memory, behind its fields; a larger one in segments. Either way the octets are
-//! counted until the last piece of them that somebody is sending is gone.
+//! A small one lies in the response's own memory, behind its fields; a larger one in segments; a large one that is asked for
+//! may be moved to where the kernel sends it from (`segments`). Each way the octets are counted until the last piece of them
+//! that somebody is sending is gone.
 
 use super::response::StoredResponse;
+use super::segments::{Segments, Slices};
 use super::store::account::{Account, Charge, allocated};
+use crate::arena::FileRange;
 use bytes::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
@@ -28,43 +31,6 @@ enum Kind {
     Segments(Arc<Segments>),
     /// That of a stored response, in its own memory.
     Inline(Arc<StoredResponse>),
-}
-
-/// The pieces of a body that is not small.
-#[derive(Debug)]
-pub struct Segments {
-    list: Box<[Bytes]>,
-    length: u64,
-    /// All its memory.
-    allocated: u64,
-    /// Whose account the segments are on; `None` where they are on none.
-    account: Option<Arc<Account>>,
-}
-
-impl Segments {
-    fn new(list: Vec<Bytes>, account: Option<Arc<Account>>, allocated: u64) -> Arc<Self> {
-        Arc::new(Self {
-            length: list.iter().map(|segment| segment.len() as u64).sum(),
-            list: list.into_boxed_slice(),
-            allocated,
-            account,
-        })
-    }
-
-    pub(super) fn length(&self) -> u64 {
-        self.length
-    }
-
-    pub(super) fn allocated(&self) -> u64 {
-        self.allocated
-    }
-
-    /// Whether they are counted there.
-    pub(super) fn is_counted(&self, account: &Arc<Account>) -> bool {
-        self.account
-            .as_ref()
-            .is_some_and(|own| Arc::ptr_eq(own, account))
-    }
 }
 
 impl Body {
@@ -93,40 +59,38 @@ impl Body {
     /// Octets.
     pub fn length(&self) -> u64 {
         match &self.0 {
-            Kind::Segments(segments) => segments.length,
+            Kind::Segments(segments) => segments.length(),
             Kind::Inline(response) => response.body_length(),
         }
     }
 
     /// The pieces.
-    pub fn pieces(&self) -> impl Iterator<Item = Bytes> + Send + '_ {
+    pub fn pieces(&self) -> Slices<'_> {
         self.slice(0..u64::MAX)
     }
 
     /// The octets of a range, in pieces, none of them empty. What lies beyond the end is not there.
-    pub fn slice(&self, range: Range<u64>) -> impl Iterator<Item = Bytes> + Send + '_ {
-        let (segments, inline) = match &self.0 {
-            Kind::Segments(segments) => (&*segments.list, None),
-            Kind::Inline(response) => (&[][..], slice_inline(response, &range)),
-        };
-        let mut at = 0u64;
-        let pieces = segments.iter().filter_map(move |segment| {
-            let begin = at;
-            at = at.saturating_add(segment.len() as u64);
-            let from = range.start.max(begin).checked_sub(begin)?;
-            let to = range.end.min(at).checked_sub(begin)?;
-            let (from, to) = (usize::try_from(from).ok()?, usize::try_from(to).ok()?);
-            (from < to).then(|| segment.slice(from..to))
-        });
-        pieces.chain(inline)
+    pub fn slice(&self, range: Range<u64>) -> Slices<'_> {
+        match &self.0 {
+            Kind::Segments(segments) => segments.slice(range),
+            Kind::Inline(response) => Slices::of_one(slice_inline(response, &range)),
+        }
+    }
+
+    /// The octets of a range, where the kernel can send them. None where they are to be written.
+    pub fn file_range(&self, range: Range<u64>) -> Option<FileRange> {
+        match &self.0 {
+            Kind::Segments(segments) => segments.file_range(range),
+            Kind::Inline(_) => None,
+        }
     }
 
     /// The octets in one piece of memory, copied where they are not.
     pub(super) fn write_to(&self, out: &mut Vec<u8>) {
         match &self.0 {
             Kind::Segments(segments) => {
-                for segment in &segments.list {
-                    out.extend_from_slice(segment);
+                for segment in segments.slice(0..u64::MAX) {
+                    out.extend_from_slice(&segment);
                 }
             }
             Kind::Inline(response) => {
@@ -180,9 +144,17 @@ impl Body {
         joined.into_body()
     }
 
+    /// The memory beside the octets.
+    pub(super) fn own_bytes(&self) -> u64 {
+        match &self.0 {
+            Kind::Segments(segments) => segments.own_bytes(),
+            Kind::Inline(_) => 0,
+        }
+    }
+
     fn account(&self) -> Option<&Arc<Account>> {
         match &self.0 {
-            Kind::Segments(segments) => segments.account.as_ref(),
+            Kind::Segments(segments) => segments.account(),
             Kind::Inline(_) => None,
         }
     }

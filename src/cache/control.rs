@@ -11,6 +11,7 @@ use super::settings::Rules;
 use crate::fields::delta_seconds::DeltaSeconds;
 use crate::fields::directive::{Argument, Directive, directives};
 use crate::fields::list;
+use crate::fields::view::FieldView;
 use http::{HeaderMap, HeaderName, header};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -417,10 +418,10 @@ pub struct RequestDirectives {
 
 impl RequestDirectives {
     /// Reads a request's `Cache-Control`.
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn of<'h>(headers: impl Into<FieldView<'h>>) -> Self {
         let mut found = Self::default();
-        for line in headers.get_all(header::CACHE_CONTROL) {
-            for directive in directives(line.as_bytes()) {
+        for line in headers.into().get_all(&header::CACHE_CONTROL) {
+            for directive in directives(line) {
                 found.add(&directive);
             }
         }

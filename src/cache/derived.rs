@@ -23,6 +23,7 @@ use super::section::Section;
 use super::settings::Rules;
 use crate::coding::encoder::{Effort, Encoder};
 use crate::coding::{Coding, compressible, fields, negotiate};
+use crate::fields::view::FieldView;
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::header::RANGE;
@@ -90,11 +91,17 @@ fn code(pieces: impl Iterator<Item = Bytes>, length: u64, coding: Coding) -> Opt
     let most = usize::try_from(length - length / SAVING_MIN).ok()?;
     let mut encoder = Encoder::new(coding, effort).ok()?;
     let mut coded = Vec::new();
+    let mut read = 0;
     for piece in pieces {
+        read += piece.len() as u64;
         coded.extend_from_slice(&encoder.push(&piece).ok()?);
         if coded.len() > most {
             return None;
         }
+    }
+    // What could not be read must not become a form that looks whole.
+    if read != length {
+        return None;
     }
     coded.extend_from_slice(&encoder.finish().ok()?);
     (coded.len() <= most).then(|| coded.into())
@@ -158,9 +165,9 @@ impl<T: Clone> Derived<T> {
     /// The form for a request: the one that it prefers where that is made, else the best of those that are.
     ///
     /// `places` bounds how many forms are made at a time, all entries together; where none is free, a later request makes it.
-    pub fn find(&self, request: &HeaderMap, places: &Arc<Semaphore>) -> Found<T> {
+    pub fn find(&self, request: FieldView<'_>, places: &Arc<Semaphore>) -> Found<T> {
         // A range is one of the plain octets: the tag of a coded form is weak, so nothing could be put together with it.
-        if request.contains_key(RANGE) || compressible::forbids_transformation(request) {
+        if request.contains(&RANGE) || compressible::forbids_transformation(request) {
             return Found::plain();
         }
         let Some(shelf) = self.shelf(request) else {
@@ -197,7 +204,7 @@ impl<T: Clone> Derived<T> {
     }
 
     /// The shelf, put up where there is none and the client takes a coding.
-    fn shelf(&self, request: &HeaderMap) -> Option<Arc<Shelf<T>>> {
+    fn shelf(&self, request: FieldView<'_>) -> Option<Arc<Shelf<T>>> {
         if let Some(shelf) = self.shelf.load_full() {
             return Some(shelf);
         }
@@ -265,7 +272,7 @@ impl<T> Drop for Making<T> {
 
 /// What the client prefers among the forms in such a state.
 fn wish<T>(
-    request: &HeaderMap,
+    request: FieldView<'_>,
     slots: &[Slot<T>],
     fits: impl Fn(&Slot<T>) -> bool,
 ) -> Option<Coding> {

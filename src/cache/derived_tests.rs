@@ -129,7 +129,7 @@ fn find(
     accept: &'static str,
     places: &Arc<Semaphore>,
 ) -> Found<&'static str> {
-    derived.find(&request(&[(ACCEPT_ENCODING, accept)]), places)
+    derived.find((&request(&[(ACCEPT_ENCODING, accept)])).into(), places)
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn who_gets_the_plain_form() {
         &[(ACCEPT_ENCODING, "br"), (RANGE, "bytes=0-9")],
         &[(ACCEPT_ENCODING, "br"), (CACHE_CONTROL, "no-transform")],
     ] {
-        let found = derived.find(&request(fields), &places);
+        let found = derived.find((&request(fields)).into(), &places);
         assert!(found.coded.is_none() && found.make.is_none(), "{fields:?}");
     }
 }

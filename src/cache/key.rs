@@ -9,7 +9,8 @@
 
 use super::settings::{KeyRules, QueryRule};
 use crate::fields::cookie;
-use http::{HeaderMap, header};
+use crate::fields::view::FieldView;
+use http::header;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::LazyLock;
@@ -32,7 +33,7 @@ pub struct Target<'a> {
 }
 
 /// A cache key with its hash. Scheme, authority, path and query come first and can be read back.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct CacheKey {
     bytes: Vec<u8>,
     target_length: usize,
@@ -41,26 +42,33 @@ pub struct CacheKey {
 
 impl CacheKey {
     /// The key of a request.
-    pub fn new(target: Target<'_>, headers: &HeaderMap, rules: &KeyRules) -> Self {
-        let mut bytes = write_target(target, rules, extras_size(headers, rules));
-        let target_length = bytes.len();
-        write_extras(&mut bytes, headers, rules);
-        Self::of_bytes(bytes, target_length)
+    pub fn new<'h>(
+        target: Target<'_>,
+        headers: impl Into<FieldView<'h>>,
+        rules: &KeyRules,
+    ) -> Self {
+        let mut key = Self::default();
+        key.renew(target, headers.into(), rules);
+        key
+    }
+
+    /// Makes it the key of another request, in the same memory.
+    pub(super) fn renew(&mut self, target: Target<'_>, headers: FieldView<'_>, rules: &KeyRules) {
+        self.bytes.clear();
+        write_target(&mut self.bytes, target, rules, extras_size(headers, rules));
+        self.target_length = self.bytes.len();
+        write_extras(&mut self.bytes, headers, rules);
+        self.hash = hash(&self.bytes);
     }
 
     /// The key of a target, whatever else the operator's rules look at: what an invalidation is about.
     pub fn of_target(target: Target<'_>, rules: &KeyRules) -> Self {
-        let bytes = write_target(target, rules, 0);
-        let target_length = bytes.len();
-        Self::of_bytes(bytes, target_length)
-    }
-
-    fn of_bytes(bytes: Vec<u8>, target_length: usize) -> Self {
-        let hash = hash(&bytes);
+        let mut bytes = Vec::new();
+        write_target(&mut bytes, target, rules, 0);
         Self {
+            target_length: bytes.len(),
+            hash: hash(&bytes),
             bytes,
-            target_length,
-            hash,
         }
     }
 
@@ -161,7 +169,7 @@ const SCHEMES: [&str; 2] = ["http", "https"];
 /// In the same order.
 const DEFAULT_PORTS: [&str; 2] = [":80", ":443"];
 
-fn write_target(target: Target<'_>, rules: &KeyRules, extras: usize) -> Vec<u8> {
+fn write_target(bytes: &mut Vec<u8>, target: Target<'_>, rules: &KeyRules, extras: usize) {
     let scheme = SCHEMES
         .iter()
         .position(|scheme| scheme.eq_ignore_ascii_case(target.scheme));
@@ -175,27 +183,26 @@ fn write_target(target: Target<'_>, rules: &KeyRules, extras: usize) -> Vec<u8> 
     let query = target.query.and_then(|query| kept(query, &rules.query));
     let size = authority.len() + target.path.len() + query.map_or(0, |kept| kept.1);
     let scheme_size = scheme.map_or(target.scheme.len(), |_| 0);
-    let mut bytes = Vec::with_capacity(size + scheme_size + 4 * NUMBER_MAX + extras);
+    bytes.reserve_exact(size + scheme_size + 4 * NUMBER_MAX + extras);
     if let Some(known) = scheme {
-        write_number(&mut bytes, known);
+        write_number(bytes, known);
     } else {
-        write_number(&mut bytes, target.scheme.len() + SCHEMES.len());
+        write_number(bytes, target.scheme.len() + SCHEMES.len());
         bytes.extend_from_slice(target.scheme.as_bytes());
     }
-    write_framed(&mut bytes, authority.as_bytes());
+    write_framed(bytes, authority.as_bytes());
     let folded = bytes.len().saturating_sub(authority.len());
     if let Some(written) = bytes.get_mut(folded..) {
         written.make_ascii_lowercase();
     }
-    write_framed(&mut bytes, target.path.as_bytes());
+    write_framed(bytes, target.path.as_bytes());
     match query {
-        None => write_number(&mut bytes, 0),
+        None => write_number(bytes, 0),
         Some((query, length)) => {
-            write_number(&mut bytes, length.saturating_add(1));
-            write_query(&mut bytes, query, rules);
+            write_number(bytes, length.saturating_add(1));
+            write_query(bytes, query, rules);
         }
     }
-    bytes
 }
 
 /// A query with the length of what counts of it; `None` where nothing is left of its parameters.
@@ -253,13 +260,13 @@ fn any_matches(names: &[String], name: &str) -> bool {
 }
 
 /// About as many octets as [`write_extras`] writes, and rarely less.
-fn extras_size(headers: &HeaderMap, rules: &KeyRules) -> usize {
+fn extras_size(headers: FieldView<'_>, rules: &KeyRules) -> usize {
     let of_field = |name: &http::HeaderName| {
-        let values = headers.get_all(name).iter();
+        let values = headers.get_all(name);
         let values = values.map(|value| value.len() + NUMBER_MAX);
         name.as_str().len() + 3 * NUMBER_MAX + values.sum::<usize>()
     };
-    let lines = || headers.get_all(header::COOKIE).iter();
+    let lines = || headers.get_all(&header::COOKIE);
     let of_cookie = |name: &String| {
         name.len()
             + 3 * NUMBER_MAX
@@ -272,21 +279,21 @@ fn extras_size(headers: &HeaderMap, rules: &KeyRules) -> usize {
 }
 
 /// Each with its name, so that after a reload a value of one is not taken for a value of another.
-fn write_extras(bytes: &mut Vec<u8>, headers: &HeaderMap, rules: &KeyRules) {
+fn write_extras(bytes: &mut Vec<u8>, headers: FieldView<'_>, rules: &KeyRules) {
     for name in &rules.headers {
         bytes.push(b'h');
         write_framed(bytes, name.as_str().as_bytes());
         let values = headers.get_all(name);
-        write_number(bytes, values.iter().count());
+        write_number(bytes, headers.get_all(name).count());
         for value in values {
-            write_framed(bytes, value.as_bytes());
+            write_framed(bytes, value);
         }
     }
     for name in &rules.cookies {
         bytes.push(b'c');
         write_framed(bytes, name.as_bytes());
         // All of its name: applications differ in which of several they take.
-        let values = || cookie::find_all(headers.get_all(header::COOKIE), name);
+        let values = || cookie::find_all(headers.get_all(&header::COOKIE), name);
         write_number(bytes, values().count());
         for value in values() {
             write_framed(bytes, value);

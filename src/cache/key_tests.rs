@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cache::settings::TRACKING;
+use http::HeaderMap;
 use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 
@@ -183,9 +184,19 @@ fn a_key_needs_one_allocation() {
     };
     // Room for all was there from the start, so it never moved.
     let asked = target("https://www.example.org:443/b/c/d?page=1&utm_source=x");
-    let reserved = write_target(asked, &rules, extras_size(&headers, &rules)).capacity();
-    let key = CacheKey::new(asked, &headers, &rules);
-    assert_eq!(key.bytes.capacity(), reserved);
+    let mut reserved = Vec::new();
+    let extras = extras_size((&headers).into(), &rules);
+    write_target(&mut reserved, asked, &rules, extras);
+    let mut key = CacheKey::new(asked, &headers, &rules);
+    assert_eq!(key.bytes.capacity(), reserved.capacity());
+    // Nor does it when the memory is used again, and nothing of the former key is left.
+    let again = key.bytes.as_ptr();
+    key.renew(target("http://a/"), (&headers).into(), &KeyRules::default());
+    assert_eq!(
+        key,
+        CacheKey::new(target("http://a/"), &headers, &KeyRules::default())
+    );
+    assert_eq!(key.bytes.as_ptr(), again);
 }
 
 #[test]

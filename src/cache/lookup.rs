@@ -16,6 +16,7 @@ use super::serve::Plan;
 use super::settings::{CacheSettings, ClientDirectives, Rules};
 use super::store::{Resource, StoredPart};
 use super::vary;
+use crate::fields::view::FieldView;
 use http::{HeaderMap, HeaderValue, Method, header};
 use prometheus_client::registry::Registry;
 use std::net::IpAddr;
@@ -38,7 +39,7 @@ pub struct Ask<'a> {
     /// What is asked for.
     pub target: Target<'a>,
     /// The request's fields.
-    pub headers: &'a HeaderMap,
+    pub headers: FieldView<'a>,
     /// Whether a body comes with it.
     pub has_body: bool,
     /// Whether it asks for another protocol.
@@ -163,8 +164,14 @@ impl Cache {
         }
     }
 
+    /// A client that the kernel can send to is sent a stored response: for the next, a large body is moved to where the kernel
+    /// sends it from. To be told each time; nearly always there is nothing to be done.
+    pub fn sent_by_kernel(&self, stored: &StoredResponse) {
+        self.engine.store.move_behind(stored);
+    }
+
     /// The form of what is stored that a request gets.
-    fn form(&self, stored: &Arc<StoredResponse>, ask: &Ask<'_>) -> Arc<StoredResponse> {
+    pub(super) fn form(&self, stored: &Arc<StoredResponse>, ask: &Ask<'_>) -> Arc<StoredResponse> {
         let stored = Arc::clone(stored);
         if ask.rules.compress {
             self.engine.store.form(stored, ask.headers)
@@ -201,20 +208,8 @@ impl Cache {
         };
         let terms = stored.terms();
         let serve = |reason, refresh| {
-            if ask.rules.refresh_every.is_some() {
-                stored.ask_for();
-            }
-            let outcome = Outcome {
-                hit: true,
-                ttl: Some(terms.remaining(now.at)),
-                reason,
-                ..Outcome::default()
-            };
-            Some(Answer::Serve(Serve {
-                response: self.form(&stored, ask),
-                outcome,
-                refresh,
-            }))
+            let serve = self.serve(&stored, &terms, ask, reason, now.at);
+            Some(Answer::Serve(Serve { refresh, ..serve }))
         };
         match reuse::decide(asked(ask), &terms, ask.rules, now.at) {
             Reuse::Serve(reason) => serve(reason, None),
@@ -463,7 +458,7 @@ impl Search<'_> {
 
 /// The fields that a fetch is made with. `Accept-Encoding` goes in its one form: what comes back is then right for all whose
 /// field means the same, whichever of them asked.
-pub(super) fn to_fetch_with(client: &HeaderMap, stored: Option<&StoredResponse>) -> HeaderMap {
+pub(super) fn to_fetch_with(client: FieldView<'_>, stored: Option<&StoredResponse>) -> HeaderMap {
     let mut headers = validate::request_headers(client, stored);
     if let Some(codings) = vary::accept_encoding(client) {
         headers.insert(header::ACCEPT_ENCODING, codings);

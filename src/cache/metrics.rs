@@ -30,6 +30,7 @@ pub struct StoreMetrics {
     bytes: Gauge,
     capacity: Gauge,
     in_flight: Gauge,
+    in_arena: Gauge,
     evictions: Counter,
     refused: Family<WithReason, Counter>,
     derived: Family<WithCoding, Counter>,
@@ -37,12 +38,13 @@ pub struct StoreMetrics {
 
 impl StoreMetrics {
     /// With the account's own gauges: what is scraped is what the budget is held by.
-    pub(super) fn new(bytes: &Gauge, in_flight: &Gauge) -> Self {
+    pub(super) fn new(bytes: &Gauge, in_flight: &Gauge, in_arena: &Gauge) -> Self {
         Self {
             entries: Gauge::default(),
             bytes: bytes.clone(),
             capacity: Gauge::default(),
             in_flight: in_flight.clone(),
+            in_arena: in_arena.clone(),
             evictions: Counter::default(),
             refused: Family::default(),
             derived: Family::default(),
@@ -56,6 +58,7 @@ impl StoreMetrics {
             bytes,
             capacity,
             in_flight,
+            in_arena,
             evictions,
             refused,
             derived,
@@ -80,6 +83,11 @@ impl StoreMetrics {
             "cache_in_flight_bytes",
             "Memory of responses under way",
             in_flight,
+        );
+        r.register(
+            "cache_sendfile_bytes",
+            "Memory of bodies that lie where the kernel sends them from",
+            in_arena,
         );
         r.register("cache_evictions", "Keys evicted to make room", evictions);
         r.register(

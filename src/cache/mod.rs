@@ -35,6 +35,7 @@ pub mod body;
 mod packed;
 pub mod response;
 pub mod section;
+pub mod segments;
 
 pub mod derived;
 #[cfg(test)]
@@ -52,6 +53,7 @@ mod forwarded;
 mod request;
 
 mod asked;
+mod hit;
 pub mod invalidate;
 pub mod lookup;
 pub mod refresh;

@@ -2,7 +2,6 @@
 //! log and the metric are made of.
 
 use http::{HeaderValue, StatusCode};
-use std::fmt::Write as _;
 
 /// Why a request was forwarded (RFC 9211 §2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -141,31 +140,41 @@ impl Outcome {
 
     /// The member of `Cache-Status` (RFC 9211 §2) that this is, by the name of this cache, which must be an sf-token.
     pub fn write(&self, name: &str) -> HeaderValue {
-        let mut text = String::with_capacity(64);
-        text.push_str(name);
-        if self.hit {
-            text.push_str("; hit");
-        }
-        if let Some(forward) = self.forward.filter(|_| !self.hit) {
-            let _ = write!(text, "; fwd={}", forward.word());
-        }
-        if let Some(status) = self.forward_status {
-            let _ = write!(text, "; fwd-status={}", status.as_u16());
-        }
-        if let Some(ttl) = self.ttl {
-            let _ = write!(text, "; ttl={ttl}");
-        }
-        if self.stored {
-            text.push_str("; stored");
-        }
-        if self.collapsed {
-            text.push_str("; collapsed");
-        }
-        if let Some(reason) = self.reason {
-            let _ = write!(text, "; detail={}", reason.word());
-        }
+        let mut text = Vec::with_capacity(64);
+        self.write_to(&mut text, name);
         HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
             .unwrap_or(HeaderValue::from_static("forebay"))
+    }
+
+    /// The same, behind what is there.
+    pub fn write_to(&self, text: &mut Vec<u8>, name: &str) {
+        let mut put = |word: &str| text.extend_from_slice(word.as_bytes());
+        put(name);
+        if self.hit {
+            put("; hit");
+        }
+        if let Some(forward) = self.forward.filter(|_| !self.hit) {
+            put("; fwd=");
+            put(forward.word());
+        }
+        if let Some(status) = self.forward_status {
+            put("; fwd-status=");
+            put(status.as_str());
+        }
+        if let Some(ttl) = self.ttl {
+            put("; ttl=");
+            put(itoa::Buffer::new().format(ttl));
+        }
+        if self.stored {
+            put("; stored");
+        }
+        if self.collapsed {
+            put("; collapsed");
+        }
+        if let Some(reason) = self.reason {
+            put("; detail=");
+            put(reason.word());
+        }
     }
 
     /// One word for the log and the metric: hit, stale, revalidated, miss, collapsed or bypass.

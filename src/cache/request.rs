@@ -30,7 +30,7 @@ impl Request {
         Self {
             key,
             method: ask.method.clone(),
-            headers: ask.headers.clone(),
+            headers: ask.headers.to_header_map(),
             rules: Arc::clone(ask.rules),
             route: Arc::clone(ask.route),
             why,
@@ -51,7 +51,7 @@ impl Request {
     pub(super) fn asked(&self) -> Asked<'_> {
         Asked {
             method: &self.method,
-            headers: &self.headers,
+            headers: (&self.headers).into(),
         }
     }
 

@@ -4,16 +4,18 @@
 //! nominated values and a small body lie in one allocation, the terms are packed, and no part has a reference count of its
 //! own. `store/overhead_tests.rs` holds the sum.
 
-use super::body::{Body, INLINE_MAX, Segments};
+use super::body::{Body, INLINE_MAX};
 use super::derived::{self, Derived};
 use super::key::{CacheKey, Target, read_target};
 use super::packed::Packed;
 use super::policy::Terms;
 use super::section::{Lines, Section};
+use super::segments::{Moving, Segments};
 use super::store::account::{Account, Extras, allocated};
 use super::vary::{self, Nominated};
 use crate::coding::compressible;
-use http::{HeaderMap, StatusCode};
+use crate::fields::view::FieldView;
+use http::{StatusCode, header};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,8 +47,7 @@ pub struct StoredResponse {
     /// Whether it was served since it was made, where its route wants to know.
     asked_for: AtomicBool,
     terms: Packed,
-    /// Whether a coding would be allowed, and worth it: asked at each hit, and a matter of the fields.
-    may_be_coded: bool,
+    marks: Marks,
     route: Arc<str>,
     /// The body, where it is not in the block.
     segments: Option<Arc<Segments>>,
@@ -55,6 +56,23 @@ pub struct StoredResponse {
     /// Its coded forms, which live as long as it does.
     derived: Derived<Arc<StoredResponse>>,
     account: Arc<Account>,
+}
+
+/// What each hit asks of the fields, a bit for each: an octet more, and the whole falls into a larger class of memory.
+#[derive(Debug, Clone, Copy)]
+struct Marks(u8);
+
+impl Marks {
+    /// A coding would be allowed, and worth it.
+    const MAY_BE_CODED: u8 = 1;
+    /// There is a `Date`.
+    const DATED: u8 = 2;
+    /// There is an `X-Request-Id`.
+    const IDENTIFIED: u8 = 4;
+
+    fn has(self, mark: u8) -> bool {
+        self.0 & mark != 0
+    }
 }
 
 impl StoredResponse {
@@ -100,7 +118,11 @@ impl StoredResponse {
             block: block.into_boxed_slice(),
             asked_for: AtomicBool::new(false),
             terms: Packed::new(parts.status, &parts.terms),
-            may_be_coded: judged.is_ok(),
+            marks: Marks(
+                u8::from(judged.is_ok()) * Marks::MAY_BE_CODED
+                    + u8::from(headers.contains_key(header::DATE)) * Marks::DATED
+                    + u8::from(headers.contains_key("x-request-id")) * Marks::IDENTIFIED,
+            ),
             route: parts.route,
             segments,
             extras,
@@ -121,7 +143,7 @@ impl StoredResponse {
             query: None,
         };
         let rules = super::settings::KeyRules::default();
-        let key = CacheKey::new(target, &HeaderMap::new(), &rules);
+        let key = CacheKey::new(target, &http::HeaderMap::new(), &rules);
         Arc::new(Self::new(&Arc::default(), &key, parts))
     }
 
@@ -170,7 +192,7 @@ impl StoredResponse {
     }
 
     /// Whether its `Vary` lets it answer a request of this route (§4.1).
-    pub fn fits(&self, route: &str, request: &HeaderMap) -> bool {
+    pub fn fits(&self, route: &str, request: FieldView<'_>) -> bool {
         *self.route == *route && vary::matches(self.nominated(), request) && !self.is_invalidated()
     }
 
@@ -190,6 +212,11 @@ impl StoredResponse {
         }
     }
 
+    /// The right to move the body to where the kernel can send it from, where that is worth it and nobody has it.
+    pub(super) fn claim_move(&self) -> Option<Moving> {
+        self.segments.as_ref()?.claim()
+    }
+
     /// The body where it is small, to be copied without a reference of its own.
     pub fn inline_body(&self) -> Option<&[u8]> {
         match &self.segments {
@@ -200,7 +227,17 @@ impl StoredResponse {
 
     /// Whether a client may get it coded.
     pub(super) fn may_be_coded(&self) -> bool {
-        self.may_be_coded
+        self.marks.has(Marks::MAY_BE_CODED)
+    }
+
+    /// Whether its fields have a `Date`.
+    pub fn is_dated(&self) -> bool {
+        self.marks.has(Marks::DATED)
+    }
+
+    /// Whether its fields have an `X-Request-Id`.
+    pub fn is_identified(&self) -> bool {
+        self.marks.has(Marks::IDENTIFIED)
     }
 
     /// Its coded forms.
@@ -224,8 +261,12 @@ impl StoredResponse {
 
     /// The memory that it takes, its place in the store included, without that of its coded forms.
     pub fn weight(&self) -> u64 {
-        let body = self.segments.as_ref().map_or(0, |body| body.allocated());
-        self.head_bytes().saturating_add(body)
+        self.head_bytes().saturating_add(self.body_weight())
+    }
+
+    /// Of that the octets of a body that is not small.
+    pub(super) fn body_weight(&self) -> u64 {
+        self.segments.as_ref().map_or(0, |body| body.allocated())
     }
 
     pub(super) fn key(&self) -> &[u8] {
@@ -271,7 +312,7 @@ impl StoredResponse {
             + self
                 .segments
                 .as_ref()
-                .map_or(0, |_| allocated(size_of::<Segments>() + COUNTS))
+                .map_or(0, |segments| segments.own_bytes())
             + self.extras.as_ref().map_or(0, |_| Extras::BYTES)
     }
 }

@@ -12,6 +12,7 @@ use super::outcome::Reason;
 use super::response::StoredResponse;
 use crate::fields::list;
 use crate::fields::token::trim_ows;
+use crate::fields::view::FieldView;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// A `Vary` that names more fields is taken for one that names all: nearly every request would be a variant of its own, and
@@ -32,7 +33,11 @@ impl Nominated {
     ///
     /// # Errors
     /// [`Reason::VaryStar`] and [`Reason::VaryMany`]: it fits no other request.
-    pub fn new(response: &HeaderMap, request: &HeaderMap) -> Result<Self, Reason> {
+    pub fn new<'r>(
+        response: &HeaderMap,
+        request: impl Into<FieldView<'r>>,
+    ) -> Result<Self, Reason> {
+        let request = request.into();
         let mut names: Vec<HeaderName> = Vec::new();
         for line in response.get_all(header::VARY) {
             for member in list::members(line.as_bytes()) {
@@ -55,7 +60,7 @@ impl Nominated {
         for name in &names {
             write_part(&mut encoded, Some(name.as_str().as_bytes()));
             let mut value = Vec::new();
-            let present = normalise(name.as_str(), request, &mut |piece| {
+            let present = normalise(name, request, &mut |piece| {
                 value.extend_from_slice(piece);
             });
             write_part(&mut encoded, present.then_some(value.as_slice()));
@@ -91,8 +96,8 @@ impl Nominated {
     }
 
     /// Whether a request has the same values.
-    pub fn matches(&self, request: &HeaderMap) -> bool {
-        matches(&self.encoded, request)
+    pub fn matches<'r>(&self, request: impl Into<FieldView<'r>>) -> bool {
+        matches(&self.encoded, request.into())
     }
 
     /// As it is stored.
@@ -102,7 +107,7 @@ impl Nominated {
 }
 
 /// [`Nominated::matches`] for what [`Nominated::as_bytes`] gave.
-pub(super) fn matches(encoded: &[u8], request: &HeaderMap) -> bool {
+pub(super) fn matches(encoded: &[u8], request: FieldView<'_>) -> bool {
     let mut rest = encoded;
     while !rest.is_empty() {
         let Some((Some(name), after)) = read_part(rest) else {
@@ -112,11 +117,11 @@ pub(super) fn matches(encoded: &[u8], request: &HeaderMap) -> bool {
             return false;
         };
         rest = after;
-        let Ok(name) = std::str::from_utf8(name) else {
+        let Ok(name) = HeaderName::from_bytes(name) else {
             return false;
         };
         let mut left = Some(value.unwrap_or_default());
-        let present = normalise(name, request, &mut |piece| {
+        let present = normalise(&name, request, &mut |piece| {
             left = left.and_then(|left| left.strip_prefix(piece));
         });
         if present != value.is_some() || left.is_none_or(|left| !left.is_empty()) {
@@ -173,12 +178,12 @@ fn read_part(encoded: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
 }
 
 /// Hands the normalised value of a field out in pieces. False where the request does not have it.
-fn normalise(name: &str, request: &HeaderMap, emit: &mut impl FnMut(&[u8])) -> bool {
-    let lines = || request.get_all(name).into_iter().map(HeaderValue::as_bytes);
+fn normalise(name: &HeaderName, request: FieldView<'_>, emit: &mut impl FnMut(&[u8])) -> bool {
+    let lines = || request.get_all(name);
     if lines().next().is_none() {
         return false;
     }
-    match name {
+    match name.as_str() {
         "accept-encoding" => AcceptEncoding::read(lines()).write(emit),
         "accept-language" => write_languages(lines(), emit),
         // HTTP/2 sends each pair on a line of its own (RFC 9113 §8.2.3).
@@ -208,9 +213,9 @@ fn write_members<'a>(
 
 /// A request's `Accept-Encoding` as it counts here: to be sent to the upstream in the place of the client's, so that what
 /// comes back is right for every request that compares equal. `None` where the request has none.
-pub fn accept_encoding(request: &HeaderMap) -> Option<HeaderValue> {
+pub fn accept_encoding(request: FieldView<'_>) -> Option<HeaderValue> {
     let mut value = Vec::new();
-    normalise(header::ACCEPT_ENCODING.as_str(), request, &mut |piece| {
+    normalise(&header::ACCEPT_ENCODING, request, &mut |piece| {
         value.extend_from_slice(piece);
     })
     .then(|| HeaderValue::from_bytes(&value).ok())

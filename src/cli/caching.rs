@@ -6,7 +6,7 @@ use crate::cache::settings::{OriginFields, Rules};
 use crate::routing::settings::{Action, RouteSettings};
 use crate::units::format_duration;
 
-/// "off", "5m", "origin", "origin, refreshed every 5m"; nothing where nothing is forwarded.
+/// "off", "5m", "origin", "by status, else origin", "origin, refreshed every 5m"; nothing where nothing is forwarded.
 pub(super) fn state(route: &RouteSettings, rules: &Rules) -> Option<String> {
     if !matches!(route.action, Action::Forward(_)) {
         return None;
@@ -14,10 +14,15 @@ pub(super) fn state(route: &RouteSettings, rules: &Rules) -> Option<String> {
     if !rules.enabled {
         return Some("off".to_owned());
     }
-    let mut text = match rules.ttl {
-        Some(ttl) => format_duration(ttl),
-        None if rules.origin == OriginFields::Ignore => "by status".to_owned(),
-        None => "origin".to_owned(),
+    let others = match rules.ttl {
+        Some(ttl) => Some(format_duration(ttl)),
+        None if rules.origin == OriginFields::Ignore => None,
+        None => Some("origin".to_owned()),
+    };
+    let mut text = match others {
+        Some(others) if rules.ttl_by_status.is_empty() => others,
+        Some(others) => format!("by status, else {others}"),
+        None => "by status".to_owned(),
     };
     if let Some(every) = rules.refresh_every {
         let _ = write!(text, ", refreshed every {}", format_duration(every));

@@ -154,6 +154,14 @@ mod tests {
             to = "http://a"
             cache = { origin = "ignore", ttl_by_status = { 404 = "1m" } }
             [[route]]
+            path = "/missing/"
+            to = "http://a"
+            cache = { ttl_by_status = { 404 = "1m" } }
+            [[route]]
+            path = "/pages/errors/"
+            to = "http://a"
+            cache = { ttl = "5m", ttl_by_status = { 404 = "1m" } }
+            [[route]]
             path = "/shared/"
             to = "http://a"
             cache = { key = { sort_query = true } }
@@ -168,6 +176,8 @@ mod tests {
 cache of route `/live/`: off
 cache of route `/pages/`: 5m, refreshed every 5m
 cache of route `/errors/`: by status
+cache of route `/missing/`: by status, else origin
+cache of route `/pages/errors/`: by status, else 5m
 cache of route `/shared/`: origin
 ")
         );

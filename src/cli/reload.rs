@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 
 use crate::admin::ReloadReport;
+use crate::admin::settings::AdminSettings;
 
 use super::client::{self, Answer, Place};
 use super::error::CliError;
@@ -15,15 +16,35 @@ use super::{output, settings};
 /// A reload reads files and binds sockets; it waits for no server.
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// Reloads. The configuration is read here too, for the listener's address and token: where it is bad, that is already
-/// the answer.
+/// Reloads. The configuration is read here too, for the listener's address and token. Where it has errors the proxy is
+/// asked all the same: its log and its metrics are to know of them.
 pub(super) fn run(config: Option<&Path>) -> Result<(), CliError> {
-    let admin = settings::admin(config)?;
-    let place = Place::of(&admin)?;
-    let token = admin.token.as_deref();
-    let answer = client::call(Method::POST, &place, "/reload", token, WITHIN)?;
-    output::print(&outcome(&answer)?);
+    let (admin, errors) = settings::admin_despite_errors(config)?;
+    let asked = ask(&admin);
+    match (asked, errors) {
+        (asked, None) => output::print(&asked?),
+        (Ok(words), Some(errors)) => {
+            output::print(&words);
+            output::say(&format!(
+                "forebay: that proxy reads its configuration without errors; read here, it has these:\n{errors}"
+            ));
+        }
+        (Err(rejected @ CliError::Rejected(_)), Some(_)) => return Err(rejected),
+        (Err(_), Some(errors)) => return Err(errors.into()),
+    }
     Ok(())
+}
+
+fn ask(admin: &AdminSettings) -> Result<String, CliError> {
+    let place = Place::of(admin)?;
+    let token = admin.token.as_deref();
+    outcome(&client::call(
+        Method::POST,
+        &place,
+        "/reload",
+        token,
+        WITHIN,
+    )?)
 }
 
 /// The report in words, or why there is none.

@@ -163,17 +163,23 @@ mod tests {
             name = "ping"
             path = "=/ping"
             respond = "pong"
+
+            [[route]]
+            path = "/status/"
+            to = "http://app:5000"
+            cache = { ttl_by_status = { 404 = "30s" } }
         "#;
         let settings = config::load_str(text, "proxy.toml").map_err(|errors| errors.to_string());
         let printed = settings.map(table);
         assert_eq!(
             printed.as_deref(),
             Ok("\
-HOST         PATH    WHEN                                 THEN                                                      CACHE                   NAME
-example.org  /api/   http, GET|POST, x-canary: 1, ?debug  redirect 308 to https://{host}{uri}, replace_prefix /v1/  -                       example.org/api/
-*            =/ping  -                                    respond 200                                               -                       ping
-*            /live/  -                                    to http://app:5000                                        off                     /live/
-*            /       -                                    to http://app:5000 (9), http://new:5000 (1)               5m, refreshed every 1m  /
+HOST         PATH      WHEN                                 THEN                                                      CACHE                   NAME
+example.org  /api/     http, GET|POST, x-canary: 1, ?debug  redirect 308 to https://{host}{uri}, replace_prefix /v1/  -                       example.org/api/
+*            =/ping    -                                    respond 200                                               -                       ping
+*            /status/  -                                    to http://app:5000                                        by status, else origin  /status/
+*            /live/    -                                    to http://app:5000                                        off                     /live/
+*            /         -                                    to http://app:5000 (9), http://new:5000 (1)               5m, refreshed every 1m  /
 ")
         );
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::admin::settings::AdminSettings;
 use crate::config::settings::Settings;
-use crate::config::{self, FindError, Finding};
+use crate::config::{self, ConfigErrors, FindError, Finding};
 
 use super::args::RunArgs;
 use super::error::CliError;
@@ -59,5 +59,20 @@ pub(super) fn admin(config: Option<&Path>) -> Result<AdminSettings, CliError> {
         Ok(file) => Ok(config::load(&file)?.admin),
         Err(FindError::Nowhere) => Ok(AdminSettings::default()),
         Err(missing @ FindError::Missing { .. }) => Err(missing.into()),
+    }
+}
+
+/// The same where the configuration has errors, with these, if it shows its `[admin]` in spite of them.
+pub(super) fn admin_despite_errors(
+    config: Option<&Path>,
+) -> Result<(AdminSettings, Option<ConfigErrors>), CliError> {
+    let errors = match admin(config) {
+        Ok(admin) => return Ok((admin, None)),
+        Err(CliError::Config(errors)) => errors,
+        Err(error) => return Err(error),
+    };
+    match config::admin_despite_errors(&config::find(config)?) {
+        Some(admin) => Ok((admin, Some(errors))),
+        None => Err(errors.into()),
     }
 }

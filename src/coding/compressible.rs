@@ -5,6 +5,7 @@
 
 use crate::fields::list;
 use crate::fields::token::trim_ows;
+use crate::fields::view::FieldView;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, TRAILER};
 use http::{HeaderMap, HeaderName, StatusCode};
 
@@ -94,11 +95,11 @@ pub fn judge(
 
 /// RFC 9110 §7.7: "A proxy MUST NOT transform the content of a response message that contains a no-transform cache
 /// directive", and RFC 9111 §5.2.1.6, by which a client asks for the same.
-pub fn forbids_transformation(headers: &HeaderMap) -> bool {
+pub fn forbids_transformation<'h>(headers: impl Into<FieldView<'h>>) -> bool {
     headers
-        .get_all(CACHE_CONTROL)
-        .iter()
-        .flat_map(|line| list::members(line.as_bytes()))
+        .into()
+        .get_all(&CACHE_CONTROL)
+        .flat_map(list::members)
         .any(|directive| {
             // It takes no argument, and with one it is better obeyed than not.
             let name = directive.split(|&octet| octet == b'=').next();

@@ -4,8 +4,8 @@
 //! else: §12.4.1 lets a server disregard the field, and 406 helps nobody.
 
 use super::Coding;
+use crate::fields::view::FieldView;
 use crate::fields::weight::weight;
-use http::HeaderMap;
 use http::header::ACCEPT_ENCODING;
 
 impl Coding {
@@ -20,10 +20,11 @@ impl Coding {
 }
 
 /// The coding of `offered` that the client weighs highest; of equals, the first offered.
-pub fn choose(request: &HeaderMap, offered: &[Coding]) -> Option<Coding> {
+pub fn choose<'a>(request: impl Into<FieldView<'a>>, offered: &[Coding]) -> Option<Coding> {
+    let request = request.into();
     // "If no Accept-Encoding header field is in the request, any content coding is considered acceptable": but who
     // does not ask for one is most often a program that cannot undo it.
-    if !request.contains_key(ACCEPT_ENCODING) {
+    if !request.contains(&ACCEPT_ENCODING) {
         return None;
     }
     // Only a client that says so prefers identity: it is acceptable without being named, and `*` is not a wish for it.
@@ -45,7 +46,7 @@ pub fn choose(request: &HeaderMap, offered: &[Coding]) -> Option<Coding> {
 mod tests {
     use super::*;
     use Coding::{Brotli, Gzip, Zstd};
-    use http::HeaderValue;
+    use http::{HeaderMap, HeaderValue};
     use proptest::prelude::*;
 
     fn request(lines: &[&str]) -> HeaderMap {

@@ -62,9 +62,14 @@ impl<'a> Loader<'a> {
     fn source(&mut self, source: Source, path: &Path) -> Table {
         let index = self.sources.add(source);
         let text = self.sources.text(index).to_owned();
-        let Some(mut table) = tree::parse(index, &text, self.variable, &self.report) else {
-            self.complete = false;
-            return Table::default();
+        let mut table = match tree::parse(index, &text, self.variable, &self.report) {
+            Ok(table) => table,
+            Err(mut broken) => {
+                self.complete = false;
+                // Where the proxy that runs can be told of it is all that is looked for in it.
+                broken.0.retain(|entry| entry.key == "admin");
+                return broken;
+            }
         };
         if let Some(include) = table.take("include") {
             let base = path.parent().unwrap_or(Path::new(""));

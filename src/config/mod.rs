@@ -33,6 +33,8 @@ pub use error::{ConfigErrors, Finding};
 pub use search::{FindError, find, from_url, override_listen};
 pub use source::Location;
 
+use crate::admin::settings::AdminSettings;
+use error::Report;
 use include::Loader;
 use settings::Settings;
 use tree::Table;
@@ -72,6 +74,17 @@ pub fn load_with_notes(path: &Path) -> Result<Loaded, ConfigErrors> {
 pub fn load_str(text: &str, name: &str) -> Result<Settings, ConfigErrors> {
     let around = Surroundings::of_this_process();
     load_within(text, name, &around).map(|loaded| loaded.settings)
+}
+
+/// `[admin]` of a file that has errors, so that the proxy that runs on it can be told of them. `None` where the errors are
+/// in that section too, or where the file cannot be read.
+pub fn admin_despite_errors(path: &Path) -> Option<AdminSettings> {
+    let around = Surroundings::of_this_process();
+    let mut loader = Loader::new(around.variable);
+    let root = loader.file(path).ok()?;
+    let report = Report::default();
+    let admin = file::read_admin(&root, &report)?;
+    report.finish(&loader.sources).is_ok().then_some(admin)
 }
 
 /// Every key of `proxy.toml`, as "section.key" or "section.key.key": "server.name", "route.cache.ttl".

@@ -90,22 +90,28 @@ pub(super) fn shortened(text: &str) -> String {
     short
 }
 
-/// Makes the tree of one source. Syntax errors are reported, the first of each line, and give `None`.
+/// Makes the tree of one source.
+///
+/// # Errors
+/// What could be made out of a source with syntax errors. These are reported, the first of each line, and nothing else.
 pub(super) fn parse(
     source: usize,
     text: &str,
     variable: &dyn Fn(&str) -> Option<String>,
     report: &Report,
-) -> Option<Table> {
+) -> Result<Table, Table> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    if errors.is_empty() {
+    let plant = |report| {
         let planter = Planter {
             source,
             text,
             variable,
             report,
         };
-        return Some(planter.table(table.into_inner()));
+        planter.table(table.into_inner())
+    };
+    if errors.is_empty() {
+        return Ok(plant(report));
     }
     let mut found: Vec<(usize, Place, &str)> = errors
         .iter()
@@ -128,7 +134,8 @@ pub(super) fn parse(
         let message = message.trim_end_matches(", expected literal string");
         report.error(place, message);
     }
-    None
+    // Half a file judges badly, so nobody hears what else would be said of it.
+    Err(plant(&Report::default()))
 }
 
 struct Planter<'a> {

@@ -24,6 +24,7 @@ pub mod uri;
 pub mod forwarded;
 pub mod hop_by_hop;
 pub mod via;
+pub mod view;
 
 pub mod cookie;
 pub mod date;

@@ -2,17 +2,21 @@
 
 use crate::fields::list;
 use crate::fields::token::trim_ows;
-use http::HeaderMap;
+use crate::fields::view::FieldView;
 use http::header::HeaderName;
 
 /// The weight, 0 to 1000, that the field gives to the first of `names` that it names; `None` where it names none.
 /// `names` go from the most specific to the least: `["text/html", "text/*"]`. Parameters besides `q` are ignored.
-pub fn weight(headers: &HeaderMap, field: &HeaderName, names: &[&str]) -> Option<u16> {
+pub fn weight<'a>(
+    headers: impl Into<FieldView<'a>>,
+    field: &HeaderName,
+    names: &[&str],
+) -> Option<u16> {
+    let headers = headers.into();
     names.iter().find_map(|name| {
         headers
             .get_all(field)
-            .iter()
-            .flat_map(|line| list::members(line.as_bytes()))
+            .flat_map(list::members)
             .find_map(|member| weight_in(member, name))
     })
 }
@@ -48,6 +52,7 @@ fn parse_weight(value: &[u8]) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderMap;
     use http::HeaderValue;
     use http::header::ACCEPT;
 

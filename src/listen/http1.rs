@@ -1,5 +1,6 @@
 //! Serves one HTTP/1 connection: request by request, until either side ends it.
 
+use super::at_once::{self, AtOnce};
 use super::exchange::http1::{BodyFault, Http1};
 use super::exchange::ticket::Ticket;
 use super::exchange::{Exchange, Slot, Wire};
@@ -36,10 +37,39 @@ pub async fn serve<H: Handler>(
     let slot = Slot::default();
     let write_timeout = shared.limits.load().write_timeout;
     let mut wire = Box::new(Wire::Http1(Http1::new(stream, inbox, write_timeout)));
+    let mut early = AtOnce::new(clock::now());
     loop {
         let Wire::Http1(connection) = wire.as_mut() else {
             return;
         };
+        match poll_fn(|cx| early.poll(connection, &client, &shared, &handler, cx)).await {
+            at_once::Next::Gate => {}
+            at_once::Next::Flush => {
+                let flushed = poll_fn(|cx| connection.poll_flush(cx)).await;
+                let unsent = connection.unsent();
+                record::given(
+                    &shared,
+                    early.take_entries(),
+                    unsent,
+                    flushed.as_ref().err(),
+                );
+                match flushed {
+                    Ok(()) if early.closes() => return linger(connection).await,
+                    Ok(()) => {
+                        connection.outbox.release();
+                        early.touch(clock::now());
+                        continue;
+                    }
+                    Err(_) => return connection.io.reset_on_close(),
+                }
+            }
+            at_once::Next::Over => return,
+            at_once::Next::Broken => {
+                let gone = std::io::ErrorKind::BrokenPipe.into();
+                record::given(&shared, early.take_entries(), usize::MAX, Some(&gone));
+                return connection.io.reset_on_close();
+            }
+        }
         let request = match next_request(connection, &shared).await {
             Next::Request(request) => *request,
             Next::Over => return,
@@ -84,6 +114,7 @@ pub async fn serve<H: Handler>(
             &shared,
             &ticket,
             connection.response_is_complete() || connection.is_tunnel(),
+            connection.unsent(),
             flushed.as_ref().err(),
         );
         if flushed.is_err() {
@@ -102,6 +133,9 @@ pub async fn serve<H: Handler>(
         if !connection.may_continue() && !skip_body(connection).await {
             return linger(connection).await;
         }
+        // An idle connection holds no buffer.
+        connection.outbox.release();
+        early.touch(clock::now());
     }
 }
 
@@ -113,23 +147,8 @@ enum Next {
     Over,
 }
 
+/// The request whose first octets are in the inbox.
 async fn next_request(connection: &mut Http1, shared: &Shared) -> Next {
-    if connection.inbox.is_empty() {
-        // An idle connection holds no buffer; what it sends lands in the thread's.
-        connection.inbox = BytesMut::new();
-        connection.outbox.release();
-        let idle_timeout = shared.limits.load().idle_timeout;
-        tokio::select! {
-            biased;
-            read = poll_fn(|cx| connection.poll_fill(READ_AT_MOST, cx)) => {
-                if !matches!(read, Ok(1..)) {
-                    return Next::Over;
-                }
-            }
-            () = tokio::time::sleep(idle_timeout) => return Next::Over,
-            () = shared.lifecycle.silence_is_over() => return Next::Over,
-        }
-    }
     let limits = shared.limits.load_full();
     let mut scanner = HeadScanner::default();
     // The deadline is for the whole head and starts with its first byte: one byte at a time does not extend it.

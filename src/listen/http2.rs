@@ -3,21 +3,29 @@
 //! The loop is ours, on the h2 crate: Pingora's would overwrite `Date`, drop interim responses, and give its budget of
 //! malformed requests anew with each call.
 
+use super::at_once::Circumstances;
+use super::cork::{Cork, Corked, cork};
 use super::exchange::http2::{Backlog, Http2};
 use super::exchange::ticket::Ticket;
 use super::exchange::{Exchange, Slot, Wire};
 use super::gate::{self, Refusal};
+use super::rouse::Rouse;
+use super::sending::{Begun, Sending, Sent};
+use super::settings::LimitSettings;
 use super::stream::{Client, ClientStream, Prefixed};
 use super::{Handler, Shared, record};
-use crate::clock;
+use crate::clock::{self, Instant};
 use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::{Request, Response};
 use pingora::protocols::http::ServerSession;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -27,6 +35,8 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// What h2 may hold of answers beyond what a stream's window lets out.
 const SEND_BUFFER: usize = 64 * 1024;
+/// How often a turn goes on because of what happened in it.
+const ROUNDS: usize = 8;
 /// Between the announcement that a connection ends and its end, where a client goes on regardless.
 const GOAWAY_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -62,11 +72,19 @@ impl Budget {
 }
 
 /// What the streams of a connection have in common.
-struct About {
+struct About<H> {
+    client: Arc<Client>,
+    shared: Arc<Shared>,
+    handler: H,
     budget: Arc<Budget>,
     /// Cloned into each stream's task, so that its count tells how many run.
     running: Arc<()>,
     backlog: Backlog,
+    /// Answers that were given at once and wait for the client's window.
+    sending: FuturesUnordered<Box<Sending>>,
+    rouse: Arc<Rouse>,
+    /// That of `rouse`.
+    waker: Waker,
 }
 
 /// Serves the connection. `inbox` is what was already read of it.
@@ -79,6 +97,7 @@ pub async fn serve<H: Handler>(
 ) {
     let limits = shared.limits.load_full();
     let faults = usize::try_from(limits.http2_faults).unwrap_or(usize::MAX);
+    let (corked, cork) = cork(Prefixed::new(inbox, stream));
     let handshake = h2::server::Builder::new()
         .max_concurrent_streams(limits.http2_streams)
         .max_header_list_size(u32::try_from(limits.head.bytes()).unwrap_or(u32::MAX))
@@ -88,135 +107,278 @@ pub async fn serve<H: Handler>(
         .max_concurrent_reset_streams(faults)
         .max_local_error_reset_streams(Some(faults))
         .max_pending_accept_reset_streams(faults.min(20))
-        .handshake(Prefixed::new(inbox, stream));
+        .handshake(corked);
     let Ok(Ok(mut connection)) = timeout(limits.handshake_timeout, handshake).await else {
         return;
     };
-    let about = About {
+    let rouse = Arc::new(Rouse::default());
+    let mut about = About {
+        client,
+        shared: shared.clone(),
+        handler,
         budget: Arc::new(Budget::new(limits.http2_faults)),
         running: Arc::new(()),
         backlog: Backlog::default(),
+        sending: FuturesUnordered::new(),
+        waker: Waker::from(Arc::clone(&rouse)),
+        rouse,
     };
 
     let mut ending = false;
     let mut unread = false;
     let idle = tokio::time::sleep(limits.idle_timeout);
-    tokio::pin!(idle);
+    let draining = shared.lifecycle.draining();
+    tokio::pin!(idle, draining);
+    cork.hold();
     loop {
-        tokio::select! {
-            biased;
-            accepted = poll_fn(|cx| connection.poll_accept(cx)) => match accepted {
-                Some(Ok((request, respond))) => {
+        let next = poll_fn(|cx| {
+            match about.poll_turn(&mut connection, &cork, cx) {
+                Turn::Over => return Poll::Ready(Next::Over),
+                Turn::Spent => return Poll::Ready(Next::Calm),
+                Turn::Quiet => {}
+                Turn::Asked(at) => {
                     unread = false;
-                    idle.as_mut().reset(clock::now() + limits.idle_timeout);
-                    accept(request, respond, &client, &shared, &handler, &about);
-                }
-                Some(Err(_)) | None => return,
-            },
-            () = &mut idle => {
-                if Arc::strong_count(&about.running) > 1 {
-                    idle.as_mut().reset(clock::now() + limits.idle_timeout);
-                } else if connection.has_streams() && !ending && !unread {
-                    // Every answer was given to h2; the client has as long again to take what is left of them.
-                    unread = true;
-                    idle.as_mut().reset(clock::now() + limits.idle_timeout);
-                } else if ending || unread {
-                    return;
-                } else {
-                    ending = true;
-                    connection.graceful_shutdown();
-                    idle.as_mut().reset(clock::now() + GOAWAY_PATIENCE);
+                    idle.as_mut().reset(at + limits.idle_timeout);
                 }
             }
-            () = shared.lifecycle.draining(), if !ending => {
+            if idle.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Next::Idle);
+            }
+            if !ending && draining.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Next::Drain);
+            }
+            Poll::Pending
+        });
+        match next.await {
+            Next::Idle if about.is_busy() => {
+                idle.as_mut().reset(clock::now() + limits.idle_timeout);
+            }
+            Next::Idle if connection.has_streams() && !ending && !unread => {
+                // Every answer was given to h2; the client has as long again to take what is left of them.
+                unread = true;
+                idle.as_mut().reset(clock::now() + limits.idle_timeout);
+            }
+            Next::Idle if ending || unread => break,
+            Next::Idle | Next::Drain => {
                 ending = true;
                 connection.graceful_shutdown();
                 idle.as_mut().reset(clock::now() + GOAWAY_PATIENCE);
             }
+            Next::Calm => {
+                cork.release();
+                calm(&mut connection).await;
+                break;
+            }
+            Next::Over => break,
         }
-        if about.budget.is_spent() {
-            return calm(&mut connection).await;
-        }
+    }
+    // Whoever is still sending finds its stream gone.
+    drop(connection);
+    while let Some(sent) = about.sending.next().await {
+        about.sent(sent);
     }
 }
 
 /// Ends a connection that did too much wrong.
-async fn calm(connection: &mut Connection<Prefixed<ClientStream>, Bytes>) {
+async fn calm(connection: &mut Connection<Corked, Bytes>) {
     connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
     let _ = timeout(GOAWAY_PATIENCE, poll_fn(|cx| connection.poll_closed(cx))).await;
 }
 
-/// Gates a stream's request and answers it in a task of its own.
-fn accept<H: Handler>(
-    request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
-    client: &Arc<Client>,
-    shared: &Arc<Shared>,
-    handler: &H,
-    about: &About,
-) {
-    let (parts, body) = request.into_parts();
-    let limits = shared.limits.load_full();
-    let request = match gate::http2::read(&parts, body.is_end_stream(), &limits) {
-        Ok(request) => request,
-        Err(refusal) => {
-            about.budget.charge();
-            record::refused(shared, client, refusal);
-            return refuse(respond, refusal);
-        }
-    };
-    let wire = Box::new(Wire::Http2(Http2::new(
-        body,
-        respond,
-        &request,
-        about.backlog.clone(),
-        limits.write_timeout,
-    )));
-    let ticket = Arc::new(Ticket::new(
-        client.clone(),
-        request.host.clone(),
-        &limits,
-        shared.access_log.is_enabled(),
-    ));
-    let slot = Slot::default();
-    let exchange = Exchange::new(
-        request,
-        wire,
-        slot.clone(),
-        ticket.clone(),
-        shared.lifecycle.clone(),
-    );
-    let (shared, handler) = (shared.clone(), handler.clone());
-    let (budget, running) = (about.budget.clone(), about.running.clone());
-    tokio::spawn(async move {
-        handler
-            .handle(ServerSession::new_custom(Box::new(exchange)))
-            .await;
-        let Some(mut wire) = slot.lock().take() else {
-            return;
-        };
-        let Wire::Http2(stream) = wire.as_mut() else {
-            return;
-        };
-        let flushed = poll_fn(|cx| stream.poll_flush(cx)).await;
-        let complete = stream.response_is_complete();
-        record::finished(&shared, &ticket, complete, flushed.as_ref().err());
-        if flushed.is_err() {
-            // The client reset the stream or let its window shut: what rapid resets are made of.
-            budget.charge();
-            stream.reset(Reason::CANCEL);
-        } else if complete {
-            // Where the body was not read to its end, dropping the stream tells the client so (RFC 9113 §8.1).
-            budget.earn();
-        } else {
-            stream.reset(Reason::INTERNAL_ERROR);
-            budget.charge();
-        }
-        drop(running);
-    });
+/// What is to be done next with a connection.
+enum Next {
+    /// Nothing was asked for a while.
+    Idle,
+    /// A drain began.
+    Drain,
+    /// It did too much wrong.
+    Calm,
+    /// It has ended.
+    Over,
 }
 
-/// Answers a stream that was refused.
+/// What a turn of the loop brought.
+enum Turn {
+    /// Requests, at this time.
+    Asked(Instant),
+    /// None.
+    Quiet,
+    /// More faults than are forgiven.
+    Spent,
+    /// The end of the connection.
+    Over,
+}
+
+impl<H: Handler> About<H> {
+    /// Whether answers are under way.
+    fn is_busy(&self) -> bool {
+        Arc::strong_count(&self.running) > 1 || !self.sending.is_empty()
+    }
+
+    /// Takes the requests that came, answers those that can be answered at once, and sends what all this made.
+    fn poll_turn(
+        &mut self,
+        connection: &mut Connection<Corked, Bytes>,
+        cork: &Cork,
+        cx: &mut Context<'_>,
+    ) -> Turn {
+        let mut arrived = None;
+        let mut rounds = 0;
+        let waker = self.waker.clone();
+        let inner = &mut Context::from_waker(&waker);
+        loop {
+            self.rouse.begin(cx.waker());
+            match connection.poll_accept(inner) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    let arrived = *arrived.get_or_insert_with(clock::now);
+                    self.accept(request, respond, arrived);
+                }
+                Poll::Ready(Some(Err(_)) | None) => {
+                    self.rouse.leave();
+                    return Turn::Over;
+                }
+                Poll::Pending => match self.sending.poll_next_unpin(inner) {
+                    Poll::Ready(Some(sent)) => self.sent(sent),
+                    Poll::Ready(None) | Poll::Pending if self.rouse.end() => break,
+                    Poll::Ready(None) | Poll::Pending if rounds < ROUNDS => rounds += 1,
+                    Poll::Ready(None) | Poll::Pending => {
+                        // The runtime may have said that it is others' turn.
+                        self.rouse.leave();
+                        cx.waker().wake_by_ref();
+                        break;
+                    }
+                },
+            }
+            if self.budget.is_spent() {
+                self.rouse.leave();
+                return Turn::Spent;
+            }
+        }
+        // Where this fails, h2 finds out by its next read or write.
+        let _ = cork.poll_flush(inner);
+        arrived.map_or(Turn::Quiet, Turn::Asked)
+    }
+
+    /// Gates a stream's request, and answers it: at once, or in a task of its own.
+    fn accept(
+        &mut self,
+        request: Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+        arrived: Instant,
+    ) {
+        let (mut parts, body) = request.into_parts();
+        let limits = self.shared.limits.load();
+        let judged = match gate::http2::judge(&parts, body.is_end_stream(), &limits) {
+            Ok(judged) => judged,
+            Err(refusal) => return self.refuse(respond, refusal),
+        };
+        if let Some(asked) = judged.at_once(&mut parts) {
+            let circumstances = Circumstances {
+                client: &self.client,
+                arrived,
+                close: false,
+                logged: self.shared.access_log.is_enabled(),
+            };
+            if let Some(reply) = self.handler.at_once_http2(asked, &circumstances) {
+                let patience = limits.write_timeout;
+                drop(limits);
+                match Sending::begin(reply, body, respond, arrived, patience) {
+                    Begun::Whole(sent) => self.sent(sent),
+                    Begun::Waits(sending) => self.sending.push(sending),
+                }
+                return;
+            }
+        }
+        match judged.into_request(&parts) {
+            Ok(request) => self.hand_over(request, body, respond, &limits),
+            Err(refusal) => self.refuse(respond, refusal),
+        }
+    }
+
+    /// An answer that was given at once is sent, or will not be.
+    fn sent(&self, sent: Sent) {
+        if sent.outcome.is_ok() {
+            self.budget.earn();
+        } else {
+            // The client reset the stream or let its window shut: what rapid resets are made of.
+            self.budget.charge();
+        }
+        record::given(
+            &self.shared,
+            sent.entry.into_iter().collect(),
+            0,
+            sent.outcome.as_ref().err(),
+        );
+    }
+
+    /// Answers in a task of its own, by way of the proxy.
+    fn hand_over(
+        &self,
+        request: gate::Request,
+        body: RecvStream,
+        respond: SendResponse<Bytes>,
+        limits: &LimitSettings,
+    ) {
+        let wire = Box::new(Wire::Http2(Http2::new(
+            body,
+            respond,
+            &request,
+            self.backlog.clone(),
+            limits.write_timeout,
+        )));
+        let ticket = Arc::new(Ticket::new(
+            self.client.clone(),
+            request.host.clone(),
+            limits,
+            self.shared.access_log.is_enabled(),
+        ));
+        let slot = Slot::default();
+        let exchange = Exchange::new(
+            request,
+            wire,
+            slot.clone(),
+            ticket.clone(),
+            self.shared.lifecycle.clone(),
+        );
+        let (shared, handler) = (self.shared.clone(), self.handler.clone());
+        let (budget, running) = (self.budget.clone(), self.running.clone());
+        tokio::spawn(async move {
+            handler
+                .handle(ServerSession::new_custom(Box::new(exchange)))
+                .await;
+            let Some(mut wire) = slot.lock().take() else {
+                return;
+            };
+            let Wire::Http2(stream) = wire.as_mut() else {
+                return;
+            };
+            let flushed = poll_fn(|cx| stream.poll_flush(cx)).await;
+            let complete = stream.response_is_complete();
+            record::finished(&shared, &ticket, complete, 0, flushed.as_ref().err());
+            if flushed.is_err() {
+                // The client reset the stream or let its window shut: what rapid resets are made of.
+                budget.charge();
+                stream.reset(Reason::CANCEL);
+            } else if complete {
+                // Where the body was not read to its end, dropping the stream tells the client so (RFC 9113 §8.1).
+                budget.earn();
+            } else {
+                stream.reset(Reason::INTERNAL_ERROR);
+                budget.charge();
+            }
+            drop(running);
+        });
+    }
+
+    /// Answers a stream that was refused.
+    fn refuse(&self, respond: SendResponse<Bytes>, refusal: Refusal) {
+        self.budget.charge();
+        record::refused(&self.shared, &self.client, refusal);
+        refuse(respond, refusal);
+    }
+}
+
+/// Says why a stream was refused.
 fn refuse(mut respond: SendResponse<Bytes>, refusal: Refusal) {
     let mut response = Response::new(());
     *response.status_mut() = refusal.status;

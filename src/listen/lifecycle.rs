@@ -1,19 +1,39 @@
 //! Whether the program is taking requests, and how many connections it holds.
 
-use std::sync::Arc;
+use crate::clock::{self, Instant};
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 /// How long a silent connection is kept once a drain has begun.
-const SILENCE: Duration = Duration::from_secs(1);
+pub(super) const SILENCE: Duration = Duration::from_secs(1);
 
 /// Shared by every accept loop and connection.
 #[derive(Debug)]
 pub struct Lifecycle {
     draining: watch::Sender<bool>,
+    /// The same without a lock, for what is asked with each request.
+    began: OnceLock<Instant>,
+    seats: Mutex<Seats>,
     connections: AtomicUsize,
     left: Notify,
+}
+
+/// Who wants to be woken when a drain begins. Held to come, to go and to begin a drain; no waker is called meanwhile.
+#[derive(Debug, Default)]
+struct Seats {
+    wakers: Vec<Option<Waker>>,
+    free: Vec<usize>,
+}
+
+/// A task's place among those that a drain wakes, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    lifecycle: Arc<Lifecycle>,
+    index: usize,
 }
 
 /// Counts a connection while it lives.
@@ -25,6 +45,8 @@ impl Lifecycle {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             draining: watch::Sender::new(false),
+            began: OnceLock::new(),
+            seats: Mutex::default(),
             connections: AtomicUsize::new(0),
             left: Notify::new(),
         })
@@ -32,12 +54,40 @@ impl Lifecycle {
 
     /// From now on, connections end with the answer they are giving, and idle ones at once.
     pub fn begin_drain(&self) {
+        // Before anybody is woken: who takes a seat later than the wakers are collected looks at this afterwards.
+        let _ = self.began.set(clock::now());
         self.draining.send_replace(true);
+        let wakers: Vec<_> = {
+            let mut seats = self.seats.lock();
+            seats.wakers.iter_mut().filter_map(Option::take).collect()
+        };
+        wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Whether a drain has begun.
+    /// Whether a drain has begun. Costs one load of what all threads may read at once.
     pub fn is_draining(&self) -> bool {
-        *self.draining.borrow()
+        self.drain_began().is_some()
+    }
+
+    /// When a drain began, if one has.
+    pub fn drain_began(&self) -> Option<Instant> {
+        self.began.get().copied()
+    }
+
+    /// Has a task woken when a drain begins. Whoever sits down looks whether one has begun after that, not before.
+    pub(super) fn sit(self: &Arc<Self>, waker: Waker) -> Seat {
+        let mut seats = self.seats.lock();
+        let index = if let Some(index) = seats.free.pop() {
+            seats.wakers[index] = Some(waker);
+            index
+        } else {
+            seats.wakers.push(Some(waker));
+            seats.wakers.len() - 1
+        };
+        Seat {
+            lifecycle: self.clone(),
+            index,
+        }
     }
 
     /// Resolves when a drain begins.
@@ -87,6 +137,24 @@ impl Lifecycle {
     }
 }
 
+impl Seat {
+    /// Has this waker called instead of the one before. What is said of [`Lifecycle::sit`] is true of it.
+    pub(super) fn move_to(&self, waker: Waker) {
+        // The waker before may be the last of its task, which is not for dropping under the lock.
+        let _before = self.lifecycle.seats.lock().wakers[self.index].replace(waker);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut seats = self.lifecycle.seats.lock();
+        let waker = seats.wakers[self.index].take();
+        seats.free.push(self.index);
+        drop(seats);
+        drop(waker);
+    }
+}
+
 impl Drop for Connected {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, SeqCst);
@@ -98,6 +166,7 @@ impl Drop for Connected {
 mod tests {
     use super::*;
     use futures::FutureExt;
+    use std::task::Wake;
 
     #[tokio::test]
     async fn room_comes_back_with_the_connection_that_leaves() {
@@ -119,5 +188,46 @@ mod tests {
         waiting.await;
         lifecycle.draining().await;
         assert!(lifecycle.is_draining());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_begins_once() {
+        let lifecycle = Lifecycle::new();
+        assert_eq!(lifecycle.drain_began(), None);
+        let now = clock::now();
+        lifecycle.begin_drain();
+        tokio::time::advance(SILENCE).await;
+        lifecycle.begin_drain();
+        assert_eq!(lifecycle.drain_began(), Some(now));
+    }
+
+    #[test]
+    fn a_drain_wakes_who_has_a_seat_then() {
+        let lifecycle = Lifecycle::new();
+        let [gone, stays, moved, latest] = std::array::from_fn(|_| counting_waker());
+        let left = lifecycle.sit(gone.1);
+        let _stays = lifecycle.sit(stays.1);
+        drop(left);
+        // The seat that is free again is taken first.
+        let seat = lifecycle.sit(moved.1);
+        assert_eq!(seat.index, 0);
+        seat.move_to(latest.1);
+        lifecycle.begin_drain();
+        let woken = [&gone.0, &stays.0, &moved.0, &latest.0].map(|woken| woken.load(SeqCst));
+        assert_eq!(woken, [0, 1, 0, 1]);
+        drop(seat);
+        assert_eq!(lifecycle.seats.lock().free, [0]);
+    }
+
+    /// A waker, and how often it was called.
+    fn counting_waker() -> (Arc<AtomicUsize>, Waker) {
+        struct Count(Arc<AtomicUsize>);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, SeqCst);
+            }
+        }
+        let count = Arc::new(AtomicUsize::new(0));
+        (count.clone(), Arc::new(Count(count)).into())
     }
 }

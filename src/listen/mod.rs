@@ -2,17 +2,25 @@
 //!
 //! A connection's way: [`accept`] takes it from the kernel, reads a PROXY protocol header and does the TLS hand-shake
 //! where the listener says so, and finds out the HTTP version. [`http1`] or [`http2`] then serves it: each request
-//! passes the [`gate`], becomes an [`exchange`] that is given to the proxy, and leaves the connection where the next
+//! is answered [`at_once`] where it can be; every other passes the [`gate`], becomes an [`exchange`] that is given to the proxy, and leaves the connection where the next
 //! request begins.
 //!
 //! Architecture invariant: bytes from a client are parsed here and nowhere else. Pingora is given heads that the gate
 //! wrote and bodies without framing.
 
 pub mod accept;
+pub mod idle;
 pub mod lifecycle;
 pub mod proxy_protocol;
 pub mod socket;
 pub mod stream;
+
+pub mod at_once;
+pub mod burst;
+mod cork;
+pub mod reply;
+mod rouse;
+mod sending;
 
 pub mod http1;
 pub mod http2;
@@ -25,11 +33,19 @@ pub mod outbox;
 mod record;
 pub mod settings;
 
+#[cfg(test)]
+mod scripted;
+
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::HttpMetrics;
 use arc_swap::ArcSwap;
+use at_once::{Circumstances, Given};
+use burst::Burst;
+use gate::canonical::Canonical;
+use gate::http2::Asked;
 use lifecycle::Lifecycle;
 use pingora::protocols::http::ServerSession;
+use reply::Reply;
 use settings::LimitSettings;
 use std::future::Future;
 use std::sync::Arc;
@@ -38,6 +54,18 @@ use std::sync::Arc;
 pub trait Handler: Clone + Send + Sync + 'static {
     /// Answers the one request that the session is about. What is written is still on its way when this returns.
     fn handle(&self, session: ServerSession) -> impl Future<Output = ()> + Send;
+
+    /// Answers a request at once, into the burst, where nobody needs to be waited for. `None` leaves it to
+    /// [`Handler::handle`], and the burst as it was.
+    fn at_once(
+        &self,
+        asked: Canonical<'_, '_>,
+        circumstances: &Circumstances<'_>,
+        burst: &mut Burst,
+    ) -> Option<Given>;
+
+    /// The same for a stream of HTTP/2, of which the connection writes the answer.
+    fn at_once_http2(&self, asked: Asked<'_>, circumstances: &Circumstances<'_>) -> Option<Reply>;
 }
 
 /// What every connection needs, whichever listener and thread it came by.

@@ -1,5 +1,7 @@
 //! Bytes on their way to a client: queued without a copy where that pays, written as fast as the client takes them.
 
+use super::stream::Outlet;
+use crate::arena::FileRange;
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -14,21 +16,36 @@ use tokio::time::Sleep;
 const COPY_BELOW: usize = 2 * 1024;
 /// Slices given to one vectored write.
 const SLICES: usize = 16;
+/// Octets of files that are sent before others have their turn: a client that is quick would take a whole body at once.
+const FILE_TURN: usize = 1024 * 1024;
 
 /// A queue of bytes. The order is `queue`, then `tail`.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    queue: VecDeque<Bytes>,
+    queue: VecDeque<Item>,
     tail: BytesMut,
     len: usize,
+    /// Those of them that lie in a file.
+    in_files: usize,
     /// Runs while the client takes nothing; armed by the first write that blocks, disarmed by progress.
     stalled: Option<Pin<Box<Sleep>>>,
+}
+
+#[derive(Debug)]
+enum Item {
+    Octets(Bytes),
+    File(FileRange),
 }
 
 impl Outbox {
     /// Bytes not yet written.
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Those of them that this keeps in memory.
+    pub fn held(&self) -> usize {
+        self.len - self.in_files
     }
 
     /// Whether everything is written.
@@ -55,10 +72,26 @@ impl Outbox {
             return self.copy(&bytes);
         }
         self.len += bytes.len();
+        self.push_item(Item::Octets(bytes));
+    }
+
+    /// Appends a body's bytes that lie in a file. Where the kernel cannot send them to this client, they are read when
+    /// their turn comes.
+    pub fn push_file(&mut self, file: FileRange) {
+        let Ok(length @ 1..) = usize::try_from(file.length()) else {
+            return;
+        };
+        self.len += length;
+        self.in_files += length;
+        self.push_item(Item::File(file));
+    }
+
+    fn push_item(&mut self, item: Item) {
         if !self.tail.is_empty() {
-            self.queue.push_back(self.tail.split().freeze());
+            self.queue
+                .push_back(Item::Octets(self.tail.split().freeze()));
         }
-        self.queue.push_back(bytes);
+        self.queue.push_back(item);
     }
 
     /// Gives an idle connection's buffers back.
@@ -73,12 +106,18 @@ impl Outbox {
     /// Writes until nothing is left. Fails with `TimedOut` when the client takes nothing for `patience`.
     pub fn poll_write(
         &mut self,
-        io: &mut (impl AsyncWrite + Unpin),
+        io: &mut impl Outlet,
         patience: Duration,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
+        let files_before = self.in_files;
         while self.len > 0 {
-            match self.poll_write_some(io, cx) {
+            let turn = FILE_TURN.saturating_sub(files_before - self.in_files);
+            if turn == 0 && self.in_files > 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            match self.poll_write_some(io, turn, cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(n)) => {
                     self.consume(n);
@@ -108,63 +147,157 @@ impl Outbox {
     }
 
     fn poll_write_some(
-        &self,
-        io: &mut (impl AsyncWrite + Unpin),
+        &mut self,
+        io: &mut impl Outlet,
+        turn: usize,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
+        if let Some(Item::File(file)) = self.queue.front() {
+            match io.poll_send_file(file, turn, cx) {
+                Some(sent) => return sent,
+                None => self.read_front()?,
+            }
+        }
         if self.queue.is_empty() {
             return Pin::new(io).poll_write(cx, &self.tail);
         }
         let mut slices = [IoSlice::new(&[]); SLICES];
         let mut used = 0;
-        let tail = Some(&self.tail[..]).filter(|tail| !tail.is_empty());
-        for (slice, bytes) in slices
-            .iter_mut()
-            .zip(self.queue.iter().map(|bytes| &bytes[..]).chain(tail))
-        {
+        let mut octets = self.queue.iter().map_while(Item::octets);
+        for (slice, bytes) in slices.iter_mut().zip(&mut octets) {
             *slice = IoSlice::new(bytes);
+            used += 1;
+        }
+        if let (1, Some(Item::File(_))) = (used, self.queue.get(1)) {
+            return io.poll_write_more(&slices[0], cx);
+        }
+        if used == self.queue.len() && used < SLICES && !self.tail.is_empty() {
+            slices[used] = IoSlice::new(&self.tail);
             used += 1;
         }
         pin!(io).poll_write_vectored(cx, &slices[..used])
     }
 
+    /// Reads a piece of the file in front, to stand before the rest of it.
+    fn read_front(&mut self) -> io::Result<()> {
+        let Some(Item::File(mut file)) = self.queue.pop_front() else {
+            return Ok(());
+        };
+        let piece = file.read()?;
+        self.in_files -= piece.len();
+        file.advance(piece.len() as u64);
+        if !file.is_empty() {
+            self.queue.push_front(Item::File(file));
+        }
+        self.queue.push_front(Item::Octets(piece));
+        Ok(())
+    }
+
     fn consume(&mut self, mut n: usize) {
         self.len -= n;
         while n > 0 {
-            let Some(front) = self.queue.front_mut() else {
-                self.tail.advance(n);
-                return;
+            let left = match self.queue.front_mut() {
+                None => {
+                    self.tail.advance(n);
+                    return;
+                }
+                Some(Item::Octets(bytes)) => {
+                    let taken = n.min(bytes.len());
+                    bytes.advance(taken);
+                    n -= taken;
+                    bytes.len()
+                }
+                Some(Item::File(file)) => {
+                    // The kernel takes no more than it was given.
+                    self.in_files -= n;
+                    file.advance(n as u64);
+                    n = 0;
+                    usize::from(!file.is_empty())
+                }
             };
-            if n < front.len() {
-                front.advance(n);
+            if left > 0 {
                 return;
             }
-            n -= front.len();
             self.queue.pop_front();
+        }
+    }
+}
+
+impl Item {
+    fn octets(&self) -> Option<&[u8]> {
+        match self {
+            Self::Octets(bytes) => Some(bytes),
+            Self::File(_) => None,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::stream::ClientStream;
     use super::*;
+    use crate::arena::Arena;
     use proptest::prelude::*;
-    use tokio::io::AsyncReadExt;
+    use std::future::poll_fn;
+    use tokio::io::{AsyncReadExt, DuplexStream};
+    use tokio::net::{TcpListener, TcpSocket};
+
+    impl Outlet for DuplexStream {
+        fn poll_send_file(
+            &mut self,
+            _: &FileRange,
+            _: usize,
+            _: &mut Context<'_>,
+        ) -> Option<Poll<io::Result<usize>>> {
+            None
+        }
+
+        fn poll_write_more(
+            &mut self,
+            octets: &[u8],
+            cx: &mut Context<'_>,
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(self).poll_write(cx, octets)
+        }
+    }
+
+    /// Queues pieces of all kinds, and says what is to come out. The pieces of an arena begin in the middle of a range.
+    fn fill(outbox: &mut Outbox, pieces: Vec<(u8, usize)>) -> Vec<u8> {
+        let arena = Arena::new().expect("the system has such files");
+        let mut expected = Vec::new();
+        for (i, (kind, len)) in (0..=u8::MAX).cycle().zip(pieces) {
+            let octets: Bytes = (0..=250).cycle().take(len).map(|at: u8| at ^ i).collect();
+            expected.extend_from_slice(&octets);
+            match kind {
+                0 => outbox.copy(&octets),
+                1 => outbox.push(octets),
+                _ => {
+                    let all = [Bytes::from_static(b"before"), octets, "behind".into()];
+                    let length = len as u64 + 12;
+                    let stored = arena.store(all.into_iter(), length, ());
+                    outbox.push_file(stored.expect("there is memory").slice(6..length - 6));
+                }
+            }
+        }
+        expected
+    }
+
+    async fn written(outbox: &mut Outbox, io: &mut impl Outlet) {
+        let written = poll_fn(|cx| outbox.poll_write(io, Duration::from_secs(30), cx));
+        written.await.expect("somebody reads");
+        assert_eq!((outbox.len(), outbox.held()), (0, 0));
+    }
 
     proptest! {
         #[test]
-        fn what_goes_in_comes_out_in_order(pieces in proptest::collection::vec((any::<bool>(), 0usize..5000), 0..20)) {
+        fn what_goes_in_comes_out_in_order(pieces in proptest::collection::vec((0u8..3, 0usize..5000), 0..20)) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("runtime");
             runtime.block_on(async {
                 let (mut near, mut far) = tokio::io::duplex(700);
-                let (mut outbox, mut expected) = (Outbox::default(), Vec::new());
-                for (i, (copied, len)) in pieces.into_iter().enumerate() {
-                    let bytes = vec![u8::try_from(i).unwrap_or(0); len];
-                    expected.extend_from_slice(&bytes);
-                    if copied { outbox.copy(&bytes) } else { outbox.push(bytes.into()) }
-                }
+                let mut outbox = Outbox::default();
+                let expected = fill(&mut outbox, pieces);
                 let writing = async {
-                    std::future::poll_fn(|cx| outbox.poll_write(&mut near, Duration::from_secs(1), cx)).await.expect("written");
+                    written(&mut outbox, &mut near).await;
                     drop(near);
                 };
                 let mut read = Vec::new();
@@ -175,14 +308,47 @@ mod tests {
         }
     }
 
+    /// The same through a socket that takes little at once: the kernel is asked again, for the rest.
+    #[tokio::test]
+    async fn the_kernel_sends_what_lies_in_a_file() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let near = TcpSocket::new_v4().expect("a socket");
+        near.set_send_buffer_size(8192).expect("it is open");
+        let addr = listener.local_addr().expect("it is bound");
+        let near = near.connect(addr).await.expect("it listens");
+        let (mut far, _) = listener.accept().await.expect("it connects");
+        let mut near = ClientStream::Tcp(near);
+        let mut outbox = Outbox::default();
+        let (file, head) = (3 * FILE_TURN + 1, (0, 200));
+        let pieces = vec![
+            head,
+            (2, file),
+            head,
+            (2, 3),
+            (2, 70_000),
+            (1, 9000),
+            head,
+            head,
+            (2, 1),
+        ];
+        let expected = fill(&mut outbox, pieces);
+        assert_eq!(outbox.held(), 9000 + 4 * 200);
+        let writing = async {
+            written(&mut outbox, &mut near).await;
+            drop(near);
+        };
+        let mut read = Vec::new();
+        let ((), result) = tokio::join!(writing, far.read_to_end(&mut read));
+        result.expect("read");
+        assert!(read == expected);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_given_up() {
         let (mut near, _far) = tokio::io::duplex(1);
         let mut outbox = Outbox::default();
         outbox.copy(b"more than one byte");
-        let error =
-            std::future::poll_fn(|cx| outbox.poll_write(&mut near, Duration::from_secs(30), cx))
-                .await;
+        let error = poll_fn(|cx| outbox.poll_write(&mut near, Duration::from_secs(30), cx)).await;
         assert_eq!(
             error.expect_err("nobody reads").kind(),
             io::ErrorKind::TimedOut

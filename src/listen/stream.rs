@@ -1,11 +1,13 @@
 //! The client's connection: TCP or TLS behind one type, with the little that is known about who is at its other end.
 
+use crate::arena::{self, FileRange};
 use bytes::BytesMut;
-use std::io;
+use rustix::net::{SendFlags, send};
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -16,6 +18,9 @@ pub enum ClientStream {
     Tcp(TcpStream),
     /// TLS. Boxed: its buffers are large, and plain connections should not carry them.
     Tls(Box<TlsStream<TcpStream>>),
+    /// None: what a test has written down.
+    #[cfg(test)]
+    Scripted(super::scripted::Scripted),
 }
 
 /// Who is connected, and to what.
@@ -34,6 +39,8 @@ impl ClientStream {
         match self {
             Self::Tcp(tcp) => tcp,
             Self::Tls(tls) => tls.get_ref().0,
+            #[cfg(test)]
+            Self::Scripted(_) => panic!("a script has no socket"),
         }
     }
 
@@ -42,10 +49,98 @@ impl ClientStream {
         self.tcp().readable().await
     }
 
+    /// Writes as far as can be without the socket where that is TLS, and to the socket where it is not. What TLS took leaves with
+    /// the next flush, or when it takes no more.
+    pub fn poll_stage(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Self::Tls(tls) => loop {
+                let taken = tls.get_mut().1.writer().write_vectored(bufs)?;
+                if taken > 0 || bufs.iter().all(|buf| buf.is_empty()) {
+                    return Poll::Ready(Ok(taken));
+                }
+                ready!(Pin::new(tls.as_mut()).poll_flush(cx))?;
+            },
+            #[cfg(test)]
+            Self::Scripted(scripted) => Pin::new(scripted).poll_write_vectored(cx, bufs),
+        }
+    }
+
     /// Makes the close that follows a reset, so that a body delimited by the close cannot look complete.
     pub fn reset_on_close(&self) {
         // Failing only means the peer sees FIN instead; there is nothing else to try.
         let _ = socket2::SockRef::from(self.tcp()).set_linger(Some(std::time::Duration::ZERO));
+    }
+}
+
+/// What an outbox writes to.
+pub trait Outlet: AsyncWrite + Unpin {
+    /// Has the kernel send octets of a file, so many at most. None where it cannot: then they are to be read and written.
+    fn poll_send_file(
+        &mut self,
+        _file: &FileRange,
+        _most: usize,
+        _cx: &mut Context<'_>,
+    ) -> Option<Poll<io::Result<usize>>> {
+        None
+    }
+
+    /// Writes what something follows at once, so that it need not leave in a packet of its own.
+    fn poll_write_more(&mut self, octets: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        Pin::new(self).poll_write(cx, octets)
+    }
+}
+
+impl Outlet for ClientStream {
+    fn poll_send_file(
+        &mut self,
+        file: &FileRange,
+        most: usize,
+        cx: &mut Context<'_>,
+    ) -> Option<Poll<io::Result<usize>>> {
+        let Self::Tcp(tcp) = self else {
+            return None;
+        };
+        match poll_try(tcp, cx, || file.send(&*tcp, most)) {
+            Poll::Ready(Err(error)) if arena::is_unsupported(&error) => None,
+            sent => Some(sent),
+        }
+    }
+
+    fn poll_write_more(&mut self, octets: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(tcp) => poll_try(tcp, cx, || {
+                let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+                Ok(send(&*tcp, octets, flags)?)
+            }),
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_write(cx, octets),
+            #[cfg(test)]
+            Self::Scripted(scripted) => Pin::new(scripted).poll_write(cx, octets),
+        }
+    }
+}
+
+/// Tries until the socket takes something, or waits for it to be ready to.
+fn poll_try(
+    tcp: &TcpStream,
+    cx: &mut Context<'_>,
+    mut attempt: impl FnMut() -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(tcp.poll_write_ready(cx))?;
+        // Where it would block, this forgets that the socket was ready, and the next look waits for it to be.
+        match tcp.try_io(Interest::WRITABLE, &mut attempt) {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) => {}
+            done => return Poll::Ready(done),
+        }
     }
 }
 
@@ -58,6 +153,8 @@ impl AsyncRead for ClientStream {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Self::Tls(tls) => Pin::new(tls.as_mut()).poll_read(cx, buf),
+            #[cfg(test)]
+            Self::Scripted(scripted) => Pin::new(scripted).poll_read(cx, buf),
         }
     }
 }
@@ -71,6 +168,8 @@ impl AsyncWrite for ClientStream {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
             Self::Tls(tls) => Pin::new(tls.as_mut()).poll_write(cx, buf),
+            #[cfg(test)]
+            Self::Scripted(scripted) => Pin::new(scripted).poll_write(cx, buf),
         }
     }
 
@@ -82,6 +181,8 @@ impl AsyncWrite for ClientStream {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
             Self::Tls(tls) => Pin::new(tls.as_mut()).poll_write_vectored(cx, bufs),
+            #[cfg(test)]
+            Self::Scripted(scripted) => Pin::new(scripted).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -93,6 +194,8 @@ impl AsyncWrite for ClientStream {
         match self.get_mut() {
             Self::Tcp(_) => Poll::Ready(Ok(())),
             Self::Tls(tls) => Pin::new(tls.as_mut()).poll_flush(cx),
+            #[cfg(test)]
+            Self::Scripted(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -100,6 +203,8 @@ impl AsyncWrite for ClientStream {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls.as_mut()).poll_shutdown(cx),
+            #[cfg(test)]
+            Self::Scripted(scripted) => Pin::new(scripted).poll_shutdown(cx),
         }
     }
 }
@@ -115,6 +220,11 @@ impl<S> Prefixed<S> {
     /// Gives `prefix` first, then what `inner` reads.
     pub fn new(prefix: BytesMut, inner: S) -> Self {
         Self { prefix, inner }
+    }
+
+    /// What is behind the prefix.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
     }
 }
 

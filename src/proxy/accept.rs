@@ -1,54 +1,28 @@
 //! Whether a request may enter, whom it is from, and which route it is for.
 
 use super::Site;
+use super::entry::{
+    self, CDN_LOOP, Peer, Sought, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REAL_IP,
+    X_REQUEST_ID, is_claim,
+};
 use super::walk::{Entered, Verdict, Walk};
-use crate::fields::{forwarded, hop_by_hop, host, uri, via};
+use crate::fields::view::FieldView;
+use crate::fields::{forwarded, hop_by_hop, uri};
 use crate::listen::exchange::ticket::Ticket;
-use crate::routing::settings::Scheme;
-use crate::routing::{self, RequestView};
+use crate::routing;
 use http::header::{HeaderName, MAX_FORWARDS};
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use pingora::http::RequestHeader;
-use std::net::IpAddr;
 use std::sync::Arc;
-
-/// `CDN-Loop` (RFC 8586).
-pub const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
-/// `X-Forwarded-For`, `-Proto`, `-Host`, `-Port` and `X-Real-IP`, as everyone writes them.
-pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// See [`X_FORWARDED_FOR`].
-pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-/// What was stripped from the path in front of an application that knows nothing of it.
-pub const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
-/// See [`X_FORWARDED_FOR`].
-pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-/// See [`X_FORWARDED_FOR`].
-pub const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-/// The id by which a request is found in everybody's logs.
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Fields that only a trusted proxy may send, besides everything called `X-Forwarded-…`: they say who the client is, or
-/// change what the request means to an origin without changing what routes and caches see.
-const ONLY_FROM_TRUSTED: [HeaderName; 12] = [
-    X_REAL_IP,
-    X_REQUEST_ID,
-    http::header::FORWARDED,
-    HeaderName::from_static("x-client-ip"),
-    HeaderName::from_static("x-scheme"),
-    HeaderName::from_static("x-url-scheme"),
-    HeaderName::from_static("front-end-https"),
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-rewrite-url"),
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-method-override"),
-];
 
 /// Takes away what a stranger has no say in.
 fn remove_claims(header: &mut RequestHeader) {
-    let claims = |name: &&HeaderName| name.as_str().starts_with("x-forwarded-");
-    let forwarded: Vec<HeaderName> = header.headers.keys().filter(claims).cloned().collect();
-    for name in forwarded.iter().chain(&ONLY_FROM_TRUSTED) {
+    let names = header.headers.keys();
+    let claims: Vec<HeaderName> = names
+        .filter(|name| is_claim(name.as_str()))
+        .cloned()
+        .collect();
+    for name in &claims {
         header.remove_header(name);
     }
 }
@@ -56,17 +30,12 @@ fn remove_claims(header: &mut RequestHeader) {
 impl Entered {
     /// A request about which nothing is known but its connection.
     pub fn new(site: Arc<Site>, ticket: Arc<Ticket>) -> Self {
-        let peer = ticket.client.addr.ip().to_canonical();
-        let trusted = site
-            .settings
-            .trusted_proxies
-            .iter()
-            .any(|net| net.contains(&peer));
+        let peer = Peer::new(&site, &ticket.client);
         Self {
             site,
             ticket,
-            client: peer,
-            trusted,
+            client: peer.address,
+            peer,
             path: String::new(),
             id: String::new(),
         }
@@ -81,34 +50,28 @@ pub fn accept(header: &mut RequestHeader, walk: &mut Walk) -> Result<(), Verdict
     let Some(entered) = &mut walk.entered else {
         return Err(Verdict::new(StatusCode::INTERNAL_SERVER_ERROR, "internal"));
     };
-    if entered.trusted {
-        entered.client = client_behind(&header.headers, entered);
-    } else {
+    if !entered.peer.trusted {
         remove_claims(header);
     }
-    entered.id = request_id(&header.headers);
+    let fields = FieldView::from(&header.headers);
+    entered.client = entered.peer.client(&entered.site, fields);
+    entered.id = entry::given_id(fields).map_or_else(new_id, str::to_owned);
     entered.path = path_of(header)?;
-    let name = &entered.site.settings.name;
-    if via::contains(header.headers.get_all(http::header::VIA), name)
-        || via::cdn_loop_contains(header.headers.get_all(&CDN_LOOP), name)
-    {
+    if entry::is_loop(&entered.site, fields) {
         return Err(Verdict::new(StatusCode::LOOP_DETECTED, "loop"));
     }
     count_forwards(header)?;
 
-    let query = uri::split_path_query(target(header))
-        .query
-        .map(str::to_owned);
-    let host = host::parse(entered.ticket.host.as_bytes()).map_or("", |authority| authority.host);
-    let view = RequestView {
-        scheme: scheme(&header.headers, entered),
-        host,
+    let fields = FieldView::from(&header.headers);
+    let sought = Sought {
+        scheme: entered.peer.scheme(fields),
+        authority: &entered.ticket.host,
         path: &entered.path,
-        query: query.as_deref(),
+        query: uri::split_path_query(target(header)).query,
         method: &header.method,
-        headers: &header.headers,
+        fields,
     };
-    walk.route = entered.site.routes.find(&view).cloned();
+    walk.route = entry::route(&entered.site, &sought).cloned();
     let Some(route) = &walk.route else {
         return Err(Verdict::new(StatusCode::NOT_FOUND, "no-route"));
     };
@@ -142,72 +105,9 @@ fn path_of(header: &RequestHeader) -> Result<String, Verdict> {
         .map_err(|_| Verdict::new(StatusCode::BAD_REQUEST, "ambiguous-path"))
 }
 
-/// The rightmost address that is not a proxy of ours: what stands left of it, the client itself may have written.
-fn client_behind(headers: &HeaderMap, entered: &Entered) -> IpAddr {
-    let trusted = |ip: IpAddr| {
-        entered
-            .site
-            .settings
-            .trusted_proxies
-            .iter()
-            .any(|net| net.contains(&ip))
-    };
-    let mut client = entered.client;
-    for hop in forwarded::parse_x_forwarded_for(headers.get_all(&X_FORWARDED_FOR))
-        .into_iter()
-        .rev()
-    {
-        let Some(hop) = hop else { break };
-        client = hop.to_canonical();
-        if !trusted(client) {
-            break;
-        }
-    }
-    client
-}
-
-/// The scheme that the client used: what a trusted proxy says of it, as far as that is one plain word, else what it is
-/// between us and our peer.
-pub fn scheme(headers: &HeaderMap, entered: &Entered) -> Scheme {
-    let mut said = headers.get_all(&X_FORWARDED_PROTO).iter();
-    match (said.next(), said.next()) {
-        // Of several we would have to know who of them said what.
-        (Some(said), None) if entered.trusted => scheme_named(said.as_bytes()),
-        _ => None,
-    }
-    .unwrap_or_else(|| connection_scheme(entered))
-}
-
-fn scheme_named(word: &[u8]) -> Option<Scheme> {
-    let named = |scheme: &Scheme| word.eq_ignore_ascii_case(scheme.as_str().as_bytes());
-    [Scheme::Http, Scheme::Https].into_iter().find(named)
-}
-
-fn connection_scheme(entered: &Entered) -> Scheme {
-    if entered.ticket.client.tls {
-        Scheme::Https
-    } else {
-        Scheme::Http
-    }
-}
-
-/// The id that a trusted proxy gave, where it is a plain word of reasonable length, else one of ours.
-fn request_id(headers: &HeaderMap) -> String {
-    let given = headers
-        .get(&X_REQUEST_ID)
-        .and_then(|value| value.to_str().ok());
-    let is_plain = |id: &&str| {
-        (1..=128).contains(&id.len())
-            && id
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_.:+/=".contains(&b))
-    };
-    given.filter(is_plain).map_or_else(new_id, str::to_owned)
-}
-
-/// An id of ours.
+/// An id of ours, for the access log and everybody behind us.
 pub fn new_id() -> String {
-    format!("{:032x}", fastrand::u128(..))
+    entry::new_id().iter().copied().map(char::from).collect()
 }
 
 /// RFC 9110 §7.6.2: an OPTIONS request that may go no further is answered here; else it has one step less to go.
@@ -248,7 +148,7 @@ pub fn write_forwarding_fields(
     entered: &Entered,
 ) -> pingora::Result<()> {
     let peer = entered.ticket.client.addr.ip().to_canonical();
-    let scheme = connection_scheme(entered).as_str();
+    let scheme = if entered.peer.tls { "https" } else { "http" };
     let host = entered.ticket.host.as_str();
     let chain = forwarded::append_x_forwarded_for(request.headers.get_all(&X_FORWARDED_FOR), peer);
     request.insert_header(X_FORWARDED_FOR, chain)?;

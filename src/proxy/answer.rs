@@ -1,6 +1,6 @@
 //! Answers that need nobody else: redirects, fixed responses, files.
 
-use super::accept::{self, target};
+use super::accept::target;
 use super::files::{self, Directory, FileRequest};
 use super::walk::{Verdict, Walk};
 use super::{deliver, template};
@@ -12,12 +12,12 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, StatusCode};
 use pingora::Result;
 use pingora::http::ResponseHeader;
-use pingora::proxy::Session;
+use pingora::protocols::http::ServerSession;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Answers where the route says what without an upstream. True when it did.
-pub async fn without_asking(session: &mut Session, walk: &mut Walk) -> Result<bool> {
+pub async fn without_asking(session: &mut ServerSession, walk: &mut Walk) -> Result<bool> {
     let Some(route) = walk.route.clone() else {
         return Ok(false);
     };
@@ -55,7 +55,7 @@ pub async fn without_asking(session: &mut Session, walk: &mut Walk) -> Result<bo
 }
 
 async fn redirect(
-    session: &mut Session,
+    session: &mut ServerSession,
     walk: &mut Walk,
     route: &RouteSettings,
     to: &str,
@@ -64,7 +64,7 @@ async fn redirect(
     let mut response = ResponseHeader::build(status, Some(4))?;
     if let Some(entered) = &walk.entered {
         let values = template::Placeholders {
-            scheme: accept::scheme(&session.req_header().headers, entered),
+            scheme: entered.peer.scheme((&session.req_header().headers).into()),
             host: host::parse(entered.ticket.host.as_bytes())
                 .map_or("", |authority| authority.host),
             path: &rewrite::path(&route.rewrite, &entered.path),
@@ -77,7 +77,7 @@ async fn redirect(
 }
 
 async fn respond(
-    session: &mut Session,
+    session: &mut ServerSession,
     walk: &mut Walk,
     status: StatusCode,
     content_type: HeaderValue,
@@ -99,7 +99,7 @@ struct Place {
 }
 
 async fn serve_file(
-    session: &mut Session,
+    session: &mut ServerSession,
     walk: &mut Walk,
     route: &Arc<RouteSettings>,
     place: Place,
@@ -151,9 +151,7 @@ async fn serve_file(
         response.append_header(name.clone(), value.clone())?;
     }
     deliver::write_response(session.req_header(), &mut response, walk)?;
-    session
-        .write_response_header(Box::new(response), false)
-        .await?;
+    session.write_response_header(Box::new(response)).await?;
     let mut reader = found.body.into_reader();
     loop {
         let (back, chunk) = tokio::task::spawn_blocking(move || {
@@ -166,8 +164,8 @@ async fn serve_file(
         })?;
         reader = back;
         match chunk {
-            Ok(Some(bytes)) => session.write_response_body(Some(bytes), false).await?,
-            Ok(None) => return session.write_response_body(None, true).await,
+            Ok(Some(bytes)) => session.write_response_body(bytes, false).await?,
+            Ok(None) => return session.write_response_body(Bytes::new(), true).await,
             // The head is out: what is short of its length is cut, visibly.
             Err(cause) => {
                 return Err(pingora::Error::because(

@@ -1,8 +1,8 @@
 //! Can the cache answer, alone or by a fetch that is shared? What the engine says is done here.
 
-use super::accept::{self, target};
+use super::accept::target;
 use super::fetch::{self, Errand};
-use super::phases::FrontDoor;
+use super::front::Proxy;
 use super::relay::{self, client_leaves};
 use super::walk::{Verdict, Walk};
 use super::{deliver, failure};
@@ -13,12 +13,13 @@ use crate::cache::outcome::{ForwardReason, Outcome, Reason};
 use crate::cache::policy::{Moment, Received};
 use crate::cache::{Answer, Ask, Tee};
 use crate::fields::uri;
+use crate::fields::view::FieldView;
 use crate::routing::settings::Action;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use pingora::Result;
 use pingora::http::ResponseHeader;
-use pingora::proxy::Session;
+use pingora::protocols::http::ServerSession;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,7 +72,7 @@ enum Next {
 }
 
 /// Answers a request on a forwarding route, as far as the cache can. False where it is to be forwarded by itself.
-pub async fn answer(door: &FrontDoor, session: &mut Session, walk: &mut Walk) -> Result<bool> {
+pub async fn answer(proxy: &Proxy, session: &mut ServerSession, walk: &mut Walk) -> Result<bool> {
     let forwards = |route: &_| matches!(route, Action::Forward(_));
     if !walk.route.as_ref().is_some_and(|it| forwards(&it.action)) {
         return Ok(false);
@@ -80,7 +81,7 @@ pub async fn answer(door: &FrontDoor, session: &mut Session, walk: &mut Walk) ->
         let Some(answer) = ask(session, walk) else {
             return Ok(false);
         };
-        match act(door, session, walk, answer).await? {
+        match act(proxy, session, walk, answer).await? {
             Next::Done => return Ok(true),
             Next::Forward => return Ok(false),
             Next::Ask => {}
@@ -91,20 +92,21 @@ pub async fn answer(door: &FrontDoor, session: &mut Session, walk: &mut Walk) ->
 }
 
 /// Asks the engine, also where the route keeps it from answering: what is written there may be stored by another route.
-fn ask(session: &mut Session, walk: &mut Walk) -> Option<Answer> {
+fn ask(session: &mut ServerSession, walk: &mut Walk) -> Option<Answer> {
     let entered = walk.entered.as_ref()?;
     let place = entered.site.place(walk.route.as_deref());
-    let has_body = !session.as_mut().is_body_empty();
+    let has_body = !session.is_body_empty();
     let header = session.req_header();
+    let fields = FieldView::from(&header.headers);
     let ask = Ask {
         method: &header.method,
         target: Target {
-            scheme: accept::scheme(&header.headers, entered).as_str(),
+            scheme: entered.peer.scheme(fields).as_str(),
             authority: &entered.ticket.host,
             path: &entered.path,
             query: uri::split_path_query(target(header)).query,
         },
-        headers: &header.headers,
+        headers: fields,
         has_body,
         upgrade: session.is_upgrade_req(),
         rules: &place.rules,
@@ -116,15 +118,15 @@ fn ask(session: &mut Session, walk: &mut Walk) -> Option<Answer> {
 }
 
 async fn act(
-    door: &FrontDoor,
-    session: &mut Session,
+    proxy: &Proxy,
+    session: &mut ServerSession,
     walk: &mut Walk,
     answer: Answer,
 ) -> Result<Next> {
     match answer {
         Answer::Serve(serve) => {
             if let Some(lead) = serve.refresh {
-                fetch::begin(door, session.req_header(), walk, lead);
+                fetch::begin(proxy, session.req_header(), walk, lead);
             }
             see(walk, Seen::new(serve.outcome));
             relay::stored(session, walk, &serve.response).await?;
@@ -144,7 +146,7 @@ async fn act(
             follow(session, walk, follower).await
         }
         Answer::Lead(lead, follower) => {
-            let errand = fetch::begin(door, session.req_header(), walk, lead);
+            let errand = fetch::begin(proxy, session.req_header(), walk, lead);
             let seen = Seen::new(Outcome::forwarded(ForwardReason::UriMiss, None));
             see(walk, Seen { errand, ..seen });
             follow(session, walk, follower).await
@@ -164,7 +166,11 @@ async fn act(
 
 /// Waits with a fetch and passes on what it brings. The client's end of the connection is watched meanwhile: who leaves
 /// gives up its place.
-async fn follow(session: &mut Session, walk: &mut Walk, mut follower: Follower) -> Result<Next> {
+async fn follow(
+    session: &mut ServerSession,
+    walk: &mut Walk,
+    mut follower: Follower,
+) -> Result<Next> {
     loop {
         let event = tokio::select! {
             biased;

@@ -1,6 +1,7 @@
 //! What changes in an answer on its way to the client, and how our own answers are made.
 
-use super::accept::{OPTIONS_HERE, X_REQUEST_ID};
+use super::accept::OPTIONS_HERE;
+use super::entry::X_REQUEST_ID;
 use super::walk::{Verdict, Walk};
 use super::{cached, error_page};
 use crate::routing::settings::HeaderEdits;
@@ -9,7 +10,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFT
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::proxy::Session;
+use pingora::protocols::http::ServerSession;
 
 /// What may be done with a header section, whether a request's or a response's.
 pub trait Fields {
@@ -98,26 +99,28 @@ fn is_event_stream(response: &ResponseHeader) -> bool {
 
 /// Sends an answer whose body is at hand.
 pub async fn send(
-    session: &mut Session,
+    session: &mut ServerSession,
     walk: &mut Walk,
     mut response: ResponseHeader,
     body: Bytes,
 ) -> Result<()> {
     write_response(session.req_header(), &mut response, walk)?;
-    session
-        .write_response_header(Box::new(response), false)
-        .await?;
-    session.write_response_body(Some(body), true).await
+    session.write_response_header(Box::new(response)).await?;
+    session.write_response_body(body, true).await
 }
 
 /// Sends an error answer, or another answer of our own that has no content.
-pub async fn own_answer(session: &mut Session, walk: &mut Walk, verdict: Verdict) -> Result<()> {
+pub async fn own_answer(
+    session: &mut ServerSession,
+    walk: &mut Walk,
+    verdict: Verdict,
+) -> Result<()> {
     own_answer_with(session, walk, verdict, HeaderMap::new()).await
 }
 
 /// As [`own_answer`], with fields that belong to it (`Allow`, `Content-Range`).
 pub async fn own_answer_with(
-    session: &mut Session,
+    session: &mut ServerSession,
     walk: &mut Walk,
     verdict: Verdict,
     fields: HeaderMap,

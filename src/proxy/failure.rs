@@ -13,7 +13,8 @@ use crate::upstream::{self, FailureKind, RetryQuestion};
 use http::header::{ALLOW, CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use pingora::http::ResponseHeader;
-use pingora::proxy::{FailToProxy, Session};
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::FailToProxy;
 use pingora::{Error, ErrorType, Result};
 
 /// The answer of an application that is starting, where the route says that it is one.
@@ -30,7 +31,11 @@ const KEPT: [HeaderName; 3] = [WWW_AUTHENTICATE, ALLOW, RETRY_AFTER];
 const INTERIM_MAX: u32 = 32;
 
 /// Looks at an answer's head before anything of it reaches the client.
-pub fn judge_answer(session: &Session, response: &ResponseHeader, walk: &mut Walk) -> Result<()> {
+pub fn judge_answer(
+    session: &ServerSession,
+    response: &ResponseHeader,
+    walk: &mut Walk,
+) -> Result<()> {
     let (Some(forwarding), Some(route)) = (&mut walk.forwarding, &walk.route) else {
         return Ok(());
     };
@@ -79,7 +84,7 @@ fn kept(response: &ResponseHeader) -> HeaderMap {
 /// Sends the operator's error page in the place of an answer that the cache brought, where the route has one. True when it
 /// did.
 pub async fn replaced(
-    session: &mut Session,
+    session: &mut ServerSession,
     walk: &mut Walk,
     response: &ResponseHeader,
 ) -> Result<bool> {
@@ -103,7 +108,7 @@ pub fn verdict_of(failure: Failure) -> Verdict {
 }
 
 /// What an answer's head holds that Pingora lets through and a client must not have to make sense of.
-fn malformed(session: &Session, response: &ResponseHeader) -> Option<&'static str> {
+fn malformed(session: &ServerSession, response: &ResponseHeader) -> Option<&'static str> {
     if response.status == StatusCode::SWITCHING_PROTOCOLS && !session.is_upgrade_req() {
         return Some("a switch of protocols that nobody asked for");
     }
@@ -122,14 +127,14 @@ fn malformed(session: &Session, response: &ResponseHeader) -> Option<&'static st
     }
 }
 
-fn question(session: &Session) -> RetryQuestion {
+fn question(session: &ServerSession) -> RetryQuestion {
     RetryQuestion {
         // RFC 9110 §9.2.2.
         idempotent: matches!(
             session.req_header().method,
             Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
         ) && !session.is_upgrade_req(),
-        replayable: !session.as_ref().retry_buffer_truncated(),
+        replayable: !session.retry_buffer_truncated(),
     }
 }
 
@@ -149,7 +154,7 @@ pub fn connect_failed(walk: &mut Walk, mut error: Box<Error>) -> Box<Error> {
 
 /// The try failed behind the connect.
 pub fn try_failed(
-    session: &Session,
+    session: &ServerSession,
     walk: &mut Walk,
     mut error: Box<Error>,
     reused: bool,
@@ -204,7 +209,11 @@ fn is_dead_connection(error: &Error) -> bool {
 }
 
 /// Tells the client, where nothing of an answer is out yet.
-pub async fn tell_client(session: &mut Session, walk: &mut Walk, error: &Error) -> FailToProxy {
+pub async fn tell_client(
+    session: &mut ServerSession,
+    walk: &mut Walk,
+    error: &Error,
+) -> FailToProxy {
     let verdict = walk.verdict.unwrap_or_else(|| verdict_on(error));
     walk.verdict = Some(verdict);
     let told = FailToProxy {

@@ -6,7 +6,8 @@
 
 use super::Site;
 use super::accept;
-use super::phases::{FrontDoor, Proxy};
+use super::entry::Peer;
+use super::front::Proxy;
 use super::walk::{Entered, Verdict, Walk};
 use crate::cache::Lead;
 use crate::cache::fill::{Failure, FillWriter, Wanted};
@@ -26,14 +27,11 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use parking_lot::Mutex;
-use pingora::apps::HttpServerApp;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
-use pingora::proxy::HttpProxy;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::sync::watch;
 
 /// What a fetch knows from the request that caused it, and what that request is told of it. Travels in the request's
 /// extensions.
@@ -42,7 +40,7 @@ pub struct Errand {
     site: Arc<Site>,
     route: Arc<RouteSettings>,
     client: IpAddr,
-    trusted: bool,
+    peer: Peer,
     path: String,
     id: String,
     /// Whether there is something better to do than to wait for an origin that is away.
@@ -71,7 +69,7 @@ impl Errand {
             site: self.site.clone(),
             ticket,
             client: self.client,
-            trusted: self.trusted,
+            peer: self.peer,
             path: self.path.clone(),
             id: self.id.clone(),
         });
@@ -128,22 +126,16 @@ fn trouble(word: &str) -> Trouble {
 }
 
 /// Begins the fetch that `lead` is for, because of the request `asked`. It runs on this thread.
-pub fn begin(
-    door: &FrontDoor,
-    asked: &RequestHeader,
-    walk: &Walk,
-    lead: Lead,
-) -> Option<Arc<Errand>> {
+pub fn begin(proxy: &Proxy, asked: &RequestHeader, walk: &Walk, lead: Lead) -> Option<Arc<Errand>> {
     // Without these there is nobody to ask, and the fill fails by being dropped.
-    let (Some(entered), Some(route), Some(proxy)) = (&walk.entered, &walk.route, door.proxy())
-    else {
+    let (Some(entered), Some(route)) = (&walk.entered, &walk.route) else {
         return None;
     };
     let errand = Arc::new(Errand {
         site: entered.site.clone(),
         route: route.clone(),
         client: entered.client,
-        trusted: entered.trusted,
+        peer: entered.peer,
         path: entered.path.clone(),
         id: entered.id.clone(),
         hurried: lead.writer.stale_at_hand(Moment::now()),
@@ -153,7 +145,7 @@ pub fn begin(
     header.set_method(Method::GET);
     adopt(&mut header, &lead.request);
     let ticket = entered.ticket.of_our_own();
-    send(proxy, door.shutdown(), header, ticket, &errand, lead.writer);
+    send(proxy, header, ticket, &errand, lead.writer);
     Some(errand)
 }
 
@@ -190,21 +182,17 @@ pub fn refresh(proxy: &Proxy, site: &Arc<Site>, due: Due) {
         site: site.clone(),
         route,
         client: ours.ip(),
-        trusted: false,
+        peer: Peer {
+            address: ours.ip(),
+            trusted: false,
+            tls,
+        },
         path,
         id: accept::new_id(),
         hurried: true,
         report: Mutex::default(),
     });
-    let (proxy, shutdown) = proxy.parts();
-    send(
-        proxy,
-        shutdown,
-        header,
-        ticket.of_our_own(),
-        &errand,
-        lead.writer,
-    );
+    send(proxy, header, ticket.of_our_own(), &errand, lead.writer);
 }
 
 /// The route that a refresh goes by: the one that its response was stored by, where that is still the one for it.
@@ -220,14 +208,13 @@ fn route_of(site: &Site, due: &Due) -> Option<Arc<RouteSettings>> {
         path: target.path,
         query: target.query,
         method: &Method::GET,
-        headers: due.headers(),
+        headers: due.headers().into(),
     })?;
     (site.place(Some(route)).name == *due.route()).then(|| route.clone())
 }
 
 fn send(
-    proxy: Arc<HttpProxy<FrontDoor>>,
-    shutdown: watch::Receiver<bool>,
+    proxy: &Proxy,
     mut header: RequestHeader,
     ticket: Ticket,
     errand: &Arc<Errand>,
@@ -241,9 +228,10 @@ fn send(
         ended: false,
     };
     let exchange = Exchange::inner(header, Box::new(fill), Arc::new(ticket));
+    let proxy = proxy.clone();
     tokio::spawn(async move {
         let session = ServerSession::new_custom(Box::new(exchange));
-        let _ = proxy.process_new_http(session, &shutdown).await;
+        proxy.answer(session).await;
     });
 }
 

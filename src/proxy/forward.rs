@@ -1,8 +1,9 @@
 //! Who is asked, on which connection, and in which words.
 
-use super::accept::{X_FORWARDED_PREFIX, target, write_forwarding_fields};
+use super::accept::{target, write_forwarding_fields};
 use super::cached;
 use super::deliver::edit;
+use super::entry::X_FORWARDED_PREFIX;
 use super::walk::{Forwarding, Verdict, Walk};
 use crate::fields::uri;
 use crate::listen::exchange::{BODY_TOO_LARGE, CLIENT_GONE};
@@ -15,7 +16,7 @@ use http::{Method, Version};
 use nix::sys::socket::MsgFlags;
 use pingora::http::RequestHeader;
 use pingora::protocols::ALPN;
-use pingora::proxy::Session;
+use pingora::protocols::http::ServerSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use std::os::fd::RawFd;
@@ -23,12 +24,30 @@ use std::os::fd::RawFd;
 /// Room for the piece that the last read brought, behind what is received ahead of a try.
 const LAST_PIECE: usize = 64 * 1024;
 
-/// The server of the next try; waits where nobody is there or the upstream is full.
-pub async fn next_peer(session: &mut Session, walk: &mut Walk) -> Result<Box<HttpPeer>> {
+/// The server of the next try, for Pingora's connectors.
+pub async fn next_peer(session: &mut ServerSession, walk: &mut Walk) -> Result<Box<HttpPeer>> {
+    let target = next_target(session, walk).await?;
+    let Some(forwarding) = &walk.forwarding else {
+        return Err(Error::new_in(ErrorType::InternalError));
+    };
+    let mut peer = upstream::pingora::peer(&target, &forwarding.upstream)?;
+    // The exchange keeps the reading deadlines: it knows uploads, upgrades and the client's own pace.
+    peer.options.read_timeout = None;
+    Ok(peer)
+}
+
+/// Chooses the upstream, and receives what is to be received before a server of it is taken.
+pub async fn prepare(session: &mut ServerSession, walk: &mut Walk) -> Result<()> {
     if walk.forwarding.is_none() {
         begin(session, walk)?;
         receive_ahead(session, walk).await?;
     }
+    Ok(())
+}
+
+/// The server of the next try; waits where nobody is there or the upstream is full.
+pub async fn next_target(session: &mut ServerSession, walk: &mut Walk) -> Result<Target> {
+    prepare(session, walk).await?;
     let Some(forwarding) = &mut walk.forwarding else {
         return Err(Error::explain(
             ErrorType::InternalError,
@@ -43,14 +62,14 @@ pub async fn next_peer(session: &mut Session, walk: &mut Walk) -> Result<Box<Htt
     };
     // Waiting for a server is not waiting for its answer: what is left of the last try's deadline is forgotten.
     first_byte(None);
-    session.as_mut().enable_retry_buffering();
+    session.enable_retry_buffering();
     // The client's end of the connection is watched meanwhile: who leaves frees the place, and a body that comes early
     // is not read.
-    let body_done = session.as_mut().is_body_done();
+    let body_done = session.is_body_done();
     let target = tokio::select! {
         biased;
         target = forwarding.claim.next() => target,
-        gone = session.as_mut().read_body_or_idle(true), if body_done => {
+        gone = session.read_body_or_idle(true), if body_done => {
             return Err(gone.err().unwrap_or_else(|| Error::new_down(CLIENT_GONE)));
         }
     };
@@ -62,15 +81,12 @@ pub async fn next_peer(session: &mut Session, walk: &mut Walk) -> Result<Box<Htt
         )
     })?;
     first_byte(Some(forwarding.claim.per_try()));
-    let mut peer = upstream::pingora::peer(&target, &forwarding.upstream)?;
-    // The exchange keeps the reading deadlines: it knows uploads, upgrades and the client's own pace.
-    peer.options.read_timeout = None;
-    forwarding.target = Some(target);
-    Ok(peer)
+    forwarding.target = Some(target.clone());
+    Ok(target)
 }
 
 /// Chooses the upstream and takes a claim on it.
-fn begin(session: &mut Session, walk: &mut Walk) -> Result<()> {
+fn begin(session: &mut ServerSession, walk: &mut Walk) -> Result<()> {
     let (Some(entered), Some(route)) = (&walk.entered, &walk.route) else {
         return Err(Error::explain(
             ErrorType::InternalError,
@@ -123,7 +139,7 @@ fn begin(session: &mut Session, walk: &mut Walk) -> Result<()> {
 
 /// Whether request and response run side by side for as long as they like: upgrades, and gRPC where it can be that.
 /// Else the word of a client would do to take a server before its body is in.
-fn is_streamed(session: &Session, settings: &UpstreamSettings) -> bool {
+fn is_streamed(session: &ServerSession, settings: &UpstreamSettings) -> bool {
     session.is_upgrade_req() || is_grpc(session.req_header(), settings)
 }
 
@@ -143,7 +159,7 @@ fn takes_a_body(method: &Method) -> bool {
 
 /// Receives the request's body, up to the upstream's limit, before a server is taken: a slow upload costs the
 /// application nothing, and what is here can be sent again.
-async fn receive_ahead(session: &mut Session, walk: &mut Walk) -> Result<()> {
+async fn receive_ahead(session: &mut ServerSession, walk: &mut Walk) -> Result<()> {
     let (Some(entered), Some(forwarding)) = (&walk.entered, &walk.forwarding) else {
         return Ok(());
     };
@@ -151,9 +167,9 @@ async fn receive_ahead(session: &mut Session, walk: &mut Walk) -> Result<()> {
     if limit == 0 || is_streamed(session, forwarding.upstream.settings()) {
         return Ok(());
     }
-    session.as_mut().enable_retry_buffering();
-    while !session.as_mut().is_body_done() && entered.ticket.bytes_in() < limit {
-        if session.as_mut().read_request_body().await?.is_none() {
+    session.enable_retry_buffering();
+    while !session.is_body_done() && entered.ticket.bytes_in() < limit {
+        if session.read_request_body().await?.is_none() {
             break;
         }
     }
@@ -193,7 +209,7 @@ pub fn release(walk: &mut Walk) {
 
 /// Writes the request as the upstream is to see it.
 pub fn write_request(
-    session: &mut Session,
+    session: &mut ServerSession,
     request: &mut RequestHeader,
     walk: &mut Walk,
 ) -> Result<()> {
@@ -232,11 +248,11 @@ pub fn write_request(
         request.insert_header(HOST, host.to_owned())?;
     }
     // Received whole, a chunked upload has a length: many applications read no body without one.
-    if session.as_mut().is_body_done()
+    if session.is_body_done()
         && !request.headers.contains_key(CONTENT_LENGTH)
         && !session.is_upgrade_req()
         && (entered.ticket.bytes_in() > 0 || takes_a_body(&request.method))
-        && !session.as_ref().retry_buffer_truncated()
+        && !session.retry_buffer_truncated()
     {
         request.insert_header(CONTENT_LENGTH, entered.ticket.bytes_in())?;
     }

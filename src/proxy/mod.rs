@@ -1,6 +1,7 @@
-//! One request's walk, as Pingora's phases.
+//! One request's walk.
 //!
-//! [`phases`] is the table of contents: each phase calls the stop that answers its question.
+//! `front` is the table of contents: it leads from stop to stop, each of which answers one question. `phases` goes on where Pingora
+//! has to forward.
 //!
 //! | stop | question |
 //! |---|---|
@@ -9,6 +10,7 @@
 //! | [`cached`] | can the cache answer, alone or by a fetch that is shared? |
 //! | [`fetch`] | the request of our own that such a fetch is |
 //! | [`forward`] | who is asked, on which connection, in which words? |
+//! | [`direct`] | the way to a plain HTTP/1.1 server, without Pingora's connectors |
 //! | [`failure`] | a try failed: once more, or what is the client told? |
 //! | [`encode`] | does the client get it coded? |
 //! | [`deliver`] | what changes in the answer on its way to the client? |
@@ -18,13 +20,16 @@ pub mod accept;
 pub mod answer;
 pub mod cached;
 pub mod deliver;
+pub mod direct;
 pub mod encode;
+pub mod entry;
 pub mod error_page;
 pub mod failure;
 pub mod fetch;
 pub mod files;
 pub mod forward;
-pub mod phases;
+mod front;
+mod phases;
 pub mod record;
 mod relay;
 pub mod settings;
@@ -32,5 +37,5 @@ pub mod site;
 mod template;
 mod walk;
 
-pub use phases::{FrontDoor, Proxy};
+pub use front::Proxy;
 pub use site::Site;

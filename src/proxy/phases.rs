@@ -1,15 +1,12 @@
-//! Pingora's phases, each leading to the stop of this room that answers its question.
+//! Pingora's phases for what needs its connectors: TLS and HTTP/2 to servers, and upgrades. Each leads to the stop of this
+//! room that answers its question; those before it is known who is asked have been passed by then.
 
-use super::fetch::Errand;
-use super::walk::{Entered, Walk};
-use super::{Site, accept, answer, cached, deliver, encode, failure, fetch, forward, record};
-use crate::listen::Handler;
-use crate::listen::exchange::ticket::Ticket;
-use crate::listen::lifecycle::Lifecycle;
-use arc_swap::ArcSwap;
+use super::walk::Walk;
+use super::{cached, deliver, encode, failure, forward, record};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderMap;
+use parking_lot::Mutex;
 use pingora::apps::HttpServerApp;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -19,7 +16,7 @@ use pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Ses
 use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -29,108 +26,35 @@ const POOL_SIZE: usize = 512;
 const TRIES_MAX: usize = 100_000;
 
 /// The proxy's application: what Pingora asks at each phase.
-pub struct FrontDoor {
-    site: Arc<ArcSwap<Site>>,
-    /// The proxy that this is the application of, for requests of our own.
-    proxy: Weak<HttpProxy<FrontDoor>>,
-    shutdown: watch::Receiver<bool>,
+#[derive(Debug, Default)]
+pub struct FrontDoor;
+
+/// A walk that begins where another has led. Travels in the request's extensions.
+#[derive(Debug, Clone)]
+struct Handed(Arc<Mutex<Option<Walk>>>);
+
+/// Pingora's proxy for one data thread, with connections of its own.
+pub fn http_proxy() -> HttpProxy<FrontDoor> {
+    let conf = ServerConf {
+        threads: 1,
+        upstream_keepalive_pool_size: POOL_SIZE,
+        max_retries: TRIES_MAX,
+        ..ServerConf::default()
+    };
+    pingora::proxy::http_proxy(&Arc::new(conf), FrontDoor)
 }
 
-impl FrontDoor {
-    /// The proxy on this thread; `None` when it is going down.
-    pub(super) fn proxy(&self) -> Option<Arc<HttpProxy<Self>>> {
-        self.proxy.upgrade()
-    }
-
-    /// What Pingora wants to look at.
-    pub(super) fn shutdown(&self) -> watch::Receiver<bool> {
-        self.shutdown.clone()
-    }
-}
-
-impl std::fmt::Debug for FrontDoor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FrontDoor").finish_non_exhaustive()
-    }
-}
-
-/// A data thread's proxy, with its own connections to the upstreams: a socket is only ever polled by the reactor that
-/// opened it.
-pub struct Proxy {
-    http: Arc<HttpProxy<FrontDoor>>,
-    site: Arc<ArcSwap<Site>>,
-    /// Pingora asks it whether to keep connections alive; ours is decided by the connection, so it never changes.
-    shutdown: watch::Receiver<bool>,
-    running: Arc<watch::Sender<bool>>,
-}
-
-impl std::fmt::Debug for Proxy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Proxy").finish_non_exhaustive()
-    }
-}
-
-impl Clone for Proxy {
-    fn clone(&self) -> Self {
-        Self {
-            http: self.http.clone(),
-            site: self.site.clone(),
-            shutdown: self.shutdown.clone(),
-            running: self.running.clone(),
-        }
-    }
-}
-
-impl Proxy {
-    /// A proxy for one data thread.
-    pub fn new(site: Arc<ArcSwap<Site>>) -> Self {
-        let conf = ServerConf {
-            threads: 1,
-            upstream_keepalive_pool_size: POOL_SIZE,
-            max_retries: TRIES_MAX,
-            ..ServerConf::default()
-        };
-        let (running, shutdown) = watch::channel(false);
-        let http = Arc::new_cyclic(|proxy| {
-            let door = FrontDoor {
-                site: site.clone(),
-                proxy: proxy.clone(),
-                shutdown: shutdown.clone(),
-            };
-            pingora::proxy::http_proxy(&Arc::new(conf), door)
-        });
-        Self {
-            http,
-            site,
-            shutdown,
-            running: Arc::new(running),
-        }
-    }
-
-    /// What a request of our own is given to.
-    pub(super) fn parts(&self) -> (Arc<HttpProxy<FrontDoor>>, watch::Receiver<bool>) {
-        (self.http.clone(), self.shutdown.clone())
-    }
-
-    /// Fetches anew what is due for it, on this thread, until a drain begins. One thread of the process does it: it is
-    /// a few requests at once, and they are nobody's hurry.
-    pub async fn refresh(&self, lifecycle: Arc<Lifecycle>) {
-        let cache = self.site.load().cache.clone();
-        loop {
-            let due = tokio::select! {
-                due = cache.due() => due,
-                () = lifecycle.draining() => return,
-            };
-            fetch::refresh(self, &self.site.load_full(), due);
-        }
-    }
-}
-
-impl Handler for Proxy {
-    async fn handle(&self, session: ServerSession) {
-        // What Pingora would reuse is the exchange, which holds nothing: the connection has been given back.
-        let _ = self.http.process_new_http(session, &self.shutdown).await;
-    }
+/// Lets Pingora forward a request that no stop has answered, and do what follows.
+pub async fn forward(
+    http: &Arc<HttpProxy<FrontDoor>>,
+    mut session: ServerSession,
+    walk: Walk,
+    stopped: &watch::Receiver<bool>,
+) {
+    let handed = Handed(Arc::new(Mutex::new(Some(walk))));
+    session.req_header_mut().extensions_mut().insert(handed);
+    // What Pingora would reuse is the exchange, which holds nothing: the connection has been given back.
+    let _ = http.process_new_http(session, stopped).await;
 }
 
 #[async_trait]
@@ -144,31 +68,12 @@ impl ProxyHttp for FrontDoor {
     /// None: what Pingora would add by itself is a compression that is off, made anew for each request.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
-    /// Enters the request; nothing is decided yet, so that whatever follows can be recorded.
     async fn early_request_filter(&self, session: &mut Session, walk: &mut Walk) -> Result<()> {
-        let header = session.req_header_mut();
-        let ticket = header.extensions_mut().remove::<Arc<Ticket>>();
-        let ticket = ticket
-            .ok_or_else(|| Error::explain(pingora::InternalError, "a request without a ticket"))?;
-        match header.extensions_mut().remove::<Arc<Errand>>() {
-            Some(errand) => errand.enter(ticket, walk),
-            None => walk.entered = Some(Entered::new(self.site.load_full(), ticket)),
-        }
+        let handed = session.req_header_mut().extensions_mut().remove::<Handed>();
+        *walk = handed
+            .and_then(|handed| handed.0.lock().take())
+            .ok_or_else(|| Error::explain(pingora::InternalError, "a request without a walk"))?;
         Ok(())
-    }
-
-    async fn request_filter(&self, session: &mut Session, walk: &mut Walk) -> Result<bool> {
-        if walk.errand.is_some() {
-            // It was accepted as what caused it.
-            return Ok(false);
-        }
-        match accept::accept(session.req_header_mut(), walk) {
-            Ok(()) => Ok(answer::without_asking(session, walk).await?
-                || cached::answer(self, session, walk).await?),
-            Err(verdict) => deliver::own_answer(session, walk, verdict)
-                .await
-                .map(|()| true),
-        }
     }
 
     async fn upstream_peer(&self, session: &mut Session, walk: &mut Walk) -> Result<Box<HttpPeer>> {

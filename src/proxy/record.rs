@@ -13,14 +13,14 @@ use http::header::{REFERER, USER_AGENT};
 use http::{HeaderName, Version};
 use pingora::Error;
 use pingora::http::RequestHeader;
-use pingora::proxy::Session;
+use pingora::protocols::http::ServerSession;
 use std::time::Duration;
 
 /// A place that was free is had within this; what took longer was a wait.
 const QUEUED: Duration = Duration::from_micros(100);
 
 /// Leaves the entry with the ticket, and counts the request.
-pub fn leave_entry(session: &Session, walk: &Walk, error: Option<&Error>) {
+pub fn leave_entry(session: &ServerSession, walk: &Walk, error: Option<&Error>) {
     let Some(entered) = &walk.entered else { return };
     if walk.errand.is_some() {
         // Whoever caused it has a line, and was counted.

@@ -6,6 +6,7 @@ use crate::cache::fill::{Data, Follower, Head};
 use crate::cache::lookup::ServePart;
 use crate::cache::policy::Moment;
 use crate::cache::response::StoredResponse;
+use crate::cache::segments::MOVED_FROM;
 use crate::cache::serve::{self, Piece, Plan, StoredView};
 use crate::clock;
 use crate::listen::exchange::CLIENT_GONE;
@@ -14,8 +15,7 @@ use futures::FutureExt;
 use http::header::{AGE, CONTENT_RANGE};
 use http::{HeaderMap, Method, StatusCode};
 use pingora::http::ResponseHeader;
-use pingora::protocols::http::HttpTask;
-use pingora::proxy::Session;
+use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::{Error, ErrorType, Result};
 use std::sync::Arc;
 
@@ -23,22 +23,24 @@ use std::sync::Arc;
 const CUT: ErrorType = ErrorType::new("Cut");
 
 /// Resolves when the client leaves; writes meanwhile what it takes.
-pub async fn client_leaves(session: &mut Session) -> Box<Error> {
-    let gone = session.as_mut().read_body_or_idle(true).await;
+pub async fn client_leaves(session: &mut ServerSession) -> Box<Error> {
+    let gone = session.read_body_or_idle(true).await;
     gone.err().unwrap_or_else(|| Error::new_down(CLIENT_GONE))
 }
 
 /// Passes an interim response on.
-pub async fn interim(session: &mut Session, status: StatusCode, fields: &HeaderMap) -> Result<()> {
+pub async fn interim(
+    session: &mut ServerSession,
+    status: StatusCode,
+    fields: &HeaderMap,
+) -> Result<()> {
     let response = head_of(status, fields.clone());
-    session
-        .write_response_header(Box::new(response), false)
-        .await
+    session.write_response_header(Box::new(response)).await
 }
 
 /// Sends a stored response.
 pub async fn stored(
-    session: &mut Session,
+    session: &mut ServerSession,
     walk: &mut Walk,
     stored: &Arc<StoredResponse>,
 ) -> Result<()> {
@@ -52,7 +54,7 @@ pub async fn stored(
     };
     let bodiless = is_bodiless(session, head.status);
     let mut parcel = Parcel::new(head);
-    if !bodiless {
+    if !bodiless && !leave_to_kernel(walk, stored, &plan) {
         for piece in plan.body(&stored.body()) {
             parcel.add(session, piece).await?;
         }
@@ -60,8 +62,36 @@ pub async fn stored(
     parcel.finish(session).await
 }
 
+/// Leaves the body to the kernel, which sends it when the answer ends. False where it cannot, or would not save anything: it
+/// is to be written. What could be left another time is moved meanwhile to where that is possible.
+fn leave_to_kernel(walk: &Walk, stored: &Arc<StoredResponse>, plan: &Plan) -> bool {
+    let Some(entered) = walk.entered.as_ref().filter(|it| it.ticket.sends_files()) else {
+        return false;
+    };
+    let range = match plan {
+        Plan::Whole => 0..stored.body_length(),
+        Plan::Part { range, .. } => range.clone(),
+        Plan::HeadOnly | Plan::NotModified | Plan::Parts(_) | Plan::Unsatisfiable { .. } => {
+            return false;
+        }
+    };
+    if range.end.saturating_sub(range.start) < MOVED_FROM {
+        return false;
+    }
+    let Some(file) = stored.body().file_range(range) else {
+        entered.site.cache.sent_by_kernel(stored);
+        return false;
+    };
+    entered.ticket.leave_file(file);
+    true
+}
+
 /// Sends what was asked for of a response that is stored in part.
-pub async fn stored_part(session: &mut Session, walk: &mut Walk, serve: &ServePart) -> Result<()> {
+pub async fn stored_part(
+    session: &mut ServerSession,
+    walk: &mut Walk,
+    serve: &ServePart,
+) -> Result<()> {
     let partial = serve.part.partial();
     if let Some(seen) = &mut walk.seen {
         seen.age = Some(partial.terms.current_age(clock::now()));
@@ -83,7 +113,7 @@ pub async fn stored_part(session: &mut Session, walk: &mut Walk, serve: &ServePa
 /// Sends a response that is still coming. False where the octets that were asked for are too far behind what is here: the
 /// request is to be forwarded by itself, and nothing was sent.
 pub async fn under_way(
-    session: &mut Session,
+    session: &mut ServerSession,
     walk: &mut Walk,
     head: &Head,
     follower: &mut Follower,
@@ -181,7 +211,7 @@ impl Parcel {
         }
     }
 
-    async fn add(&mut self, session: &mut Session, piece: Bytes) -> Result<()> {
+    async fn add(&mut self, session: &mut ServerSession, piece: Bytes) -> Result<()> {
         self.octets += piece.len();
         self.tasks.push(HttpTask::Body(Some(piece), false));
         if self.octets < Self::OCTETS_MAX {
@@ -190,24 +220,24 @@ impl Parcel {
         self.send(session).await
     }
 
-    async fn send(&mut self, session: &mut Session) -> Result<()> {
+    async fn send(&mut self, session: &mut ServerSession) -> Result<()> {
         self.octets = 0;
         if self.tasks.is_empty() {
             return Ok(());
         }
         let tasks = std::mem::take(&mut self.tasks);
-        session.write_response_tasks(tasks).await.map(|_| ())
+        session.response_duplex_vec(tasks).await.map(|_| ())
     }
 
     /// The answer is whole.
-    async fn finish(mut self, session: &mut Session) -> Result<()> {
+    async fn finish(mut self, session: &mut ServerSession) -> Result<()> {
         self.tasks.push(HttpTask::Done);
         self.send(session).await
     }
 }
 
 /// What of the response is sent to this client.
-fn plan(session: &Session, view: &StoredView<'_>) -> Plan {
+fn plan(session: &ServerSession, view: &StoredView<'_>) -> Plan {
     let asked = session.req_header();
     serve::plan(&asked.method, &asked.headers, view)
 }
@@ -215,7 +245,7 @@ fn plan(session: &Session, view: &StoredView<'_>) -> Plan {
 /// The head as this client gets it. None where another answer took its place, which is sent. What is this client's alone may be
 /// coded from here on; what is shared goes as it comes.
 async fn begin(
-    session: &mut Session,
+    session: &mut ServerSession,
     walk: &mut Walk,
     plan: &Plan,
     view: &StoredView<'_>,
@@ -255,7 +285,7 @@ fn head_of(status: StatusCode, fields: HeaderMap) -> ResponseHeader {
 }
 
 /// Whether the head is the whole answer.
-fn is_bodiless(session: &Session, status: StatusCode) -> bool {
+fn is_bodiless(session: &ServerSession, status: StatusCode) -> bool {
     session.req_header().method == Method::HEAD
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }

@@ -121,12 +121,12 @@ impl Site {
     }
 
     /// Our `Via` element for a message that was received in this version (RFC 9110 §7.6.3).
-    pub fn via(&self, received: Version) -> HeaderValue {
+    pub fn via(&self, received: Version) -> &HeaderValue {
         let [http10, http11, http2] = &self.via;
         match received {
-            Version::HTTP_2 => http2.clone(),
-            Version::HTTP_10 => http10.clone(),
-            _ => http11.clone(),
+            Version::HTTP_2 => http2,
+            Version::HTTP_10 => http10,
+            _ => http11,
         }
     }
 

@@ -3,6 +3,7 @@
 use super::Site;
 use super::cached::Seen;
 use super::encode::BodyCoder;
+use super::entry::Peer;
 use super::fetch::Errand;
 use crate::clock::Instant;
 use crate::listen::exchange::ticket::Ticket;
@@ -49,8 +50,8 @@ pub struct Entered {
     pub ticket: Arc<Ticket>,
     /// The client, as far as those in front of us are believed.
     pub client: IpAddr,
-    /// Whether the peer is one of `trusted_proxies`.
-    pub trusted: bool,
+    /// Who sent it to us.
+    pub peer: Peer,
     /// The path in its one spelling, before any rewrite.
     pub path: String,
     /// `X-Request-Id`.

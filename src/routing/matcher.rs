@@ -3,7 +3,8 @@
 use super::glob::Glob;
 use super::normalise::{normalise, upper_case_hex};
 use super::settings::{HostMatch, MatchSettings, PathMatch, Scheme};
-use http::{HeaderMap, HeaderName, Method};
+use crate::fields::view::FieldView;
+use http::{HeaderName, Method};
 use std::fmt;
 
 /// What routing sees of a request.
@@ -21,7 +22,7 @@ pub struct RequestView<'a> {
     /// The method.
     pub method: &'a Method,
     /// The header fields.
-    pub headers: &'a HeaderMap,
+    pub headers: FieldView<'a>,
 }
 
 /// The first condition of a route that does not hold, in the order in which they are asked.
@@ -202,11 +203,11 @@ pub(super) fn conditions<'r>(
         return Err(Mismatch::Method);
     }
     for (name, value) in &rule.headers {
-        let mut fields = request.headers.get_all(name).iter();
+        let mut fields = request.headers.get_all(name);
         let holds = match value {
             None => fields.next().is_some(),
             // Any field of the name: a list split over lines would need the field's own grammar.
-            Some(value) => fields.any(|field| field.as_bytes() == value.as_bytes()),
+            Some(value) => fields.any(|field| field == value.as_bytes()),
         };
         if !holds {
             return Err(Mismatch::Header(name));

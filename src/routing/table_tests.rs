@@ -120,7 +120,7 @@ impl Request {
             path: &self.path,
             query: self.query.as_deref(),
             method: &self.method,
-            headers: &self.headers,
+            headers: (&self.headers).into(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The data threads: each a runtime of its own with its accept loops, connections and upstream pool.
 
 use super::start::RunError;
+use crate::express::Lane;
 use crate::listen::Shared;
 use crate::listen::accept::{self, Listener, Stop};
 use crate::proxy::{Proxy, Site};
@@ -75,7 +76,8 @@ fn start_one(
     let (commands, mut inbox) = mpsc::unbounded_channel::<Accept>();
     let data_thread = move || {
         runtime.block_on(async {
-            let proxy = Proxy::new(site);
+            let proxy = Proxy::new(site.clone());
+            let lane = Lane::new(site, proxy.clone());
             if index == 0 {
                 let (proxy, lifecycle) = (proxy.clone(), shared.lifecycle.clone());
                 tokio::spawn(async move { proxy.refresh(lifecycle).await });
@@ -87,10 +89,10 @@ fn start_one(
                 running,
             }) = inbox.recv().await
             {
-                let (shared, proxy) = (shared.clone(), proxy.clone());
+                let (shared, lane) = (shared.clone(), lane.clone());
                 tokio::spawn(async move {
                     let name = listener.name.clone();
-                    if let Err(error) = accept::run(socket, listener, shared, proxy, stop).await {
+                    if let Err(error) = accept::run(socket, listener, shared, lane, stop).await {
                         tracing::error!("cannot accept on {name}: {error}");
                     }
                     drop(running);

@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::Method;
-use parking_lot::RwLock;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -14,17 +13,20 @@ use prometheus_client::metrics::gauge::Gauge;
 use crate::telemetry::Registry;
 use crate::telemetry::histogram::DurationHistogram;
 use crate::telemetry::label::Label;
+use crate::telemetry::sharded::ShardedCounter;
+use crate::telemetry::words::CountersByWords;
 
 /// The metrics of requests and connections; clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct HttpMetrics {
-    requests: Family<RequestLabels, Counter>,
+    requests: Family<RequestLabels, ShardedCounter>,
     durations: Family<RouteLabel, DurationHistogram>,
     connections: Family<ListenerLabel, Gauge>,
     accepted: Family<ListenerLabel, Counter>,
     tls_handshake_failures: Family<ListenerLabel, Counter>,
     refused: Family<ReasonLabel, Counter>,
-    cache_requests: Family<CacheLabels, Counter>,
+    cache_requests: Family<CacheLabels, ShardedCounter>,
+    express_answers: ShardedCounter,
     encoders: Gauge,
     reloads: Family<ResultLabel, Counter>,
     last_reload_success: Gauge,
@@ -164,6 +166,11 @@ impl HttpMetrics {
                 m.cache_requests,
             );
             r.register(
+                "express_answers",
+                "Requests answered by the express lane",
+                m.express_answers,
+            );
+            r.register(
                 "encoders_busy",
                 "Responses being coded while they pass",
                 m.encoders,
@@ -195,6 +202,7 @@ impl HttpMetrics {
             requests: Arc::default(),
             cache_family: self.cache_requests.clone(),
             cache_requests: Arc::default(),
+            express_answers: self.express_answers.clone(),
         }
     }
 
@@ -245,24 +253,18 @@ impl HttpMetrics {
     }
 }
 
-/// The metrics of one route. Counting touches atomics only, but for the first request of each method and status class.
+/// The metrics of one route. Counting takes no lock and writes memory of the thread's own only, but for the first request of
+/// each method and status class, and the first of what became of one in the cache.
 #[derive(Debug, Clone)]
 pub struct RouteMetrics {
     route: Label,
     duration: DurationHistogram,
-    family: Family<RequestLabels, Counter>,
+    family: Family<RequestLabels, ShardedCounter>,
     /// Filled on first use, so that a scrape does not show series of what never happened.
-    requests: Arc<[[OnceLock<Counter>; STATUS_CLASSES.len()]; MethodClass::COUNT]>,
-    cache_family: Family<CacheLabels, Counter>,
-    /// Those met so far, which are few: found by comparing words, without a hash. Held for that only.
-    cache_requests: Arc<RwLock<Vec<CacheCounter>>>,
-}
-
-#[derive(Debug)]
-struct CacheCounter {
-    result: &'static str,
-    reason: &'static str,
-    counter: Counter,
+    requests: Arc<[[OnceLock<ShardedCounter>; STATUS_CLASSES.len()]; MethodClass::COUNT]>,
+    cache_family: Family<CacheLabels, ShardedCounter>,
+    cache_requests: Arc<CountersByWords>,
+    express_answers: ShardedCounter,
 }
 
 impl RouteMetrics {
@@ -286,25 +288,21 @@ impl RouteMetrics {
         }
     }
 
+    /// Counts a request that the express lane answered, besides what else is counted of it.
+    pub fn expressed(&self) {
+        self.express_answers.inc();
+    }
+
     /// Counts what became of a request in the cache: one word of it and one of why, both this program's own.
     pub fn cached(&self, result: &'static str, reason: &'static str) {
-        let is_it = |it: &&CacheCounter| it.result == result && it.reason == reason;
-        if let Some(found) = self.cache_requests.read().iter().find(is_it) {
-            found.counter.inc();
-            return;
-        }
-        // Two threads may come here at once; the family gives both the same counter.
-        let counter = self.cache_family.get_or_create_owned(&CacheLabels {
-            route: self.route.clone(),
-            result,
-            reason,
-        });
-        counter.inc();
-        self.cache_requests.write().push(CacheCounter {
-            result,
-            reason,
-            counter,
-        });
+        let make = || {
+            self.cache_family.get_or_create_owned(&CacheLabels {
+                route: self.route.clone(),
+                result,
+                reason,
+            })
+        };
+        self.cache_requests.of([result, reason], make).inc();
     }
 }
 
@@ -361,6 +359,45 @@ mod tests {
         let line = "forebay_cache_requests_total{route=\"/\",result=\"hit\",reason=\"none\"} 3\n";
         assert!(text.contains(line), "{line} in {text}");
         assert_eq!(text.matches("forebay_cache_requests_total{").count(), 2);
+    }
+
+    #[test]
+    fn threads_and_reloads_count_into_the_same_series() {
+        const WORDS: [&str; 5] = ["hit", "miss", "stale", "none", "collapsed"];
+        let registry = Registry::new();
+        let metrics = HttpMetrics::new(&registry);
+        let route = metrics.route("/");
+        // All meet all pairs for the first time at once.
+        let ready = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for n in 0..8 {
+                let (metrics, route, ready) = (&metrics, &route, &ready);
+                scope.spawn(move || {
+                    let reloaded = metrics.route("/");
+                    let route = if n % 2 == 0 { route } else { &reloaded };
+                    ready.wait();
+                    for _ in 0..100 {
+                        for (result, reason) in WORDS.iter().flat_map(|a| WORDS.map(|b| (a, b))) {
+                            route.cached(result, reason);
+                        }
+                        route.observe(MethodClass::Get, 200, Duration::from_millis(1));
+                    }
+                });
+            }
+        });
+        let text = registry.encode();
+        let of_cache: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("forebay_cache_requests_total{"))
+            .collect();
+        assert_eq!(of_cache.len(), WORDS.len() * WORDS.len());
+        assert!(of_cache.iter().all(|line| line.ends_with(" 800")), "{text}");
+        for line in [
+            "forebay_requests_total{route=\"/\",method=\"GET\",status=\"2xx\"} 800\n",
+            "forebay_request_duration_seconds_count{route=\"/\"} 800\n",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
     }
 
     #[test]

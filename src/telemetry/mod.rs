@@ -10,9 +10,11 @@ pub mod histogram;
 pub mod label;
 pub mod metrics;
 pub mod registry;
+pub mod sharded;
 
 mod process;
 mod timestamp;
+mod words;
 
 use std::io;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Connects to addresses for probes and checks. Requests connect through Pingora.
+//! Connects to addresses for probes and checks. Requests connect in the proxy.
 
 use std::io;
 

@@ -9,8 +9,8 @@
 //! says when a try is repeated; [`discovery`] and `health` keep the pool true; [`connect`], [`pingora`] and [`trust`]
 //! are about connections; [`metrics`] and [`view`] are for watching.
 //!
-//! What is deliberately absent: connections and their reuse, which are Pingora's, and the timeouts of a try, which
-//! the proxy applies.
+//! What is deliberately absent: connections and their reuse, which are the proxy's and Pingora's, and the timeouts of a
+//! try, which the proxy applies.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};

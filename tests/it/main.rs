@@ -45,6 +45,7 @@ mod cache_attack; // poisoning, leaks, evictions: what must not be had by trying
 mod cache_coded; // coded forms of what is stored: made once, kept, freshened and dropped with it
 mod cache_edge; // cookies, credentials, HEAD, HTTP/2, routes, coding; log and metric
 mod cache_faults; // an origin that is away or breaks off, clients that leave
+mod cache_large; // bodies that the kernel sends, ranges of them, slow readers of what is gone
 mod cache_limits; // objects, memory, slow readers, abandoned fetches
 mod cache_parts;
 mod cache_reuse; // RFC 9111: what a request may demand, variants
@@ -54,12 +55,19 @@ mod cache_stale; // stale or nothing, invalidation, operator's rules, the key
 mod cache_stampede; // one fetch for many, whatever becomes of it
 mod cache_validate; // conditions, 304, HEAD, ranges, 1xx // conditions and ranges
 
+// The express lane.
+mod express; // what is answered at once, and what is not
+mod express_cases; // routes, responses and requests that both lanes are compared by
+mod express_holds; // limits, deadlines, drain, reload, trust, log, metrics: as for everything else
+mod express_lanes; // both lanes side by side: every option, every kind of request, one answer
+
 // Limits of a client.
 mod limits; // sizes and numbers
 mod proxy_protocol; // v1 and v2
 mod timeouts; // total deadlines, both sides
 
 // Other protocols towards the client.
+mod express_http2; // hits, given at once
 mod http2; // streams, trailers, gRPC's shape
 mod http2_hostile; // malformed streams and floods
 mod tls; // SNI, renewal, ALPN

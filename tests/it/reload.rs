@@ -114,6 +114,34 @@ async fn a_bad_file_changes_nothing_and_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_proxy_hears_of_a_bad_file_from_the_command_too() {
+    let e = edge(&answering("old")).start().await;
+    let mut failures = 0.0;
+    for (bad, why) in [
+        ("[[route]]\nrespond = 5", "respond"),
+        (
+            "[admin]\nlisten = \"unix:{dir}/admin.sock\"\n[[route]]\nrespond = ",
+            "proxy.toml:4",
+        ),
+    ] {
+        e.write(&answering("old"));
+        e.reload().await.expect(200);
+        e.write(bad);
+        let run = run_forebay(e.dir(), &["reload", "--config", "proxy.toml"]).await;
+        run.expect(2).complains(why);
+        failures += 1.0;
+        e.metric_becomes("forebay_config_last_reload_success", 0.0)
+            .await;
+        e.metric_becomes("forebay_config_reloads_total{result=\"failure\"}", failures)
+            .await;
+    }
+    // Where the place to tell it at is bad itself, what is wrong is told to whoever runs the command.
+    e.write("[admin]\nlisten = 5\n[[route]]\nrespond = \"x\"");
+    let run = run_forebay(e.dir(), &["reload", "--config", "proxy.toml"]).await;
+    run.expect(2).complains("listen");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_and_websockets_in_flight_go_on() {
     let held = gate();
     let o = origin("o1")

@@ -181,7 +181,8 @@ fn test_regions(code: &str) -> Vec<RangeInclusive<usize>> {
         let end = code[start..].char_indices().find(|(_, c)| {
             match c {
                 '{' => depth += 1,
-                '}' => depth -= 1,
+                // One more than was opened is the end of what a last variant or arm stands in, and so its own.
+                '}' => depth = depth.saturating_sub(1),
                 _ => {}
             }
             depth == 0 && matches!(c, '}' | ';')

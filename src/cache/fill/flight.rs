@@ -6,7 +6,7 @@ use super::state::{Lasting, State, Wakers};
 use crate::cache::key::CacheKey;
 use crate::cache::store::Store;
 use crate::cache::vary::Nominated;
-use http::HeaderMap;
+use crate::fields::view::FieldView;
 use parking_lot::Mutex;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub(in crate::cache) struct Begun {
 pub(in crate::cache) struct Joiner<'a> {
     pub(in crate::cache) key: &'a CacheKey,
     pub(in crate::cache) route: &'a str,
-    pub(in crate::cache) headers: &'a HeaderMap,
+    pub(in crate::cache) headers: FieldView<'a>,
 }
 
 impl Flight {

@@ -180,7 +180,7 @@ impl Follower {
                 return self.left_out(reason);
             }
             let (route, headers) = (&self.request.route, &self.request.headers);
-            if !ready.response.fits(route, headers) {
+            if !ready.response.fits(route, headers.into()) {
                 return Event::AskAgain;
             }
         }

@@ -6,7 +6,8 @@ use crate::cache::key::CacheKey;
 use crate::cache::outcome::Reason;
 use crate::cache::policy::stale::Trouble;
 use crate::clock::Instant;
-use http::{HeaderMap, header};
+use crate::fields::view::FieldView;
+use http::header;
 use quick_cache::sync::Cache;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -54,10 +55,11 @@ pub(in crate::cache) struct Classes {
 
 impl Classes {
     /// Of a request's fields.
-    pub(in crate::cache) fn of(request: &HeaderMap) -> Self {
+    pub(in crate::cache) fn of<'r>(request: impl Into<FieldView<'r>>) -> Self {
+        let request = request.into();
         Self {
-            authorization: request.contains_key(header::AUTHORIZATION),
-            cookie: request.contains_key(header::COOKIE),
+            authorization: request.contains(&header::AUTHORIZATION),
+            cookie: request.contains(&header::COOKIE),
             no_store: RequestDirectives::of(request).no_store,
         }
     }
@@ -212,6 +214,7 @@ mod tests {
     use super::*;
     use crate::cache::key::Target;
     use crate::cache::settings::KeyRules;
+    use http::HeaderMap;
 
     fn key(path: &str) -> CacheKey {
         let target = Target {

@@ -10,6 +10,7 @@ use crate::cache::key::CacheKey;
 use crate::cache::outcome::Reason;
 use crate::cache::policy::Terms;
 use crate::cache::vary::{self, Nominated};
+use crate::fields::view::FieldView;
 use http::{HeaderMap, header};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
@@ -272,7 +273,7 @@ fn fitting(shard: &Shard, joiner: Joiner<'_>, guess: &mut Option<Nominated>) -> 
 }
 
 /// What a response with these fields would nominate of this request.
-fn nominate(fields: &HeaderMap, request: &HeaderMap) -> Option<Nominated> {
+fn nominate(fields: &HeaderMap, request: FieldView<'_>) -> Option<Nominated> {
     fields
         .contains_key(header::VARY)
         .then(|| Nominated::new(fields, request).ok())

@@ -8,7 +8,7 @@
 
 mod octets;
 
-use super::body::{Body, Segments};
+use super::body::Body;
 use super::outcome::Reason;
 use super::policy::{Moment, Terms};
 use super::response::Parts;
@@ -18,6 +18,7 @@ use super::serve::{self, Fields, Order, Plan, StoredView, strong_date};
 use super::store::account::{Account, allocated};
 use super::vary::Nominated;
 use crate::fields::range::{ContentRange, parse_content_range};
+use crate::fields::view::FieldView;
 use crate::fields::{date, etag::EntityTag};
 use bytes::Bytes;
 use http::header::{
@@ -268,7 +269,7 @@ impl Partial {
         allocated(self.fields.lines().as_bytes().len())
             + allocated(self.nominated.as_bytes().len())
             + allocated(parts * size_of::<Part>())
-            + parts as u64 * allocated(size_of::<Segments>() + 16)
+            + self.parts.iter().map(|it| it.body.own_bytes()).sum::<u64>()
     }
 
     /// How many octets are here.
@@ -298,7 +299,13 @@ impl Partial {
 
     /// What is sent to a request where this is enough for it: where it "is partial and specifies a range wholly within
     /// the incomplete response" (RFC 9111 §3.3). Only then are its preconditions evaluated too.
-    pub fn plan(&self, method: &Method, headers: &HeaderMap, now: Moment) -> Option<Plan> {
+    pub fn plan<'h>(
+        &self,
+        method: &Method,
+        headers: impl Into<FieldView<'h>>,
+        now: Moment,
+    ) -> Option<Plan> {
+        let headers = headers.into();
         if *method != Method::GET {
             return None;
         }

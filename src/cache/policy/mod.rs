@@ -23,6 +23,7 @@ mod properties;
 pub(crate) mod testing;
 
 use crate::clock::Instant;
+use crate::fields::view::FieldView;
 use http::{HeaderMap, Method, StatusCode};
 use std::time::{Duration, SystemTime};
 
@@ -51,7 +52,7 @@ pub struct Asked<'a> {
     /// The method.
     pub method: &'a Method,
     /// The fields, as the client sent them.
-    pub headers: &'a HeaderMap,
+    pub headers: FieldView<'a>,
 }
 
 /// What came, and when.

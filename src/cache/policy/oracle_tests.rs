@@ -210,16 +210,19 @@ type Verdict = [u64; 3];
 
 const QUESTIONS: [Question; 3] = [Question::Storing, Question::Lifetime, Question::Reuse];
 
+fn asked(headers: &HeaderMap) -> Asked<'_> {
+    Asked {
+        method: &Method::GET,
+        headers: headers.into(),
+    }
+}
+
 fn ours(case: &Case) -> Verdict {
     let (first, second) = (case.request(case.first), case.request(case.second));
     let response = case.response();
     let rules = Rules {
         clients: ClientDirectives::Honour,
         ..Rules::default()
-    };
-    let asked = |headers| Asked {
-        method: &Method::GET,
-        headers,
     };
     let received = Received {
         status: case.status(),

@@ -5,7 +5,8 @@ use crate::cache::control::RequestDirectives;
 use crate::cache::outcome::{ForwardReason, Reason};
 use crate::cache::settings::{ClientDirectives, Rules};
 use crate::clock::Instant;
-use http::{HeaderMap, header};
+use crate::fields::view::FieldView;
+use http::header;
 
 /// What to do with a stored response that fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +24,7 @@ pub enum Reuse {
 /// Decides. Where [`only_if_cached`] holds, everything but serving is a 504 (§5.2.1.7).
 pub fn decide(asked: Asked<'_>, terms: &Terms, rules: &Rules, now: Instant) -> Reuse {
     // Ours: a cookie may have made it what it is, and nobody said that it may be shared.
-    if matches!(terms.lifetime, Lifetime::Heuristic(_))
-        && asked.headers.contains_key(header::COOKIE)
-    {
+    if matches!(terms.lifetime, Lifetime::Heuristic(_)) && asked.headers.contains(&header::COOKIE) {
         return Reuse::Ignore(ForwardReason::Request, Reason::CookieNotExplicit);
     }
     // "the stored response does not contain the no-cache directive (Section 5.2.2.4), unless it is successfully
@@ -69,12 +68,12 @@ pub fn decide(asked: Asked<'_>, terms: &Terms, rules: &Rules, now: Instant) -> R
 }
 
 /// Whether a request may be answered from the cache only.
-pub fn only_if_cached(headers: &HeaderMap, rules: &Rules) -> bool {
+pub fn only_if_cached(headers: FieldView<'_>, rules: &Rules) -> bool {
     directives(headers, rules).only_if_cached
 }
 
 /// The directives of a request that count on this route.
-fn directives(headers: &HeaderMap, rules: &Rules) -> RequestDirectives {
+fn directives(headers: FieldView<'_>, rules: &Rules) -> RequestDirectives {
     match rules.clients {
         ClientDirectives::Ignore => RequestDirectives::default(),
         ClientDirectives::Honour | ClientDirectives::Revalidate => RequestDirectives::of(headers),

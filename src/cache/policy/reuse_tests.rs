@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cache::policy::testing::{at, headers, terms};
-use http::Method;
+use http::{HeaderMap, Method};
 use std::time::Duration;
 
 const FRESH: Reuse = Reuse::Serve(None);
@@ -20,7 +20,7 @@ fn decided(fields: &[(&str, &str)], terms: &Terms, clients: ClientDirectives, ag
     let headers = headers(fields);
     let asked = Asked {
         method: &Method::GET,
-        headers: &headers,
+        headers: (&headers).into(),
     };
     let rules = Rules {
         clients,
@@ -281,7 +281,7 @@ fn only_from_the_cache() {
     let fields = headers(&[("cache-control", "Only-If-Cached")]);
     let holds = |clients| {
         only_if_cached(
-            &fields,
+            (&fields).into(),
             &Rules {
                 clients,
                 ..Rules::default()
@@ -290,5 +290,8 @@ fn only_from_the_cache() {
     };
     assert!(holds(ClientDirectives::Revalidate) && holds(ClientDirectives::Honour));
     assert!(!holds(ClientDirectives::Ignore));
-    assert!(!only_if_cached(&HeaderMap::new(), &Rules::default()));
+    assert!(!only_if_cached(
+        (&HeaderMap::new()).into(),
+        &Rules::default()
+    ));
 }

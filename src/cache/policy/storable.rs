@@ -101,7 +101,7 @@ fn judge(asked: Asked<'_>, received: &Received<'_>, rules: &Rules) -> Result<Ter
     // "the response status code is final (see Section 15 of [HTTP]);" A 304 is about a stored response and none itself;
     // a 416 is about a range, which is not part of the key.
     let about_a_range = received.status == StatusCode::RANGE_NOT_SATISFIABLE
-        && asked.headers.contains_key(header::RANGE);
+        && asked.headers.contains(&header::RANGE);
     if received.status.is_informational()
         || received.status == StatusCode::NOT_MODIFIED
         || about_a_range
@@ -132,7 +132,7 @@ fn judge(asked: Asked<'_>, received: &Received<'_>, rules: &Rules) -> Result<Ter
     // present that explicitly allows shared caching (see Section 3.5);"
     let shared = directives.has(Flag::Public) || directives.s_maxage.given().is_some();
     let authorized = shared || directives.has(Flag::MustRevalidate);
-    if asked.headers.contains_key(header::AUTHORIZATION) && !authorized {
+    if asked.headers.contains(&header::AUTHORIZATION) && !authorized {
         return Err(Reason::Authorization);
     }
     // Ours: RFC 9111 §7.3 warns of shared cookies, and frameworks set them on responses that are said to be cacheable.
@@ -149,7 +149,7 @@ fn judge(asked: Asked<'_>, received: &Received<'_>, rules: &Rules) -> Result<Ter
         return Err(Reason::NoFreshness);
     };
     // Ours: what a cookie may have made is shared by the origin's word, never by a guess.
-    if matches!(lifetime, Lifetime::Heuristic(_)) && asked.headers.contains_key(header::COOKIE) {
+    if matches!(lifetime, Lifetime::Heuristic(_)) && asked.headers.contains(&header::COOKIE) {
         return Err(Reason::CookieHeuristic);
     }
     let terms = terms(received, &control, lifetime, rules);

@@ -35,7 +35,7 @@ fn credentials() {
         let request = headers(password);
         let asked = Asked {
             method: &Method::GET,
-            headers: &request,
+            headers: (&request).into(),
         };
         let found = evaluate(asked, received(200, &response), &rules).map(|_| ());
         assert_eq!(found, expected, "{clause}");

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cache::settings::StatusMatch;
+use crate::fields::view::FieldView;
 
 #[test]
 fn the_operators_rules() {
@@ -314,7 +315,7 @@ fn windows() {
         let response = headers(&[("cache-control", value), ETAG]);
         let asked = Asked {
             method: &Method::GET,
-            headers: &HeaderMap::new(),
+            headers: FieldView::Map(&HeaderMap::new()),
         };
         let terms = evaluate(asked, received(200, &response), &rules);
         let found = terms.map(|terms| {

@@ -7,6 +7,7 @@ mod rules;
 
 use super::*;
 use crate::cache::policy::testing::{headers, received};
+use crate::fields::view::FieldView;
 
 type Fields = &'static [(&'static str, &'static str)];
 
@@ -17,7 +18,7 @@ fn judged(request: Fields, status: u16, response: Fields, rules: &Rules) -> Resu
     let (request, response) = (headers(request), headers(response));
     let asked = Asked {
         method: &Method::GET,
-        headers: &request,
+        headers: (&request).into(),
     };
     evaluate(asked, received(status, &response), rules)
 }
@@ -118,7 +119,7 @@ fn methods() {
         let method = Method::from_bytes(method.as_bytes()).expect("a method in a test");
         let asked = Asked {
             method: &method,
-            headers: &HeaderMap::new(),
+            headers: FieldView::Map(&HeaderMap::new()),
         };
         let found = evaluate(asked, received(200, &fields), &Rules::default());
         assert_eq!(found, Err(Reason::UnsafeMethod), "{method}");
@@ -468,7 +469,7 @@ fn post() {
         let response = headers(response);
         let asked = Asked {
             method: &method,
-            headers: &HeaderMap::new(),
+            headers: FieldView::Map(&HeaderMap::new()),
         };
         let found = evaluate_post(asked, TARGET, received(status, &response), rules).map(|_| ());
         assert_eq!(found, expected, "{clause}");

@@ -7,6 +7,7 @@ use crate::cache::settings::Rules;
 use crate::fields::date;
 use crate::fields::etag::EntityTag;
 use crate::fields::token::parse_digits;
+use crate::fields::view::FieldView;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 /// What a client asks about its own copy, or of a part. None of it is for a request whose answer is shared.
@@ -28,8 +29,11 @@ const OF_THE_BODY: [HeaderName; 3] = [
 
 /// Makes a request for the origin of a client's: without the client's own conditions and range, and with the
 /// validators of what is stored (§4.3.1).
-pub fn request_headers(client: &HeaderMap, stored: Option<&StoredResponse>) -> HeaderMap {
-    let mut headers = client.clone();
+pub fn request_headers<'h>(
+    client: impl Into<FieldView<'h>>,
+    stored: Option<&StoredResponse>,
+) -> HeaderMap {
+    let mut headers = client.into().to_header_map();
     for name in CLIENTS_OWN {
         headers.remove(name);
     }

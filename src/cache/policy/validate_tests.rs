@@ -29,7 +29,7 @@ fn lines(headers: &HeaderMap) -> Vec<String> {
 fn asked(headers: &HeaderMap) -> Asked<'_> {
     Asked {
         method: &Method::GET,
-        headers,
+        headers: headers.into(),
     }
 }
 

@@ -189,7 +189,7 @@ impl Engine {
             return;
         }
         if let Some(request) = remembered(request)
-            && response.fits(&request.route, &request.headers)
+            && response.fits(&request.route, (&request.headers).into())
         {
             self.schedule_request(Arc::new(request), response.nominated(), every);
         }
@@ -287,7 +287,7 @@ impl Cache {
         let joiner = Joiner {
             key,
             route,
-            headers: &request.headers,
+            headers: (&request.headers).into(),
         };
         let begun = || Begun {
             key: key.clone(),
@@ -303,7 +303,7 @@ impl Cache {
         let flight = engine
             .fills
             .begin_unless_found(joiner, None, || true, || Some(begun()))?;
-        let headers = to_fetch_with(&request.headers, Some(stored));
+        let headers = to_fetch_with((&request.headers).into(), Some(stored));
         stored.forget_asked_for();
         let running = Running {
             old: Arc::clone(stored),

@@ -4,6 +4,7 @@ use super::*;
 use crate::cache::fill::Wanted;
 use crate::cache::lookup::{Answer, Ask, Serve};
 use crate::cache::settings::{CacheSettings, KeyRules};
+use crate::fields::view::FieldView;
 use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderValue, StatusCode};
@@ -40,7 +41,7 @@ fn asked(path: &str, headers: &HeaderMap, rules: &Arc<Rules>) -> Request {
     let ask = Ask {
         method: &Method::GET,
         target,
-        headers,
+        headers: headers.into(),
         has_body: false,
         upgrade: false,
         rules,
@@ -78,7 +79,7 @@ impl Rig {
         let ask = Ask {
             method: &Method::GET,
             target: target(path),
-            headers: &headers(fields),
+            headers: FieldView::Map(&headers(fields)),
             has_body: false,
             upgrade: false,
             rules: &self.rules,

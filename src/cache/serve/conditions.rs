@@ -3,9 +3,9 @@
 //! Shared by stored responses and by files, which are both representations that this machine has itself. Absent on purpose:
 //! `If-Match` and `If-Unmodified-Since`, which only an origin may evaluate (the file server does, a cache never).
 
+use crate::fields::view::FieldView;
 use crate::fields::{date, etag, etag::EntityTag};
 use http::header::{HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE};
-use http::{HeaderMap, HeaderValue};
 use std::time::SystemTime;
 
 /// What preconditions may compare.
@@ -20,11 +20,12 @@ pub struct Validators {
 }
 
 /// Whether a GET or HEAD is answered 304: steps 3 and 4 of RFC 9110 §13.2.2.
-pub fn is_not_modified(headers: &HeaderMap, validators: &Validators) -> bool {
+pub fn is_not_modified<'h>(headers: impl Into<FieldView<'h>>, validators: &Validators) -> bool {
+    let headers = headers.into();
     // 3. "When If-None-Match is present, evaluate the If-None-Match precondition: … if false for GET/HEAD, respond 304"
-    if headers.contains_key(IF_NONE_MATCH) {
+    if headers.contains(&IF_NONE_MATCH) {
         return match (
-            etag::parse_list(headers.get_all(IF_NONE_MATCH)),
+            etag::parse_list(headers.get_all(&IF_NONE_MATCH)),
             &validators.etag,
         ) {
             // §13.1.2: "A recipient MUST use the weak comparison function"
@@ -42,26 +43,24 @@ pub fn is_not_modified(headers: &HeaderMap, validators: &Validators) -> bool {
 
 /// Whether `If-Range` lets `Range` apply (RFC 9110 §13.1.5). Only a strong validator does: parts of two versions
 /// must not be put together. Whatever cannot be read gets the whole, which is never wrong.
-pub fn range_applies(headers: &HeaderMap, validators: &Validators) -> bool {
-    let mut lines = headers.get_all(IF_RANGE).iter();
+pub fn range_applies<'h>(headers: impl Into<FieldView<'h>>, validators: &Validators) -> bool {
+    let mut lines = headers.into().get_all(&IF_RANGE);
     let Some(value) = lines.next() else {
         return true;
     };
     if lines.next().is_some() {
         return false;
     }
-    if let Some(wanted) = EntityTag::parse(value.as_bytes()) {
+    if let Some(wanted) = EntityTag::parse(value) {
         let tag = validators.etag.as_ref();
         return tag.is_some_and(|tag| tag.strong_eq(&wanted));
     }
     // "If the HTTP-date validator provided is not a strong validator …, the condition is false"; it must "exactly match".
-    let wanted = date::parse(value.as_bytes());
+    let wanted = date::parse(value);
     wanted.is_some() && wanted == validators.strong_date
 }
 
 /// The date of a field that stands there once and can be read; otherwise it is ignored (RFC 9110 §13.1.3, §13.1.4).
-pub fn single_date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
-    let mut lines = headers.get_all(name).iter();
-    let date = date::parse(lines.next().map(HeaderValue::as_bytes)?)?;
-    lines.next().is_none().then_some(date)
+pub fn single_date<'h>(headers: impl Into<FieldView<'h>>, name: &HeaderName) -> Option<SystemTime> {
+    headers.into().single(name).and_then(date::parse)
 }

@@ -19,6 +19,7 @@ pub use view::{Fields, Order, StoredView, strong_date, whole_seconds};
 
 use super::body::Body;
 use crate::fields::range::{content_range, unsatisfied_range};
+use crate::fields::view::FieldView;
 use bytes::Bytes;
 use http::header::{
     CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE,
@@ -72,17 +73,19 @@ impl Piece {
 }
 
 /// Decides what is sent to a request that the response may be used for.
-pub fn plan(method: &Method, headers: &HeaderMap, view: &StoredView<'_>) -> Plan {
-    plan_by(method, headers, view, || view.validators())
+pub fn plan<'h>(method: &Method, headers: impl Into<FieldView<'h>>, view: &StoredView<'_>) -> Plan {
+    let headers = headers.into();
+    plan_by(method, headers, view, || view.validators_for(headers))
 }
 
 /// The same, where the validators are known better than the fields tell them. They are asked for only when needed.
-pub fn plan_by(
+pub fn plan_by<'h>(
     method: &Method,
-    headers: &HeaderMap,
+    headers: impl Into<FieldView<'h>>,
     view: &StoredView<'_>,
     validators: impl FnOnce() -> Validators,
 ) -> Plan {
+    let headers = headers.into();
     let whole = match *method {
         Method::GET => Plan::Whole,
         Method::HEAD => Plan::HeadOnly,
@@ -119,10 +122,11 @@ pub fn plan_by(
     }
 }
 
-fn has_conditions(headers: &HeaderMap) -> bool {
+/// Whether a request's fields could make anything of a response but the whole. Where not, [`plan`] need not be asked.
+pub fn has_conditions(headers: FieldView<'_>) -> bool {
     [RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE]
         .iter()
-        .any(|name| headers.contains_key(name))
+        .any(|name| headers.contains(name))
 }
 
 impl Plan {

@@ -2,7 +2,7 @@
 
 use super::conditions::{Validators, range_applies};
 use crate::fields::range::{self, ByteRangeSpec};
-use http::HeaderMap;
+use crate::fields::view::FieldView;
 use http::header::RANGE;
 use std::ops::Range;
 
@@ -21,8 +21,12 @@ pub enum Wanted {
 }
 
 /// What `Range` and `If-Range` of a GET want of a representation of `length` bytes.
-pub fn wanted(headers: &HeaderMap, validators: &Validators, length: u64) -> Wanted {
-    let Some(specs) = specs(headers, validators) else {
+pub fn wanted<'h>(
+    headers: impl Into<FieldView<'h>>,
+    validators: &Validators,
+    length: u64,
+) -> Wanted {
+    let Some(specs) = specs(headers.into(), validators) else {
         return Wanted::Whole;
     };
     let parts: Vec<Range<u64>> = specs.iter().filter_map(|s| s.resolve(length)).collect();
@@ -47,19 +51,18 @@ pub fn wanted(headers: &HeaderMap, validators: &Validators, length: u64) -> Want
 
 /// The range that a GET wants where the length of the whole is not known: only one that names its end means the same
 /// whatever the length. It may reach beyond the end that nobody knows.
-pub fn wanted_of_unknown(headers: &HeaderMap, validators: &Validators) -> Option<Range<u64>> {
-    match specs(headers, validators)?.as_slice() {
+pub fn wanted_of_unknown<'h>(
+    headers: impl Into<FieldView<'h>>,
+    validators: &Validators,
+) -> Option<Range<u64>> {
+    match specs(headers.into(), validators)?.as_slice() {
         [ByteRangeSpec::FromTo { first, last }] => Some(*first..last.checked_add(1)?),
         _ => None,
     }
 }
 
 /// The members of `Range` where it stands there once, can be read, is not abuse, and `If-Range` lets it apply.
-fn specs(headers: &HeaderMap, validators: &Validators) -> Option<Vec<ByteRangeSpec>> {
-    let mut lines = headers.get_all(RANGE).iter();
-    let (Some(line), None) = (lines.next(), lines.next()) else {
-        return None;
-    };
-    let specs = range::parse(line.as_bytes())?;
+fn specs(headers: FieldView<'_>, validators: &Validators) -> Option<Vec<ByteRangeSpec>> {
+    let specs = range::parse(headers.single(&RANGE)?)?;
     (specs.len() <= MOST_RANGES && range_applies(headers, validators)).then_some(specs)
 }

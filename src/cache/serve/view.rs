@@ -5,8 +5,9 @@ use crate::cache::fill::Head;
 use crate::cache::policy::{Moment, Terms};
 use crate::cache::response::StoredResponse;
 use crate::cache::section::Lines;
+use crate::fields::view::FieldView;
 use crate::fields::{date, etag::EntityTag};
-use http::header::{DATE, ETAG, HeaderName, LAST_MODIFIED};
+use http::header::{DATE, ETAG, HeaderName, IF_MODIFIED_SINCE, IF_RANGE, LAST_MODIFIED};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -126,7 +127,18 @@ impl<'a> StoredView<'a> {
         }
     }
 
-    /// What the request's preconditions are compared with.
+    /// What a request's preconditions are compared with; dates are read only where it names one.
+    pub fn validators_for(self, request: FieldView<'_>) -> Validators {
+        if request.contains(&IF_MODIFIED_SINCE) || request.contains(&IF_RANGE) {
+            return self.validators();
+        }
+        Validators {
+            etag: self.fields.single(&ETAG).and_then(EntityTag::parse),
+            ..Validators::default()
+        }
+    }
+
+    /// What preconditions are compared with.
     pub fn validators(self) -> Validators {
         let modified = self.fields.single(&LAST_MODIFIED).and_then(date::parse);
         let date = self.fields.single(&DATE).and_then(date::parse);

@@ -17,6 +17,8 @@ pub struct Account {
     pub(super) alive: Gauge,
     /// Those of them that are under way.
     pub(super) in_flight: Gauge,
+    /// Those of them that lie in the arena.
+    pub(super) in_arena: Gauge,
     /// Counts what is made and what is invalidated, so that one can be told to have come before the other.
     sequence: AtomicU64,
     /// Targets that something alive with the operator's extras in its key belongs to. Guards the map only and is held for

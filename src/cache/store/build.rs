@@ -59,7 +59,7 @@ impl Reservation {
     }
 
     /// Takes octets for something that counts them itself from now on.
-    fn take(&mut self, bytes: u64) -> Taken {
+    pub(super) fn take(&mut self, bytes: u64) -> Taken {
         let counted = bytes.min(self.loose);
         self.loose -= counted;
         self.inner.account.add(bytes - counted);
@@ -78,8 +78,8 @@ impl Drop for Reservation {
 }
 
 /// Octets taken of a reservation.
-struct Taken {
-    charge: Charge,
+pub(super) struct Taken {
+    pub(super) charge: Charge,
     /// Whether it did not have that many left, because tiny segments were copied together and their first copies still count.
     exceeds: bool,
 }

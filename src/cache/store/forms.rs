@@ -3,7 +3,7 @@
 use super::super::derived::{Making, derive};
 use super::super::response::StoredResponse;
 use super::{Inner, Resource, Store};
-use http::HeaderMap;
+use crate::fields::view::FieldView;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -17,11 +17,15 @@ impl Store {
     /// The form of a stored response that a request gets: the coding that it prefers, where it may have one and that is
     /// made; else what is made by now, and at last as it came. What is missing is made behind its back, on a thread that
     /// may block.
-    pub fn form(&self, stored: Arc<StoredResponse>, request: &HeaderMap) -> Arc<StoredResponse> {
+    pub fn form<'r>(
+        &self,
+        stored: Arc<StoredResponse>,
+        request: impl Into<FieldView<'r>>,
+    ) -> Arc<StoredResponse> {
         if !stored.may_be_coded() {
             return stored;
         }
-        let found = stored.derived().find(request, &self.inner.makers);
+        let found = stored.derived().find(request.into(), &self.inner.makers);
         if let Some(duty) = found.make {
             self.make_behind(&stored, duty);
         }

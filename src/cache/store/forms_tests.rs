@@ -28,7 +28,7 @@ fn wants(coding: &'static str) -> HeaderMap {
 /// What a request gets after everything that it causes was done.
 fn made(store: &Store, stored: &Arc<StoredResponse>, coding: &'static str) -> Arc<StoredResponse> {
     let places = Arc::new(Semaphore::new(1));
-    let found = stored.derived().find(&wants(coding), &places);
+    let found = stored.derived().find((&wants(coding)).into(), &places);
     if let Some(duty) = found.make {
         store.make_form(stored, duty);
     }
@@ -94,7 +94,7 @@ fn what_is_made_too_late_is_forgotten() {
     let plain = store.make(&key("/a"), page(20_000));
     store.insert(&plain).expect("there is room");
     let places = Arc::new(Semaphore::new(1));
-    let found = plain.derived().find(&wants("br"), &places);
+    let found = plain.derived().find((&wants("br")).into(), &places);
     assert!(store.invalidate(&key("/a")));
     store.make_form(&plain, found.make.expect("it is wanted"));
     assert!(store.get(&key("/a")).is_none());

@@ -7,6 +7,7 @@
 //! | [`part`] | what is here of a response that is not all here? |
 //! | [`resource`] | which of a key's responses fits? |
 //! | `forms` | which form of it does a client get, and who makes that? |
+//! | `moved` | which bodies lie where the kernel can send them from? |
 //! | `room` | what must go so that the rest may stay? |
 //!
 //! Entries are found by the hash of their key, and are an answer only if the key itself is theirs. Invariants: what is alive
@@ -16,6 +17,7 @@
 pub mod account;
 pub mod build;
 mod forms;
+mod moved;
 pub mod part;
 pub mod resource;
 mod room;
@@ -25,12 +27,13 @@ use super::metrics::StoreMetrics;
 use super::outcome::Reason;
 use super::response::{Parts, StoredResponse};
 use super::settings::CacheSettings;
+use crate::arena::Arena;
 use account::{Account, Charge};
 use parking_lot::Mutex;
 use room::{Capacities, Half, PutOut};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::Semaphore;
 
 pub use build::{BodyBuilder, Reservation, Sealed};
@@ -55,6 +58,10 @@ struct Inner {
     stripes: [Mutex<()>; STRIPES],
     /// For those who make coded forms.
     makers: Arc<Semaphore>,
+    /// For those who move bodies.
+    movers: Arc<Semaphore>,
+    /// Where they are moved to; made by the first. None inside where there can be none.
+    arena: OnceLock<Option<Arc<Arena>>>,
     metrics: StoreMetrics,
 }
 
@@ -90,7 +97,7 @@ impl Store {
     /// An empty store.
     pub fn new(settings: &CacheSettings) -> Self {
         let account = Arc::new(Account::default());
-        let metrics = StoreMetrics::new(&account.alive, &account.in_flight);
+        let metrics = StoreMetrics::new(&account.alive, &account.in_flight, &account.in_arena);
         let memory = settings.memory.bytes();
         let budget = room::budget(memory);
         let store = Self {
@@ -104,6 +111,8 @@ impl Store {
                 }),
                 stripes: std::array::from_fn(|_| Mutex::new(())),
                 makers: Arc::new(Semaphore::new(forms::AT_ONCE)),
+                movers: Arc::new(Semaphore::new(moved::AT_ONCE)),
+                arena: OnceLock::new(),
                 limits: Limits {
                     budget: AtomicU64::new(budget),
                     object: AtomicU64::new(0),

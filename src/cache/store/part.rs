@@ -7,7 +7,7 @@ use crate::cache::key::{self, CacheKey};
 use crate::cache::outcome::Reason;
 use crate::cache::partial::Partial;
 use crate::cache::response::SLOT;
-use http::HeaderMap;
+use crate::fields::view::FieldView;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -49,7 +49,7 @@ impl StoredPart {
     }
 
     /// Whether its `Vary` lets it be selected for a request of this route (§4.1).
-    pub fn fits(&self, route: &str, request: &HeaderMap) -> bool {
+    pub fn fits(&self, route: &str, request: FieldView<'_>) -> bool {
         *self.partial.route == *route
             && self.partial.nominated.matches(request)
             && !self.is_invalidated()

@@ -4,7 +4,7 @@ use super::super::outcome::ForwardReason;
 use super::super::response::StoredResponse;
 use super::account::{Account, Charge, allocated};
 use super::part::StoredPart;
-use http::HeaderMap;
+use crate::fields::view::FieldView;
 use std::sync::Arc;
 
 /// All that is stored for one key: at most `variants` responses, complete ones and incomplete ones, of both the newest
@@ -30,14 +30,24 @@ struct Many {
 
 impl Resource {
     /// The newest response that fits a request on this route (§4.1).
-    pub fn select(&self, route: &str, request: &HeaderMap) -> Option<&Arc<StoredResponse>> {
+    pub fn select<'r>(
+        &self,
+        route: &str,
+        request: impl Into<FieldView<'r>>,
+    ) -> Option<&Arc<StoredResponse>> {
+        let request = request.into();
         self.variants()
             .iter()
             .find(|stored| stored.fits(route, request))
     }
 
     /// What is stored of the response that fits a request on this route, where that is not all of it (§3.3).
-    pub fn select_part(&self, route: &str, request: &HeaderMap) -> Option<&Arc<StoredPart>> {
+    pub fn select_part<'r>(
+        &self,
+        route: &str,
+        request: impl Into<FieldView<'r>>,
+    ) -> Option<&Arc<StoredPart>> {
+        let request = request.into();
         self.parts().iter().find(|part| part.fits(route, request))
     }
 

@@ -37,7 +37,7 @@ pub(super) use server::Server;
 use super::Surroundings;
 use super::error::Report;
 use super::source::Place;
-use super::tree::Table;
+use super::tree::{Entry, Kind, Table};
 use crate::admin::settings::AdminSettings;
 use crate::cache::settings::CacheSettings;
 use crate::listen::settings::{LimitSettings, ListenSettings};
@@ -101,6 +101,23 @@ pub(super) fn read(root: &Table, around: &Surroundings<'_>, report: &Report) -> 
             })
             .unwrap_or_default(),
     }
+}
+
+/// `[admin]` by itself, whatever the other sections are like. `None` where it is not as it was meant.
+pub(super) fn read_admin(root: &Table, report: &Report) -> Option<AdminSettings> {
+    let Some(entry) = root.get("admin") else {
+        return Some(AdminSettings::default());
+    };
+    let Kind::Table(table) = &entry.value.kind else {
+        return None;
+    };
+    let faulty = |entry: &Entry| matches!(entry.value.kind, Kind::Faulty);
+    if table.0.iter().any(faulty) {
+        return None;
+    }
+    let (title, place) = (Title::Section("[admin]"), entry.value.place);
+    let section = Section::new(title, table, place, admin::KEYS, report);
+    Some(admin::read(Some(section), place).value)
 }
 
 /// The shortest deadline that makes sense.

@@ -5,12 +5,13 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::reader::{Key, Section, key, table};
+use super::scalars::Fault;
 use super::value::At;
 use super::{DAY, scalars};
 use crate::cache::settings::{
     BypassRule, ClientDirectives, KeyRules, OriginFields, QueryRule, Rules, StatusMatch, TRACKING,
 };
-use crate::config::tree::Kind;
+use crate::config::tree::{Kind, shortened};
 use crate::units::format_duration;
 
 pub(super) static KEYS: &[Key] = &[
@@ -147,6 +148,19 @@ fn judge(section: &Section<'_>, rules: &Rules) {
             format_duration(max)
         ));
     }
+    let longest = rules.ttl_max.filter(|_| !ignores);
+    let longest = longest.map(|longest| ("ttl_max", longest));
+    let lifetime = rules.ttl.map(|ttl| ("ttl", ttl)).or(longest);
+    if let (Some(at), Some(every), Some((key, lifetime))) =
+        (section.at("refresh_every"), rules.refresh_every, lifetime)
+        && every > lifetime
+    {
+        at.note(format_args!(
+            "`{}` is longer than `{key}`, which is \"{}\", so what is stored goes stale before it is fetched anew",
+            format_duration(every),
+            format_duration(lifetime)
+        ));
+    }
     let without_origin = if ignores {
         Some("because `origin` is \"ignore\"")
     } else if rules.ttl.is_some() {
@@ -233,7 +247,7 @@ fn key_rules(at: At<'_>) -> Option<KeyRules> {
         sort_query: section.or("sort_query", false, At::boolean),
         headers: section.or("headers", Vec::new(), |at| {
             at.list_or_empty(|at| {
-                let name = at.parse(scalars::header_name)?;
+                let name = at.parse(|text| whole_name(text, scalars::header_name))?;
                 let almost_unique = ALMOST_UNIQUE.iter().find(|(known, _)| name == *known);
                 if let Some((_, remedy)) = almost_unique {
                     at.note(format_args!(
@@ -244,9 +258,20 @@ fn key_rules(at: At<'_>) -> Option<KeyRules> {
             })
         }),
         cookies: section.or("cookies", Vec::new(), |at| {
-            at.list_or_empty(|at| at.parse(scalars::token))
+            at.list_or_empty(|at| at.parse(|text| whole_name(text, scalars::token)))
         }),
     })
+}
+
+/// A name as it is sent. A `*` would be lawful in it, but who writes one means any text, which a key cannot be made of.
+fn whole_name<T>(text: &str, read: impl FnOnce(&str) -> Result<T, Fault>) -> Result<T, Fault> {
+    if text.contains('*') {
+        return Err(Fault(format!(
+            "expected a whole name, found `{}`; a `*` stands for no other text here, so write each name out",
+            shortened(text)
+        )));
+    }
+    read(text)
 }
 
 fn query(at: At<'_>) -> Option<QueryRule> {

@@ -1,6 +1,7 @@
 //! One HTTP/1 connection as an exchange uses it: the body in, the answer out, each in its framing.
 
 use super::response_head::{self, Asked, ResponseFraming};
+use crate::arena::FileRange;
 use crate::listen::gate::body::{BodyReader, Decoded};
 use crate::listen::gate::{Refusal, Request, refusals};
 use crate::listen::outbox::Outbox;
@@ -118,8 +119,13 @@ impl Http1 {
         self.asked.persistent && self.response_is_complete() && !self.owes_continue
     }
 
-    /// Octets that wait for the client.
+    /// Octets that wait for the client in memory.
     pub fn queued(&self) -> usize {
+        self.outbox.held()
+    }
+
+    /// Octets that the client has not been sent, wherever they wait.
+    pub fn unsent(&self) -> usize {
         self.outbox.len()
     }
 
@@ -247,6 +253,35 @@ impl Http1 {
             }
             ResponseFraming::Unsent | ResponseFraming::Complete => 0,
         }
+    }
+
+    /// Queues octets of a file as a piece of the response body, and says how many of them count.
+    pub fn write_file(&mut self, file: &FileRange) -> usize {
+        let file = match &mut self.response {
+            ResponseFraming::Length(left) => {
+                let file = file.slice(0..*left);
+                *left -= file.length();
+                file
+            }
+            ResponseFraming::Unsent | ResponseFraming::Complete => return 0,
+            ResponseFraming::Chunked | ResponseFraming::UntilClose | ResponseFraming::Tunnel => {
+                file.clone()
+            }
+        };
+        let length = usize::try_from(file.length()).unwrap_or(usize::MAX);
+        if self.response != ResponseFraming::Chunked {
+            self.outbox.push_file(file);
+        } else if length > 0 {
+            self.outbox.copy(format!("{length:x}\r\n").as_bytes());
+            self.outbox.push_file(file);
+            self.outbox.copy(b"\r\n");
+        }
+        length
+    }
+
+    /// Whether the kernel can send a file's octets to the client.
+    pub fn sends_files(&self) -> bool {
+        matches!(self.io, ClientStream::Tcp(_))
     }
 
     /// Ends the response where its framing allows that; a body that is short of its length stays incomplete.

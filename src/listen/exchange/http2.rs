@@ -102,6 +102,37 @@ impl Http2 {
         }
     }
 
+    /// Takes up a stream whose answer's head was sent, and whose body is there. What waits of it is not the connection's
+    /// memory, and in no backlog.
+    pub fn answering(
+        body: RecvStream,
+        respond: SendResponse<Bytes>,
+        send: SendStream<Bytes>,
+        pieces: impl Iterator<Item = Bytes>,
+        write_timeout: Duration,
+    ) -> Self {
+        let mut stream = Self {
+            body_done: body.is_end_stream(),
+            body,
+            respond,
+            send: Some(send),
+            queue: VecDeque::new(),
+            queued: 0,
+            backlog: Backlog::default(),
+            end: None,
+            state: State::Body,
+            head: false,
+            owes_continue: false,
+            stalled: None,
+            write_timeout,
+        };
+        for piece in pieces {
+            stream.write_data(piece);
+        }
+        stream.write_end(None);
+        stream
+    }
+
     /// Whether the request body is over.
     pub fn body_is_done(&self) -> bool {
         self.body_done

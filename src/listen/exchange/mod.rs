@@ -16,6 +16,7 @@ pub mod response_head;
 mod session;
 pub mod ticket;
 
+use crate::arena::FileRange;
 use crate::listen::gate::{Framing, Request};
 use crate::listen::lifecycle::Lifecycle;
 use bytes::Bytes;
@@ -148,6 +149,7 @@ impl Exchange {
     }
 
     fn plain(mut header: RequestHeader, wire: Box<Wire>, slot: Slot, ticket: Arc<Ticket>) -> Self {
+        ticket.set_sends_files(matches!(&*wire, Wire::Http1(http1) if http1.sends_files()));
         header.extensions_mut().insert(ticket.clone());
         Self {
             header,
@@ -363,7 +365,22 @@ impl Exchange {
         self.ticket.sent(sent);
     }
 
+    /// The rest of the body lies in a file.
+    fn write_file(&mut self, file: FileRange) {
+        self.upstream_timer = None;
+        if let Wire::Http1(http1) = self.wire() {
+            let sent = http1.write_file(&file);
+            return self.ticket.sent(sent);
+        }
+        for piece in file.pieces() {
+            self.write_data(piece);
+        }
+    }
+
     fn write_end(&mut self, trailers: Option<HeaderMap>) {
+        if let Some(file) = self.ticket.take_file() {
+            self.write_file(file);
+        }
         let trailers = trailers.or_else(|| self.ticket.take_trailers());
         match self.wire() {
             // HTTP/1 trailers would need the client's `TE: trailers`, which nearly none sends.

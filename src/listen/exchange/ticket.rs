@@ -1,5 +1,6 @@
-//! What a connection, the session given to Pingora and the proxy's phases share about one request.
+//! What a connection, the session given to the proxy and its stops share about one request.
 
+use crate::arena::FileRange;
 use crate::clock::{self, Instant};
 use crate::listen::settings::LimitSettings;
 use crate::listen::stream::Client;
@@ -28,6 +29,10 @@ pub struct Ticket {
     logged: bool,
     /// Set by the proxy to end the connection behind this answer.
     close: AtomicBool,
+    /// Whether the kernel can send a file's octets to the client.
+    sends_files: AtomicBool,
+    /// Left by the proxy to be sent as what is left of the body.
+    file: Mutex<Option<FileRange>>,
     /// Left by the proxy to be sent behind the body.
     trailers: Mutex<Option<HeaderMap>>,
     /// Left by the proxy when its part is over; recorded by the connection when the last byte is out.
@@ -74,6 +79,8 @@ impl Ticket {
             bytes_out: AtomicU64::new(0),
             logged,
             close: AtomicBool::new(false),
+            sends_files: AtomicBool::new(false),
+            file: Mutex::new(None),
             trailers: Mutex::new(None),
             entry: Mutex::new(None),
         }
@@ -101,6 +108,8 @@ impl Ticket {
             bytes_out: AtomicU64::new(0),
             logged: false,
             close: AtomicBool::new(false),
+            sends_files: AtomicBool::new(false),
+            file: Mutex::new(None),
             trailers: Mutex::new(None),
             entry: Mutex::new(None),
         }
@@ -132,6 +141,24 @@ impl Ticket {
 
     pub(super) fn sent(&self, octets: usize) {
         self.bytes_out.fetch_add(octets as u64, Relaxed);
+    }
+
+    /// Whether [`leave_file`](Self::leave_file) spares copying.
+    pub fn sends_files(&self) -> bool {
+        self.sends_files.load(Relaxed)
+    }
+
+    pub(super) fn set_sends_files(&self, sends: bool) {
+        self.sends_files.store(sends, Relaxed);
+    }
+
+    /// Leaves octets of a file to be sent as what is left of the body when it ends.
+    pub fn leave_file(&self, file: FileRange) {
+        *self.file.lock() = Some(file);
+    }
+
+    pub(super) fn take_file(&self) -> Option<FileRange> {
+        self.file.lock().take()
     }
 
     /// Leaves trailers to be sent when the body ends, where the client's HTTP has any.

@@ -211,9 +211,25 @@ pub(super) fn is_dropped(name: &HeaderName) -> bool {
         || memchr::memchr(b'_', name.as_str().as_bytes()).is_some()
 }
 
+/// [`is_dropped`] for a name in any case. Letters are compared only where the length is that of one.
+pub(super) fn is_dropped_name(name: &str) -> bool {
+    let named = |dropped: &HeaderName| name.eq_ignore_ascii_case(dropped.as_str());
+    memchr::memchr(b'_', name.as_bytes()).is_some()
+        || match name.len() {
+            2 | 7 | 10 | 14 | 16..=19 => {
+                named(&CONTENT_LENGTH) || hop_by_hop::HOP_BY_HOP.iter().any(named)
+            }
+            4 => named(&HOST),
+            5 => name.eq_ignore_ascii_case("proxy"),
+            6 => named(&EXPECT),
+            _ => false,
+        }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::header::ACCEPT;
 
     fn gate(head: &str) -> Result<Request, Refusal> {
         read(head.as_bytes(), &LimitSettings::default())
@@ -357,6 +373,23 @@ mod tests {
             ("b.example", b"/x?y".as_slice())
         );
         assert_eq!(absolute.header.headers[HOST], "b.example");
+    }
+
+    #[test]
+    fn a_name_is_dropped_in_any_case() {
+        let others = [
+            HOST,
+            CONTENT_LENGTH,
+            EXPECT,
+            ACCEPT,
+            HeaderName::from_static("proxy"),
+        ];
+        for name in hop_by_hop::HOP_BY_HOP.iter().chain(&others) {
+            let upper = name.as_str().to_ascii_uppercase();
+            assert_eq!(is_dropped_name(name.as_str()), is_dropped(name), "{name}");
+            assert_eq!(is_dropped_name(&upper), is_dropped(name), "{name}");
+        }
+        assert!(is_dropped_name("a_b") && !is_dropped_name("cookie"));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use super::head::is_dropped;
 use super::{Framing, Refusal, Request, refusals};
 use crate::fields::{content_length, host, token, uri};
 use crate::listen::settings::LimitSettings;
-use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
-use http::{HeaderValue, Method, Version, request};
+use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE};
+use http::{HeaderMap, HeaderValue, Method, Version, request};
 use pingora::http::RequestHeader;
 
 /// Reads the head of a stream; `ended` says whether its end came with it.
@@ -21,6 +21,46 @@ pub fn read(
     ended: bool,
     limits: &LimitSettings,
 ) -> Result<Request, Refusal> {
+    judge(parts, ended, limits)?.into_request(parts)
+}
+
+/// What a head says that passed.
+#[derive(Debug)]
+pub struct Judged {
+    host: String,
+    framing: Framing,
+    length: Option<u64>,
+    expects_continue: bool,
+    /// How many `Cookie` lines there are.
+    crumbs: usize,
+    /// Whether there is a `TE`.
+    te: bool,
+    /// Whether there are other fields that are never passed on, but for `Host`.
+    dropped: bool,
+}
+
+/// A request that may be answered at once: nothing about it needs to be made or left out.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// GET or HEAD.
+    pub method: &'a Method,
+    /// In origin form.
+    pub target: &'a str,
+    /// The authority.
+    pub host: &'a str,
+    /// The end-to-end fields, and `Host`.
+    pub fields: &'a HeaderMap,
+}
+
+/// Judges a head, and makes nothing of it yet.
+///
+/// # Errors
+/// The [`Refusal`] that the first violated rule names.
+pub fn judge(
+    parts: &request::Parts,
+    ended: bool,
+    limits: &LimitSettings,
+) -> Result<Judged, Refusal> {
     match parts.method {
         Method::CONNECT => return Err(refusals::CONNECT),
         Method::TRACE => return Err(refusals::TRACE),
@@ -30,28 +70,19 @@ pub fn read(
         return Err(refusals::HEAD_TOO_LARGE);
     }
     let host = choose_host(parts)?;
-    let target = match parts
-        .uri
-        .path_and_query()
-        .map(http::uri::PathAndQuery::as_str)
-    {
-        None | Some("") => return Err(refusals::TARGET),
-        Some("*") if parts.method == Method::OPTIONS => "*",
-        Some(target) if target.starts_with('/') => target,
-        Some(_) => return Err(refusals::TARGET),
-    };
+    let target = target(parts).ok_or(refusals::TARGET)?;
     if target != "*" {
         uri::check_origin_form(target.as_bytes()).map_err(|_| refusals::TARGET)?;
     }
-    let mut header = RequestHeader::build_no_case(
-        parts.method.clone(),
-        target.as_bytes(),
-        Some(parts.headers.len() + 8),
-    )
-    .map_err(|_| refusals::TARGET)?;
-    header.set_version(Version::HTTP_2);
-    let mut length = None;
-    let mut expects_continue = false;
+    let mut judged = Judged {
+        host: host.to_owned(),
+        framing: Framing::None,
+        length: None,
+        expects_continue: false,
+        crumbs: 0,
+        te: false,
+        dropped: false,
+    };
     for (name, value) in &parts.headers {
         // RFC 9113 §8.2.1: what HTTP/1 would trim away is not there to be trimmed.
         let bytes = value.as_bytes();
@@ -62,48 +93,112 @@ pub fn read(
             let declared = content_length::parse([value])
                 .map_err(|_| refusals::CONTENT_LENGTH)?
                 .value();
-            if length.is_some() && length != declared {
+            if judged.length.is_some() && judged.length != declared {
                 return Err(refusals::CONTENT_LENGTH);
             }
-            length = declared;
+            judged.length = declared;
         } else if name == EXPECT {
             if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") {
                 return Err(refusals::EXPECTATION);
             }
-            expects_continue = true;
-        } else if !is_dropped(name) && name != COOKIE {
-            header
-                .append_header(name.clone(), value.clone())
-                .map_err(|_| refusals::FIELD)?;
+            judged.expects_continue = true;
+        } else if name == COOKIE {
+            judged.crumbs += 1;
+        } else if name == TE {
+            judged.te = true;
+        } else if name != HOST && is_dropped(name) {
+            judged.dropped = true;
         }
     }
-    if let Some(cookie) = join_cookies(parts)? {
-        header
-            .insert_header(COOKIE, cookie)
-            .map_err(|_| refusals::FIELD)?;
-    }
-    header
-        .insert_header(HOST, host)
-        .map_err(|_| refusals::HOST)?;
-    let framing = match (ended, length) {
+    judged.framing = match (ended, judged.length) {
         (true, None | Some(0)) => Framing::None,
         (true, Some(_)) => return Err(refusals::CONTENT_LENGTH),
         (false, Some(length)) if length > 0 => Framing::Length(length),
         (false, _) => Framing::Streamed,
     };
-    if let Some(length) = length {
-        header
-            .insert_header(CONTENT_LENGTH, length)
-            .map_err(|_| refusals::CONTENT_LENGTH)?;
+    Ok(judged)
+}
+
+impl Judged {
+    /// The request, where it may be answered at once. The fields of the head are put in order for that, in a way that
+    /// makes no difference to [`Judged::into_request`].
+    pub fn at_once<'a>(&'a self, parts: &'a mut request::Parts) -> Option<Asked<'a>> {
+        let plain = matches!(parts.method, Method::GET | Method::HEAD)
+            && self.framing == Framing::None
+            && self.length.is_none()
+            && !self.expects_continue
+            && !self.dropped;
+        if !plain {
+            return None;
+        }
+        if self.te {
+            parts.headers.remove(TE);
+        }
+        if self.crumbs > 1 {
+            let cookie = join_cookies(parts).ok()??;
+            parts.headers.insert(COOKIE, cookie);
+        }
+        let host = HeaderValue::from_str(&self.host).ok()?;
+        parts.headers.insert(HOST, host);
+        Some(Asked {
+            method: &parts.method,
+            target: target(parts)?,
+            host: &self.host,
+            fields: &parts.headers,
+        })
     }
-    Ok(Request {
-        host: host.to_owned(),
-        header,
-        framing,
-        persistent: true,
-        expects_continue,
-        upgrade: false,
-    })
+
+    /// The request, to be passed on.
+    ///
+    /// # Errors
+    /// The [`Refusal`] of what cannot be written as HTTP/1.
+    pub fn into_request(self, parts: &request::Parts) -> Result<Request, Refusal> {
+        let target = target(parts).ok_or(refusals::TARGET)?;
+        let mut header = RequestHeader::build_no_case(
+            parts.method.clone(),
+            target.as_bytes(),
+            Some(parts.headers.len() + 8),
+        )
+        .map_err(|_| refusals::TARGET)?;
+        header.set_version(Version::HTTP_2);
+        for (name, value) in &parts.headers {
+            if !is_dropped(name) && name != COOKIE {
+                header
+                    .append_header(name.clone(), value.clone())
+                    .map_err(|_| refusals::FIELD)?;
+            }
+        }
+        if let Some(cookie) = join_cookies(parts)? {
+            header
+                .insert_header(COOKIE, cookie)
+                .map_err(|_| refusals::FIELD)?;
+        }
+        header
+            .insert_header(HOST, &self.host)
+            .map_err(|_| refusals::HOST)?;
+        if let Some(length) = self.length {
+            header
+                .insert_header(CONTENT_LENGTH, length)
+                .map_err(|_| refusals::CONTENT_LENGTH)?;
+        }
+        Ok(Request {
+            host: self.host,
+            header,
+            framing: self.framing,
+            persistent: true,
+            expects_continue: self.expects_continue,
+            upgrade: false,
+        })
+    }
+}
+
+/// In origin form, or `*`.
+fn target(parts: &request::Parts) -> Option<&str> {
+    let target = parts.uri.path_and_query()?.as_str();
+    match target {
+        "*" => (parts.method == Method::OPTIONS).then_some(target),
+        _ => target.starts_with('/').then_some(target),
+    }
 }
 
 /// RFC 9113 §8.3.1: `:authority`, which a `Host` beside it must not contradict.

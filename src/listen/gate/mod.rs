@@ -5,9 +5,11 @@
 //!
 //! - [`scan`] finds the end of a head in what was read so far, under the limits.
 //! - [`head`] reads an HTTP/1 head into a [`Request`]; [`http2`] does the same for an HTTP/2 one.
+//! - [`canonical`] recognises what could not be read in two ways, where it lies; it is narrower than [`head`].
 //! - [`body`] follows the framing of the body behind it.
 
 pub mod body;
+pub mod canonical;
 pub mod head;
 pub mod http2;
 mod message;

@@ -6,6 +6,7 @@ use crate::cache::key::Target;
 use crate::cache::lookup::{Answer, Ask, Cache, Forward, Lead, Serve};
 use crate::cache::policy::{Moment, Received};
 use crate::cache::settings::{CacheSettings, Rules};
+use crate::fields::view::FieldView;
 use crate::units::ByteSize;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -58,7 +59,7 @@ impl Rig {
                 path,
                 query,
             },
-            headers: &headers(fields),
+            headers: FieldView::Map(&headers(fields)),
             has_body: false,
             upgrade: false,
             rules: &self.rules,

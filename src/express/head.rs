@@ -1,0 +1,86 @@
+//! Writes the head of a hit as HTTP/1: the stored lines as they are stored, and behind them what is this answer's own.
+
+use super::hit::Hit;
+use crate::cache::policy::Moment;
+use crate::cache::serve::{Plan, StoredView};
+use crate::clock;
+use crate::fields::{case, date};
+use crate::proxy::Site;
+use http::{HeaderName, StatusCode, Version};
+
+/// Writes it. `close` says that the connection ends behind the answer.
+pub fn write(out: &mut Vec<u8>, site: &Site, hit: &Hit<'_>, close: bool) {
+    let response = &hit.serve.response;
+    write_status(out, hit.status());
+    let edits = &hit.route.response_headers;
+    let as_stored = matches!(hit.plan, Plan::Whole | Plan::HeadOnly)
+        && edits.remove.is_empty()
+        && edits.set.is_empty();
+    if as_stored {
+        out.extend_from_slice(response.fields().as_bytes());
+    } else {
+        write_edited(out, hit);
+    }
+    let mut line = |name: &[u8], value: &[u8]| {
+        out.extend_from_slice(name);
+        out.extend_from_slice(value);
+        out.extend_from_slice(b"\r\n");
+    };
+    line(
+        b"Age: ",
+        itoa::Buffer::new().format(hit.age.as_secs()).as_bytes(),
+    );
+    if site.settings.via {
+        line(b"Via: ", site.via(Version::HTTP_11).as_bytes());
+    }
+    if !response.is_identified() {
+        line(b"X-Request-Id: ", hit.id.as_bytes());
+    }
+    if !response.is_dated() {
+        line(b"Date: ", date::format(clock::wall()).as_bytes());
+    }
+    if close {
+        line(b"Connection: ", b"close");
+    }
+    out.extend_from_slice(b"Cache-Status: ");
+    hit.serve.outcome.write_to(out, &site.cache_name);
+    out.extend_from_slice(b"\r\n\r\n");
+}
+
+fn write_status(out: &mut Vec<u8>, status: StatusCode) {
+    if status == StatusCode::OK {
+        return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    }
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The stored lines as far as the plan and the route leave them, and what both set.
+fn write_edited(out: &mut Vec<u8>, hit: &Hit<'_>) {
+    let response = &hit.serve.response;
+    let planned = hit.plan.edits(&StoredView::stored(response, Moment::now()));
+    let told = &hit.route.response_headers;
+    let is_told = |name: &[u8]| {
+        let named = |told: &HeaderName| name.eq_ignore_ascii_case(told.as_str().as_bytes());
+        told.remove.iter().any(named) || told.set.iter().any(|(told, _)| named(told))
+    };
+    let mut line = |name: &[u8], value: &[u8]| {
+        out.extend_from_slice(name);
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value);
+        out.extend_from_slice(b"\r\n");
+    };
+    for (name, value) in response.fields().iter() {
+        if planned.keeps(name) && !is_told(name) {
+            line(name, value);
+        }
+    }
+    for (name, value) in planned.set().iter().chain(&told.set) {
+        let mut written = Vec::with_capacity(name.as_str().len());
+        case::write_usual(&mut written, name.as_str());
+        line(&written, value.as_bytes());
+    }
+}

@@ -1,0 +1,277 @@
+//! Whether a request may be answered by the express lane, and by what.
+
+use crate::cache::Ask;
+use crate::cache::key::Target;
+use crate::cache::lookup::Serve;
+use crate::cache::policy::Moment;
+use crate::cache::segments::MOVED_FROM;
+use crate::cache::serve::{self, Plan, StoredView};
+use crate::clock::Instant;
+use crate::fields::hop_by_hop::is_hop_by_hop;
+use crate::fields::uri::{self, PathQuery};
+use crate::fields::view::{FieldLines, FieldView};
+use crate::listen::burst::Burst;
+use crate::listen::gate::canonical::{Canonical, Line};
+use crate::listen::stream::Client;
+use crate::proxy::Site;
+use crate::proxy::entry::{self, Peer, Sought};
+use crate::proxy::site::Place;
+use crate::routing;
+use crate::routing::settings::{Action, RouteSettings};
+use http::header::{
+    AGE, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderName, IF_NONE_MATCH,
+    TRANSFER_ENCODING, VIA,
+};
+use http::{Method, StatusCode};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Fields that this lane writes itself: a route that changes one of them is for the full lane.
+const OURS: [HeaderName; 9] = [
+    AGE,
+    HeaderName::from_static("cache-status"),
+    CONNECTION,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    DATE,
+    TRANSFER_ENCODING,
+    VIA,
+    entry::X_REQUEST_ID,
+];
+
+/// A request, as both lanes see it.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// GET or HEAD.
+    pub method: &'a Method,
+    /// The authority as the gate chose it.
+    pub host: &'a str,
+    /// Path and query as sent.
+    pub target: PathQuery<'a>,
+    /// The end-to-end fields, without a stranger's claims.
+    pub fields: FieldView<'a>,
+    /// Who sent it.
+    pub peer: Peer,
+}
+
+impl<'a> Request<'a> {
+    /// One in canonical form.
+    pub fn new<'b: 'a>(site: &Site, asked: Canonical<'a, 'b>, client: &Client) -> Self {
+        let Canonical {
+            method,
+            target,
+            host,
+            lines,
+            ..
+        } = asked;
+        let peer = Peer::new(site, client);
+        let lines = if peer.trusted {
+            lines
+        } else {
+            without_claims(lines)
+        };
+        Self {
+            method,
+            host,
+            target: uri::split_path_query(target),
+            fields: FieldView::Lines(FieldLines::new(lines)),
+            peer,
+        }
+    }
+}
+
+/// The lines that a stranger has a say in, in their order.
+fn without_claims<'a, 'b>(lines: &'a mut [Line<'b>]) -> &'a [Line<'b>] {
+    let mut kept = 0;
+    for at in 0..lines.len() {
+        if lines
+            .get(at)
+            .is_some_and(|line| !entry::is_claim(line.name))
+        {
+            lines.swap(kept, at);
+            kept += 1;
+        }
+    }
+    lines.get(..kept).unwrap_or_default()
+}
+
+/// An id, given by a trusted proxy or made here.
+#[derive(Debug)]
+pub enum Id<'a> {
+    /// By a trusted proxy.
+    Given(&'a str),
+    /// By us.
+    Ours([u8; 32]),
+}
+
+impl Id<'_> {
+    /// As it is written.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Given(id) => id.as_bytes(),
+            Self::Ours(id) => id,
+        }
+    }
+}
+
+/// What a request is answered by.
+#[derive(Debug)]
+pub struct Hit<'a> {
+    /// The route.
+    pub route: &'a RouteSettings,
+    /// What the site keeps for it.
+    pub place: &'a Place,
+    /// What is stored, and what to say of it.
+    pub serve: Serve,
+    /// What of it is sent.
+    pub plan: Plan,
+    /// Its age.
+    pub age: Duration,
+    /// The client, as far as those in front of us are believed.
+    pub client: IpAddr,
+    /// The request's id.
+    pub id: Id<'a>,
+}
+
+/// Looks. `None` says nothing about the request: the full lane answers it.
+pub fn find<'a>(site: &'a Site, request: &Request<'a>, now: Instant) -> Option<Hit<'a>> {
+    let Request {
+        method,
+        host,
+        target,
+        fields,
+        peer,
+    } = *request;
+    if entry::is_loop(site, fields) {
+        return None;
+    }
+    let path = routing::normalise(target.path).ok()?;
+    let scheme = peer.scheme(fields);
+    let sought = Sought {
+        scheme,
+        authority: host,
+        path: &path,
+        query: target.query,
+        method,
+        fields,
+    };
+    let route = entry::route(site, &sought)?;
+    if !matches!(route.action, Action::Forward(_)) || !writes_as_told(route) {
+        return None;
+    }
+    let place = site.place(Some(route));
+    let client = peer.client(site, fields);
+    let ask = Ask {
+        method,
+        target: Target {
+            scheme: scheme.as_str(),
+            authority: host,
+            path: &path,
+            query: target.query,
+        },
+        headers: fields,
+        has_body: false,
+        upgrade: false,
+        rules: &place.rules,
+        route: &place.name,
+        upstream: &place.upstream,
+        client,
+    };
+    let serve = site.cache.hit(&ask, now)?;
+    let response = &serve.response;
+    let plan = if serve::has_conditions(fields) {
+        serve::plan(method, fields, &StoredView::stored(response, Moment::now()))
+    } else if *method == Method::HEAD {
+        Plan::HeadOnly
+    } else {
+        Plan::Whole
+    };
+    let status = plan.status(response.status());
+    if !is_written_here(&plan, response.status())
+        || route.error_pages.contains_key(&status.as_u16())
+        || plan == Plan::NotModified && holds_coded(fields, place, &serve)
+    {
+        return None;
+    }
+    let id = entry::given_id(fields).map_or_else(|| Id::Ours(entry::new_id()), Id::Given);
+    Some(Hit {
+        age: response.terms().current_age(now),
+        route,
+        place,
+        serve,
+        plan,
+        client,
+        id,
+    })
+}
+
+/// Whether the route leaves the fields alone that this lane writes, and those that the full lane never lets out: what is
+/// for one connection only is not a route's to set.
+fn writes_as_told(route: &RouteSettings) -> bool {
+    let edits = &route.response_headers;
+    let mut names = edits
+        .remove
+        .iter()
+        .chain(edits.set.iter().map(|(name, _)| name));
+    !names.any(|name| OURS.contains(name) || is_hop_by_hop(name))
+}
+
+/// Several ranges, and none that there are, have answers that are made in the full lane; so do statuses without content.
+fn is_written_here(plan: &Plan, stored: StatusCode) -> bool {
+    match plan {
+        Plan::Whole | Plan::HeadOnly => {
+            stored != StatusCode::NO_CONTENT && stored != StatusCode::NOT_MODIFIED
+        }
+        Plan::NotModified | Plan::Part { .. } => true,
+        Plan::Parts(_) | Plan::Unsatisfiable { .. } => false,
+    }
+}
+
+/// Whether the client may hold a coded form of what is stored plain, and so another tag than the one stored.
+fn holds_coded(fields: FieldView<'_>, place: &Place, serve: &Serve) -> bool {
+    let weak = |tag: &[u8]| memchr::memmem::find(tag, b"W/").is_some();
+    place.rules.compress
+        && fields.get_all(&IF_NONE_MATCH).any(weak)
+        && serve
+            .response
+            .fields()
+            .get(&ETAG)
+            .is_some_and(|tag| !weak(tag))
+}
+
+impl Hit<'_> {
+    /// The status that is sent.
+    pub fn status(&self) -> StatusCode {
+        self.plan.status(self.serve.response.status())
+    }
+
+    /// Adds the body to the burst, and says how many octets it has. `plain` says that the kernel may send it by itself.
+    pub fn send_body(&self, site: &Site, plain: bool, burst: &mut Burst) -> u64 {
+        let response = &self.serve.response;
+        let range = match &self.plan {
+            Plan::Whole => 0..response.body_length(),
+            Plan::Part { range, .. } => range.clone(),
+            Plan::HeadOnly | Plan::NotModified | Plan::Parts(_) | Plan::Unsatisfiable { .. } => {
+                return 0;
+            }
+        };
+        if let Some(body) = response.inline_body() {
+            let at = |octet: u64| usize::try_from(octet).unwrap_or(usize::MAX);
+            burst.copy(body.get(at(range.start)..at(range.end)).unwrap_or_default());
+        } else {
+            let body = response.body();
+            let large = plain && body.length() >= MOVED_FROM;
+            match large.then(|| body.file_range(range.clone())) {
+                Some(Some(file)) => burst.push_file(file),
+                other => {
+                    if other.is_some() {
+                        site.cache.sent_by_kernel(response);
+                    }
+                    let pieces = body.slice(range.clone());
+                    pieces.for_each(|piece| burst.push(piece));
+                }
+            }
+        }
+        range.end.saturating_sub(range.start)
+    }
+}

@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::{BROWSERS, PLAIN, Warm};
+use support::{BROWSERS, CONDITIONAL, PLAIN, Warm};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -17,6 +17,7 @@ fn main() {
     let request = match kind.as_str() {
         "plain" => PLAIN,
         "browser" => BROWSERS,
+        "304" => CONDITIONAL,
         "10k" => &ten,
         other => panic!("no request is called {other}"),
     };

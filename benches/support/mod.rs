@@ -33,6 +33,9 @@ pub const BROWSERS: &str = "GET /1k HTTP/1.1\r\nHost: www.example.org\r\nConnect
     Referer: http://www.example.org/\r\nAccept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en-GB,en;q=0.9\r\n\
     Cookie: session=0123456789abcdef; theme=dark\r\n\r\n";
 
+/// What a browser sends that has the style sheet already, as far as it matters.
+pub const CONDITIONAL: &str = "GET /1k HTTP/1.1\r\nHost: www.example.org\r\nIf-None-Match: \"5e9f1c2b-400\"\r\n\r\n";
+
 /// What a load generator sends.
 pub const PLAIN: &str = "GET /1k HTTP/1.1\r\nHost: www.example.org\r\n\r\n";
 

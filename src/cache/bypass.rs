@@ -4,6 +4,7 @@ use super::lookup::Ask;
 use super::outcome::{ForwardReason, Reason};
 use super::settings::BypassRule;
 use crate::fields::cookie;
+use crate::fields::view::Marks;
 use http::{Method, header};
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
@@ -11,6 +12,7 @@ use std::borrow::Cow;
 /// Why the cache is not asked for an answer, where it is not.
 pub(super) fn passes(ask: &Ask<'_>) -> Option<(ForwardReason, Reason)> {
     use ForwardReason::{Bypass, Method as Semantics};
+    const PRECONDITIONS: Marks = Marks::of(&["if-match", "if-unmodified-since"]);
     let has = |name| ask.headers.contains(name);
     if !ask.rules.enabled {
         return Some((Bypass, Reason::RouteOff));
@@ -27,7 +29,9 @@ pub(super) fn passes(ask: &Ask<'_>) -> Option<(ForwardReason, Reason)> {
         return Some((Bypass, Reason::RequestBody));
     }
     // RFC 9111 §4.3.2: "A cache MUST NOT evaluate conditional header fields that only apply to an origin server".
-    if has(&header::IF_MATCH) || has(&header::IF_UNMODIFIED_SINCE) {
+    if ask.headers.may_have(PRECONDITIONS)
+        && (has(&header::IF_MATCH) || has(&header::IF_UNMODIFIED_SINCE))
+    {
         return Some((Bypass, Reason::Precondition));
     }
     let rules = &ask.rules.bypass;

@@ -11,7 +11,7 @@ use super::settings::Rules;
 use crate::fields::delta_seconds::DeltaSeconds;
 use crate::fields::directive::{Argument, Directive, directives};
 use crate::fields::list;
-use crate::fields::view::FieldView;
+use crate::fields::view::{FieldView, Marks};
 use http::{HeaderMap, HeaderName, header};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -419,8 +419,12 @@ pub struct RequestDirectives {
 impl RequestDirectives {
     /// Reads a request's `Cache-Control`.
     pub fn of<'h>(headers: impl Into<FieldView<'h>>) -> Self {
-        let mut found = Self::default();
-        for line in headers.into().get_all(&header::CACHE_CONTROL) {
+        const MARKS: Marks = Marks::of(&["cache-control"]);
+        let (mut found, headers) = (Self::default(), headers.into());
+        if !headers.may_have(MARKS) {
+            return found;
+        }
+        for line in headers.get_all(&header::CACHE_CONTROL) {
             for directive in directives(line) {
                 found.add(&directive);
             }

@@ -48,14 +48,16 @@ impl Cache {
         if ask.rules.refresh_every.is_some() {
             stored.ask_for();
         }
+        let age = terms.current_age(now);
         let outcome = Outcome {
             hit: true,
-            ttl: Some(terms.remaining(now)),
+            ttl: Some(terms.remaining_at(age)),
             reason,
             ..Outcome::default()
         };
         Serve {
             response: self.form(stored, ask),
+            age,
             outcome,
             refresh: None,
         }

@@ -21,6 +21,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use prometheus_client::registry::Registry;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What is stored may change while a request looks; after this often it takes what it has seen.
 const LOOKS_MAX: usize = 4;
@@ -76,10 +77,12 @@ pub enum Answer {
 pub struct Serve {
     /// The response.
     pub response: Arc<StoredResponse>,
+    /// Its age.
+    pub age: Duration,
     /// What to say of it.
     pub outcome: Outcome,
-    /// A fetch to be begun behind it.
-    pub refresh: Option<Lead>,
+    /// A fetch to be begun behind it. In a box: it is large, and most answers have none.
+    pub refresh: Option<Box<Lead>>,
 }
 
 /// An incomplete stored response, of which enough is here.
@@ -215,7 +218,7 @@ impl Cache {
             Reuse::Serve(reason) => serve(reason, None),
             Reuse::ServeAndRefresh => {
                 let refresh = search.refresh(&stored);
-                serve(Some(Reason::StaleWhileRevalidate), refresh)
+                serve(Some(Reason::StaleWhileRevalidate), refresh.map(Box::new))
             }
             Reuse::Validate(forward, reason) => {
                 // The origin has just failed to answer this: it is not asked again as long as the answer would be the same.

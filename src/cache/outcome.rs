@@ -148,32 +148,31 @@ impl Outcome {
 
     /// The same, behind what is there.
     pub fn write_to(&self, text: &mut Vec<u8>, name: &str) {
-        let mut put = |word: &str| text.extend_from_slice(word.as_bytes());
-        put(name);
+        text.extend_from_slice(name.as_bytes());
         if self.hit {
-            put("; hit");
+            text.extend_from_slice(b"; hit");
         }
         if let Some(forward) = self.forward.filter(|_| !self.hit) {
-            put("; fwd=");
-            put(forward.word());
+            text.extend_from_slice(b"; fwd=");
+            text.extend_from_slice(forward.word().as_bytes());
         }
         if let Some(status) = self.forward_status {
-            put("; fwd-status=");
-            put(status.as_str());
+            text.extend_from_slice(b"; fwd-status=");
+            text.extend_from_slice(status.as_str().as_bytes());
         }
         if let Some(ttl) = self.ttl {
-            put("; ttl=");
-            put(itoa::Buffer::new().format(ttl));
+            text.extend_from_slice(b"; ttl=");
+            text.extend_from_slice(itoa::Buffer::new().format(ttl).as_bytes());
         }
         if self.stored {
-            put("; stored");
+            text.extend_from_slice(b"; stored");
         }
         if self.collapsed {
-            put("; collapsed");
+            text.extend_from_slice(b"; collapsed");
         }
         if let Some(reason) = self.reason {
-            put("; detail=");
-            put(reason.word());
+            text.extend_from_slice(b"; detail=");
+            text.extend_from_slice(reason.word().as_bytes());
         }
     }
 

@@ -14,17 +14,16 @@ use crate::listen::burst::Burst;
 use crate::listen::gate::canonical::{Canonical, Line};
 use crate::listen::stream::Client;
 use crate::proxy::Site;
-use crate::proxy::entry::{self, Peer, Sought};
+use crate::proxy::entry::{self, Peer};
 use crate::proxy::site::Place;
-use crate::routing;
 use crate::routing::settings::{Action, RouteSettings};
+use crate::routing::{self, RequestView};
 use http::header::{
     AGE, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderName, IF_NONE_MATCH,
     TRANSFER_ENCODING, VIA,
 };
 use http::{Method, StatusCode};
 use std::net::IpAddr;
-use std::time::Duration;
 
 /// Fields that this lane writes itself: a route that changes one of them is for the full lane.
 const OURS: [HeaderName; 9] = [
@@ -45,6 +44,8 @@ pub struct Request<'a> {
     /// GET or HEAD.
     pub method: &'a Method,
     /// The authority as the gate chose it.
+    pub authority: &'a str,
+    /// The host in it.
     pub host: &'a str,
     /// Path and query as sent.
     pub target: PathQuery<'a>,
@@ -60,6 +61,7 @@ impl<'a> Request<'a> {
         let Canonical {
             method,
             target,
+            authority,
             host,
             lines,
             ..
@@ -72,6 +74,7 @@ impl<'a> Request<'a> {
         };
         Self {
             method,
+            authority,
             host,
             target: uri::split_path_query(target),
             fields: FieldView::Lines(FieldLines::new(lines)),
@@ -82,8 +85,11 @@ impl<'a> Request<'a> {
 
 /// The lines that a stranger has a say in, in their order.
 fn without_claims<'a, 'b>(lines: &'a mut [Line<'b>]) -> &'a [Line<'b>] {
-    let mut kept = 0;
-    for at in 0..lines.len() {
+    let first = lines.iter().position(|line| entry::is_claim(line.name));
+    let Some(mut kept) = first else {
+        return lines;
+    };
+    for at in kept..lines.len() {
         if lines
             .get(at)
             .is_some_and(|line| !entry::is_claim(line.name))
@@ -125,8 +131,6 @@ pub struct Hit<'a> {
     pub serve: Serve,
     /// What of it is sent.
     pub plan: Plan,
-    /// Its age.
-    pub age: Duration,
     /// The client, as far as those in front of us are believed.
     pub client: IpAddr,
     /// The request's id.
@@ -137,6 +141,7 @@ pub struct Hit<'a> {
 pub fn find<'a>(site: &'a Site, request: &Request<'a>, now: Instant) -> Option<Hit<'a>> {
     let Request {
         method,
+        authority,
         host,
         target,
         fields,
@@ -147,15 +152,14 @@ pub fn find<'a>(site: &'a Site, request: &Request<'a>, now: Instant) -> Option<H
     }
     let path = routing::normalise(target.path).ok()?;
     let scheme = peer.scheme(fields);
-    let sought = Sought {
+    let route = site.routes.find(&RequestView {
         scheme,
-        authority: host,
+        host,
         path: &path,
         query: target.query,
         method,
-        fields,
-    };
-    let route = entry::route(site, &sought)?;
+        headers: fields,
+    })?;
     if !matches!(route.action, Action::Forward(_)) || !writes_as_told(route) {
         return None;
     }
@@ -165,7 +169,7 @@ pub fn find<'a>(site: &'a Site, request: &Request<'a>, now: Instant) -> Option<H
         method,
         target: Target {
             scheme: scheme.as_str(),
-            authority: host,
+            authority,
             path: &path,
             query: target.query,
         },
@@ -195,7 +199,6 @@ pub fn find<'a>(site: &'a Site, request: &Request<'a>, now: Instant) -> Option<H
     }
     let id = entry::given_id(fields).map_or_else(|| Id::Ours(entry::new_id()), Id::Given);
     Some(Hit {
-        age: response.terms().current_age(now),
         route,
         place,
         serve,

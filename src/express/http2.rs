@@ -6,7 +6,7 @@ use crate::cache::policy::Moment;
 use crate::cache::serve::{Plan, StoredView};
 use crate::clock;
 use crate::fields::view::FieldView;
-use crate::fields::{date, hop_by_hop, uri};
+use crate::fields::{date, hop_by_hop, host, uri};
 use crate::listen::at_once::Circumstances;
 use crate::listen::gate::http2::Asked;
 use crate::listen::reply::Reply;
@@ -34,7 +34,8 @@ pub fn reply(site: &Site, asked: Asked<'_>, circumstances: &Circumstances<'_>) -
     };
     let request = Request {
         method: asked.method,
-        host: asked.host,
+        authority: asked.authority,
+        host: host::parse(asked.authority)?.host,
         target: uri::split_path_query(asked.target),
         fields: FieldView::Map(fields),
         peer,
@@ -74,7 +75,7 @@ fn head(site: &Site, hit: &Hit<'_>) -> Response<()> {
     *response.status_mut() = hit.status();
     let mut fields = HeaderMap::with_capacity(16);
     put_fields(&mut fields, hit);
-    fields.insert(AGE, hit.age.as_secs().into());
+    fields.insert(AGE, hit.serve.age.as_secs().into());
     if site.settings.via {
         fields.append(VIA, site.via(Version::HTTP_11).clone());
     }

@@ -21,7 +21,7 @@ impl HttpUri {
     pub fn new(https: bool, authority: &str, path: &str, query: Option<&str>) -> Option<Self> {
         Some(Self {
             https,
-            authority: host::parse(authority.as_bytes())?.normalise(default_port(https)),
+            authority: host::parse(authority)?.normalise(default_port(https)),
             path: remove_dot_segments(path),
             query: query.map(str::to_owned),
         })
@@ -69,7 +69,8 @@ impl HttpUri {
     }
 
     fn of_absolute(https: bool, authority: &[u8], target: &[u8]) -> Option<Self> {
-        let authority = host::parse(authority)?.normalise(default_port(https));
+        let authority =
+            host::parse(std::str::from_utf8(authority).ok()?)?.normalise(default_port(https));
         let text = std::str::from_utf8(target).ok()?;
         let PathQuery { path, query } = uri::split_path_query(text);
         let base = Self {

@@ -1,8 +1,9 @@
-//! The characters of RFC 9110 §5.5 and §5.6: tokens, field values, optional white space, quoted strings.
+//! The characters of RFC 9110 §5.5 and §5.6 and RFC 3986 §3.2.2: tokens, field values, optional white space, quoted strings, names
+//! of hosts.
 
 /// What an octet may be part of; one table look-up an octet instead of a chain of comparisons.
 const TCHAR: u8 = 1;
-const FIELD_VALUE: u8 = 2;
+const HOST_NAME: u8 = 2;
 
 static CLASS: [u8; 256] = classes();
 
@@ -37,8 +38,24 @@ const fn classes() -> [u8; 256] {
             {
                 table[octet] |= TCHAR;
             }
-            if byte == b'\t' || (byte >= b' ' && byte != 0x7f) {
-                table[octet] |= FIELD_VALUE;
+            if matches!(
+                byte,
+                b'-' | b'.'
+                    | b'_'
+                    | b'~'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b';'
+                    | b'='
+            ) || byte.is_ascii_alphanumeric()
+            {
+                table[octet] |= HOST_NAME;
             }
         }
         octet += 1;
@@ -63,13 +80,20 @@ pub fn is_token(bytes: &[u8]) -> bool {
 
 /// Whether an octet may stand in a field value: visible characters, space, tab and obs-text (RFC 9110 §5.5).
 pub const fn is_field_value_octet(octet: u8) -> bool {
-    class(octet) & FIELD_VALUE != 0
+    (octet >= b' ' && octet != 0x7f) || octet == b'\t'
 }
 
 /// Whether `bytes` may be a field value: no control byte but tab. Stricter than the MAY of RFC 9110 §5.5, which lets a
 /// recipient keep other control bytes than CR, LF and NUL: those make caches of two minds poisonable. Empty is valid.
 pub fn is_field_value(bytes: &[u8]) -> bool {
-    bytes.iter().all(|&octet| is_field_value_octet(octet))
+    // Without an early end many octets are judged at a time.
+    let judged = bytes.iter().map(|&octet| is_field_value_octet(octet));
+    judged.fold(true, |all, one| all & one)
+}
+
+/// Whether an octet is `unreserved / sub-delims` (RFC 3986 §2) and no comma, which is what two merged `Host` lines look like.
+pub const fn is_name_octet(octet: u8) -> bool {
+    class(octet) & HOST_NAME != 0
 }
 
 /// Whether an octet is optional white space: space or tab (RFC 9110 §5.6.3).

@@ -51,25 +51,54 @@ pub struct Absolute<'a> {
 /// # Errors
 /// [`TargetError`], the first one from the left (`NotUtf8` last).
 pub fn check_origin_form(target: &[u8]) -> Result<&str, TargetError> {
+    check_octets(target)?;
+    std::str::from_utf8(target).map_err(|_| TargetError::NotUtf8)
+}
+
+/// The same for a target that is known to be text.
+///
+/// # Errors
+/// As [`check_origin_form`].
+pub fn check_octets(target: &[u8]) -> Result<(), TargetError> {
     if target.first() != Some(&b'/') {
         return Err(TargetError::NotOriginForm);
     }
-    let mut in_path = true;
-    for &octet in target {
-        match octet {
-            b'#' => return Err(TargetError::Fragment),
-            0..=b' ' | 0x7f | b'"' | b'<' | b'>' => return Err(TargetError::IllegalByte(octet)),
-            b'\\' | b'`' if in_path => return Err(TargetError::IllegalByte(octet)),
-            b'?' => in_path = false,
-            _ => {}
-        }
+    let end = memchr::memchr(b'?', target).unwrap_or(target.len());
+    let (path, query) = target.split_at(end);
+    // Without an early end many octets are judged at a time; which one it was is asked afterwards.
+    let path_fits = path.iter().fold(true, |all, &it| all & is_path_octet(it));
+    let query_fits = query
+        .iter()
+        .fold(true, |all, &it| all & is_target_octet(it));
+    if path_fits && query_fits {
+        return Ok(());
     }
-    std::str::from_utf8(target).map_err(|_| TargetError::NotUtf8)
+    let in_path = path.iter().find(|&&octet| !is_path_octet(octet));
+    match in_path.or_else(|| query.iter().find(|&&octet| !is_target_octet(octet))) {
+        None => Ok(()),
+        Some(b'#') => Err(TargetError::Fragment),
+        Some(&octet) => Err(TargetError::IllegalByte(octet)),
+    }
+}
+
+fn is_target_octet(octet: u8) -> bool {
+    (octet > b' ')
+        & (octet != 0x7f)
+        & (octet != b'"')
+        & (octet != b'<')
+        & (octet != b'>')
+        & (octet != b'#')
+}
+
+fn is_path_octet(octet: u8) -> bool {
+    is_target_octet(octet) & (octet != b'\\') & (octet != b'`')
 }
 
 /// Splits a target at its first question mark.
 pub fn split_path_query(target: &str) -> PathQuery<'_> {
-    match target.split_once('?') {
+    // Not `split_once`, which is made for longer texts.
+    let mark = memchr::memchr(b'?', target.as_bytes());
+    match mark.and_then(|at| Some((target.get(..at)?, target.get(at + 1..)?))) {
         Some((path, query)) => PathQuery {
             path,
             query: Some(query),

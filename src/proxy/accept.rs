@@ -2,14 +2,14 @@
 
 use super::Site;
 use super::entry::{
-    self, CDN_LOOP, Peer, Sought, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REAL_IP,
+    self, CDN_LOOP, Peer, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REAL_IP,
     X_REQUEST_ID, is_claim,
 };
 use super::walk::{Entered, Verdict, Walk};
 use crate::fields::view::FieldView;
-use crate::fields::{forwarded, hop_by_hop, uri};
+use crate::fields::{forwarded, hop_by_hop, host, uri};
 use crate::listen::exchange::ticket::Ticket;
-use crate::routing;
+use crate::routing::{self, RequestView};
 use http::header::{HeaderName, MAX_FORWARDS};
 use http::{Method, StatusCode, Version};
 use pingora::http::RequestHeader;
@@ -63,15 +63,15 @@ pub fn accept(header: &mut RequestHeader, walk: &mut Walk) -> Result<(), Verdict
     count_forwards(header)?;
 
     let fields = FieldView::from(&header.headers);
-    let sought = Sought {
+    let sought = RequestView {
         scheme: entered.peer.scheme(fields),
-        authority: &entered.ticket.host,
+        host: host::parse(&entered.ticket.host).map_or("", |authority| authority.host),
         path: &entered.path,
         query: uri::split_path_query(target(header)).query,
         method: &header.method,
-        fields,
+        headers: fields,
     };
-    walk.route = entry::route(&entered.site, &sought).cloned();
+    walk.route = entered.site.routes.find(&sought).cloned();
     let Some(route) = &walk.route else {
         return Err(Verdict::new(StatusCode::NOT_FOUND, "no-route"));
     };

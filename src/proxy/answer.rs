@@ -65,8 +65,7 @@ async fn redirect(
     if let Some(entered) = &walk.entered {
         let values = template::Placeholders {
             scheme: entered.peer.scheme((&session.req_header().headers).into()),
-            host: host::parse(entered.ticket.host.as_bytes())
-                .map_or("", |authority| authority.host),
+            host: host::parse(&entered.ticket.host).map_or("", |authority| authority.host),
             path: &rewrite::path(&route.rewrite, &entered.path),
             query: uri::split_path_query(target(session.req_header())).query,
         };

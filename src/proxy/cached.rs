@@ -126,7 +126,7 @@ async fn act(
     match answer {
         Answer::Serve(serve) => {
             if let Some(lead) = serve.refresh {
-                fetch::begin(proxy, session.req_header(), walk, lead);
+                fetch::begin(proxy, session.req_header(), walk, *lead);
             }
             see(walk, Seen::new(serve.outcome));
             relay::stored(session, walk, &serve.response).await?;

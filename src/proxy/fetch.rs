@@ -201,7 +201,7 @@ fn route_of(site: &Site, due: &Due) -> Option<Arc<RouteSettings>> {
     let scheme = [Scheme::Http, Scheme::Https]
         .into_iter()
         .find(|scheme| scheme.as_str() == target.scheme)?;
-    let host = host::parse(target.authority.as_bytes()).map_or("", |authority| authority.host);
+    let host = host::parse(target.authority).map_or("", |authority| authority.host);
     let route = site.routes.find(&RequestView {
         scheme,
         host,

@@ -161,8 +161,10 @@ pub(super) fn bare_host(host: &str) -> &str {
     if let Some(rest) = host.strip_prefix('[') {
         return rest.split(']').next().unwrap_or(rest);
     }
-    let name = match host.split_once(':') {
-        Some((name, port)) if !port.contains(':') => name,
+    // Not `split_once`, which is made for longer texts.
+    let colon = host.bytes().position(|octet| octet == b':');
+    let name = match colon.and_then(|at| host.split_at_checked(at)) {
+        Some((name, port)) if port.rfind(':') == Some(0) => name,
         _ => host,
     };
     name.strip_suffix('.').unwrap_or(name)

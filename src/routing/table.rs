@@ -7,9 +7,9 @@ use super::matcher::{
 use super::normalise::upper_case_hex;
 use super::settings::{Action, HostMatch, RouteSettings, Scheme};
 use super::tree::PathTree;
+use hashbrown::HashMap;
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// All routes, indexed. Immutable: a reload builds another.
@@ -82,26 +82,34 @@ impl Table {
     /// percent-encodings; takes time in proportion to the host's and the path's length, and to the number of globs,
     /// and of routes that differ in other conditions only, along the path.
     pub fn find(&self, request: &RequestView<'_>) -> Option<&Arc<RouteSettings>> {
-        let mut buffer = [0; LONGEST_HOST];
-        let host = lower_case(bare_host(request.host), &mut buffer);
+        let mut buffer;
+        let mut host = bare_host(request.host);
+        if host.bytes().any(|octet| octet.is_ascii_uppercase()) {
+            buffer = [0; LONGEST_HOST];
+            host = lower_case(host, &mut buffer);
+        }
         let path = self.compared(request.path);
-        let below = memchr::memchr_iter(b'.', host.as_bytes())
-            .filter(|&at| at > 0)
-            .map(|at| &host[at + 1..]);
-        let found = std::iter::once(self.exact_hosts.get(host))
-            .chain(below.map(|suffix| self.wildcard_hosts.get(suffix)))
-            .chain(std::iter::once(Some(&self.any_host)))
-            .flatten()
-            .find_map(|tree| {
-                tree.find(&path, |at| {
-                    let entry = &self.entries[at];
-                    let path_matches = match &entry.path {
-                        PathRule::Glob { glob, .. } => glob.matches(&path),
-                        PathRule::Prefix(_) | PathRule::Exact(_) => true,
-                    };
-                    path_matches && conditions(&entry.route.matches, request).is_ok()
-                })
-            })?;
+        let search = |tree: &PathTree| {
+            tree.find(&path, |at| {
+                let entry = &self.entries[at];
+                let path_matches = match &entry.path {
+                    PathRule::Glob { glob, .. } => glob.matches(&path),
+                    PathRule::Prefix(_) | PathRule::Exact(_) => true,
+                };
+                path_matches && conditions(&entry.route.matches, request).is_ok()
+            })
+        };
+        let found = self.exact_hosts.get(host).and_then(search);
+        let found = found.or_else(|| {
+            if self.wildcard_hosts.is_empty() {
+                return None;
+            }
+            let mut dots = host.bytes().enumerate();
+            std::iter::from_fn(|| dots.find(|&(at, octet)| octet == b'.' && at > 0))
+                .filter_map(|(at, _)| self.wildcard_hosts.get(&host[at + 1..]))
+                .find_map(search)
+        });
+        let found = found.or_else(|| search(&self.any_host))?;
         Some(&self.entries[found].route)
     }
 

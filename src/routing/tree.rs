@@ -6,7 +6,7 @@
 //! rule 2: at a node first its globs (their literal is longer than the node's path), then its prefixes.
 
 use super::matcher::PathRule;
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 /// Routes by path. Routes are numbers; they are inserted in the order in which they are to be tried.
 #[derive(Debug)]
@@ -49,15 +49,23 @@ impl PathTree {
     /// globs may not.
     pub(super) fn find(&self, path: &str, mut accept: impl FnMut(usize) -> bool) -> Option<usize> {
         let mut deepest = 0;
-        let mut whole = path.starts_with('/');
-        for segment in segments(path) {
-            if let Some(&child) = self.nodes[deepest].children.get(segment) {
-                deepest = child;
-            } else {
-                whole = false;
+        let mut rest = path.strip_prefix('/');
+        while let Some(below) = rest {
+            let children = &self.nodes[deepest].children;
+            if children.is_empty() {
                 break;
             }
+            let end = below.bytes().position(|octet| octet == b'/');
+            let (segment, after) = match end {
+                Some(at) => (&below[..at], Some(&below[at + 1..])),
+                None => (below, None),
+            };
+            let Some(&child) = children.get(segment) else {
+                break;
+            };
+            (deepest, rest) = (child, after);
         }
+        let whole = rest.is_none() && path.starts_with('/');
         let mut try_all = |routes: &[usize]| routes.iter().copied().find(|&route| accept(route));
         if whole && let Some(found) = try_all(&self.nodes[deepest].exact) {
             return Some(found);

@@ -61,8 +61,13 @@ impl Terms {
 
     /// The freshness left in whole seconds, as RFC 9211's `ttl`; negative is stale.
     pub fn remaining(&self, now: Instant) -> i64 {
+        self.remaining_at(self.current_age(now))
+    }
+
+    /// The same at this age.
+    pub fn remaining_at(&self, age: Duration) -> i64 {
         let whole = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-        let (lifetime, age) = (self.lifetime.duration(), self.current_age(now));
+        let lifetime = self.lifetime.duration();
         if let Some(left) = lifetime.checked_sub(age) {
             return whole(left);
         }

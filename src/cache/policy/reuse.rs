@@ -7,6 +7,7 @@ use crate::cache::settings::{ClientDirectives, Rules};
 use crate::clock::Instant;
 use crate::fields::view::FieldView;
 use http::header;
+use std::time::Duration;
 
 /// What to do with a stored response that fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +34,9 @@ pub fn decide(asked: Asked<'_>, terms: &Terms, rules: &Rules, now: Instant) -> R
         return Reuse::Validate(ForwardReason::Stale, Reason::AlwaysValidate);
     }
     let client = directives(asked.headers, rules);
-    let fresh = terms.is_fresh(now);
-    if let Some(reason) = refused_by_client(&client, terms, rules, now) {
+    let age = terms.current_age(now);
+    let fresh = terms.lifetime.duration() > age;
+    if let Some(reason) = refused_by_client(&client, terms, rules, age, fresh) {
         return Reuse::Validate(
             if fresh {
                 ForwardReason::Request
@@ -86,17 +88,16 @@ fn refused_by_client(
     client: &RequestDirectives,
     terms: &Terms,
     rules: &Rules,
-    now: Instant,
+    age: Duration,
+    fresh: bool,
 ) -> Option<Reason> {
-    let age = terms.current_age(now);
     // §5.2.1.4.
     if client.no_cache {
         return Some(Reason::ClientNoCache);
     }
     // RFC 8246 §2: "Clients SHOULD NOT issue a conditional request during the response's freshness lifetime". Reloads of old
     // browsers do; a forced reload, which says no-cache, still gets through.
-    let unchanging =
-        terms.immutable && rules.clients == ClientDirectives::Revalidate && terms.is_fresh(now);
+    let unchanging = terms.immutable && rules.clients == ClientDirectives::Revalidate && fresh;
     // §5.2.1.1: "a response whose age is less than or equal to the specified number of seconds".
     if client.max_age.is_some_and(|most| age > most) && !unchanging {
         return Some(Reason::ClientMaxAge);

@@ -19,7 +19,7 @@ pub use view::{Fields, Order, StoredView, strong_date, whole_seconds};
 
 use super::body::Body;
 use crate::fields::range::{content_range, unsatisfied_range};
-use crate::fields::view::FieldView;
+use crate::fields::view::{FieldView, Marks};
 use bytes::Bytes;
 use http::header::{
     CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE,
@@ -124,9 +124,11 @@ pub fn plan_by<'h>(
 
 /// Whether a request's fields could make anything of a response but the whole. Where not, [`plan`] need not be asked.
 pub fn has_conditions(headers: FieldView<'_>) -> bool {
-    [RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE]
-        .iter()
-        .any(|name| headers.contains(name))
+    const MARKS: Marks = Marks::of(&["range", "if-none-match", "if-modified-since"]);
+    headers.may_have(MARKS)
+        && [RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE]
+            .iter()
+            .any(|name| headers.contains(name))
 }
 
 impl Plan {

@@ -28,6 +28,8 @@ pub struct Canonical<'l, 'b> {
     /// The target in origin form.
     pub target: &'b str,
     /// The authority, as sent.
+    pub authority: &'b str,
+    /// The host in it.
     pub host: &'b str,
     /// The end-to-end field lines, in their order; `Host` is among them.
     pub lines: &'l mut [Line<'b>],
@@ -64,19 +66,15 @@ pub fn read<'l, 'b>(
     let lines = parsed.headers;
     let count = lines.len();
     let head = bytes.get(..length)?;
-    if length > limits.head.as_usize() || count > limits.head_fields || !ends_lines_with_crlf(head)
-    {
+    if length > limits.head.as_usize() || count > limits.head_fields || !is_plain(head) {
         return None;
     }
-    let target = uri::check_origin_form(target.as_bytes()).ok()?;
+    uri::check_octets(target.as_bytes()).ok()?;
     let mut host = None;
     let mut connection = None;
     let mut kept = 0;
     for at in 0..lines.len() {
         let line = *lines.get(at)?;
-        if !token::is_field_value(line.value) {
-            return None;
-        }
         match line.name.len() {
             4 if host.is_none() && line.name.eq_ignore_ascii_case("host") => {
                 host = Some(line.value);
@@ -92,8 +90,8 @@ pub fn read<'l, 'b>(
         *lines.get_mut(kept)? = line;
         kept += 1;
     }
-    let host = host.and_then(|host| std::str::from_utf8(host).ok())?;
-    host::parse(host.as_bytes())?;
+    let authority = std::str::from_utf8(host?).ok()?;
+    let host = host::parse(authority)?.host;
     let persistent = match connection {
         None => true,
         Some(said) if said.eq_ignore_ascii_case(b"keep-alive") => true,
@@ -103,6 +101,7 @@ pub fn read<'l, 'b>(
     Some(Canonical {
         method,
         target,
+        authority,
         host,
         lines: lines.get_mut(..kept)?,
         persistent,
@@ -110,10 +109,15 @@ pub fn read<'l, 'b>(
     })
 }
 
-/// The parser takes a bare LF for a line's end; nothing else here does.
-fn ends_lines_with_crlf(head: &[u8]) -> bool {
-    memchr::memchr_iter(b'\n', head)
-        .all(|at| at.checked_sub(1).and_then(|before| head.get(before)) == Some(&b'\r'))
+/// Whether all octets of a head are those of field values, and of line ends, which are CR LF: the parser takes a bare LF for
+/// one, and nothing else here does.
+fn is_plain(head: &[u8]) -> bool {
+    let next = head.get(1..).unwrap_or_default();
+    // Without an early end many octets are judged at a time.
+    head.iter().zip(next).fold(true, |all, (&octet, &next)| {
+        let is_of_line = token::is_field_value_octet(octet) | (octet == b'\r') | (octet == b'\n');
+        all & is_of_line & ((octet == b'\r') == (next == b'\n'))
+    })
 }
 
 #[cfg(test)]
@@ -283,7 +287,7 @@ mod tests {
             let wide = wide.expect("the gate lets through what is recognised");
             prop_assert_eq!(wide.method(), narrow.method);
             prop_assert_eq!(wide.header.raw_path(), narrow.target.as_bytes());
-            prop_assert_eq!(&wide.host, narrow.host);
+            prop_assert_eq!(&wide.host, narrow.authority);
             prop_assert_eq!(wide.persistent, narrow.persistent);
             prop_assert_eq!(wide.framing, Framing::None);
             prop_assert!(!wide.upgrade && !wide.expects_continue);

@@ -189,14 +189,14 @@ fn choose_host<'a>(
         Seen::Never | Seen::Again => return Err(refusals::HOST),
     };
     if !field.is_empty() {
-        host::parse(field.as_bytes()).ok_or(refusals::HOST)?;
+        host::parse(field).ok_or(refusals::HOST)?;
     } else if version == Version::HTTP_11 && target.is_none() {
         return Err(refusals::HOST);
     }
     match target {
         None => Ok(field),
         Some(authority) => {
-            host::parse(authority.as_bytes()).ok_or(refusals::HOST)?;
+            host::parse(authority).ok_or(refusals::HOST)?;
             Ok(authority)
         }
     }

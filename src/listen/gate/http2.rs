@@ -47,7 +47,7 @@ pub struct Asked<'a> {
     /// In origin form.
     pub target: &'a str,
     /// The authority.
-    pub host: &'a str,
+    pub authority: &'a str,
     /// The end-to-end fields, and `Host`.
     pub fields: &'a HeaderMap,
 }
@@ -143,7 +143,7 @@ impl Judged {
         Some(Asked {
             method: &parts.method,
             target: target(parts)?,
-            host: &self.host,
+            authority: &self.host,
             fields: &parts.headers,
         })
     }
@@ -217,7 +217,7 @@ fn choose_host(parts: &request::Parts) -> Result<&str, Refusal> {
         (Some(host), _) | (None, Some(host)) => host,
         (None, None) => return Err(refusals::AUTHORITY),
     };
-    host::parse(chosen.as_bytes()).ok_or(refusals::AUTHORITY)?;
+    host::parse(chosen).ok_or(refusals::AUTHORITY)?;
     Ok(chosen)
 }
 

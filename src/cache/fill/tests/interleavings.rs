@@ -294,7 +294,7 @@ async fn client(world: Arc<World>, mut rng: Rng) {
                 Answer::Serve(serve) => {
                     check_stored(&world, path, kind, asked, &serve.response);
                     if let Some(lead) = serve.refresh {
-                        tokio::spawn(origin(Arc::clone(&world), lead, path, rng.fork()));
+                        tokio::spawn(origin(Arc::clone(&world), *lead, path, rng.fork()));
                     }
                     return;
                 }

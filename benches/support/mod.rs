@@ -34,7 +34,8 @@ pub const BROWSERS: &str = "GET /1k HTTP/1.1\r\nHost: www.example.org\r\nConnect
     Cookie: session=0123456789abcdef; theme=dark\r\n\r\n";
 
 /// What a browser sends that has the style sheet already, as far as it matters.
-pub const CONDITIONAL: &str = "GET /1k HTTP/1.1\r\nHost: www.example.org\r\nIf-None-Match: \"5e9f1c2b-400\"\r\n\r\n";
+pub const CONDITIONAL: &str =
+    "GET /1k HTTP/1.1\r\nHost: www.example.org\r\nIf-None-Match: \"5e9f1c2b-400\"\r\n\r\n";
 
 /// What a load generator sends.
 pub const PLAIN: &str = "GET /1k HTTP/1.1\r\nHost: www.example.org\r\n\r\n";

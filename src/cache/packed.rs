@@ -85,15 +85,20 @@ impl Packed {
         }
     }
 
-    pub(super) fn unpack(&self) -> Terms {
+    /// When it was received.
+    pub(super) fn received(&self) -> Instant {
         let since = Duration::from_nanos(self.received.unsigned_abs());
         let received = if self.received < 0 {
             ANCHOR.checked_sub(since)
         } else {
             ANCHOR.checked_add(since)
         };
+        received.unwrap_or(*ANCHOR)
+    }
+
+    pub(super) fn unpack(&self) -> Terms {
         Terms {
-            received: received.unwrap_or(*ANCHOR),
+            received: self.received(),
             initial_age: self.initial_age.duration(),
             lifetime: self.lifetime_by.lifetime(self.lifetime.duration()),
             when_stale: self.when_stale,

@@ -13,6 +13,7 @@ use super::section::{Lines, Section};
 use super::segments::{Moving, Segments};
 use super::store::account::{Account, Extras, allocated};
 use super::vary::{self, Nominated};
+use crate::clock::Instant;
 use crate::coding::compressible;
 use crate::fields::view::FieldView;
 use http::{StatusCode, header};
@@ -161,6 +162,11 @@ impl StoredResponse {
     /// What it may be used for.
     pub fn terms(&self) -> Terms {
         self.terms.unpack()
+    }
+
+    /// When its head arrived.
+    pub fn received(&self) -> Instant {
+        self.terms.received()
     }
 
     /// The route that it came by.

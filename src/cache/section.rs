@@ -69,12 +69,22 @@ impl<'a> Lines<'a> {
 
     /// Name and value of each line.
     pub fn iter(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        self.whole().filter_map(|(name, line)| {
+            let value = line.get(name.len()..)?.strip_prefix(b": ")?;
+            Some((name, value.strip_suffix(b"\r\n")?))
+        })
+    }
+
+    /// Name of each line, and the line from its name to its end.
+    pub fn whole(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         let mut rest = self.lines;
         std::iter::from_fn(move || {
-            let (line, after) = split_line(rest)?;
+            // Names are short: what looks at many octets at a time takes longer to begin than to find.
+            let name = rest.iter().position(|&octet| octet == b':')?;
+            let end = memchr::memchr(b'\n', rest)?;
+            let (line, after) = rest.split_at_checked(end + 1)?;
             rest = after;
-            let (name, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
-            Some((name, value.strip_prefix(b": ")?))
+            Some((line.get(..name)?, line))
         })
     }
 

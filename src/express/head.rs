@@ -65,20 +65,15 @@ fn write_edited(out: &mut Vec<u8>, hit: &Hit<'_>) {
         let named = |told: &HeaderName| name.eq_ignore_ascii_case(told.as_str().as_bytes());
         told.remove.iter().any(named) || told.set.iter().any(|(told, _)| named(told))
     };
-    let mut line = |name: &[u8], value: &[u8]| {
-        out.extend_from_slice(name);
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value);
-        out.extend_from_slice(b"\r\n");
-    };
-    for (name, value) in response.fields().iter() {
+    for (name, line) in response.fields().whole() {
         if planned.keeps(name) && !is_told(name) {
-            line(name, value);
+            out.extend_from_slice(line);
         }
     }
     for (name, value) in planned.set().iter().chain(&told.set) {
-        let mut written = Vec::with_capacity(name.as_str().len());
-        case::write_usual(&mut written, name.as_str());
-        line(&written, value.as_bytes());
+        case::write_usual(out, name.as_str());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
     }
 }

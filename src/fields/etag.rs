@@ -140,8 +140,20 @@ where
     }
 }
 
-/// Takes `[ "W/" ] DQUOTE *etagc DQUOTE` from the front. `W` is case-sensitive.
+/// Whether this is one tag and nothing else.
+pub fn is_one(bytes: &[u8]) -> bool {
+    matches!(split(bytes), Some((_, _, [])))
+}
+
 fn take(bytes: &[u8]) -> Option<(EntityTag, &[u8])> {
+    let (weak, opaque, rest) = split(bytes)?;
+    let opaque = opaque.into();
+    Some((EntityTag { weak, opaque }, rest))
+}
+
+/// Splits `[ "W/" ] DQUOTE *etagc DQUOTE` off the front: whether it is weak, its opaque part, and the rest. `W` is
+/// case-sensitive.
+fn split(bytes: &[u8]) -> Option<(bool, &[u8], &[u8])> {
     let (weak, rest) = match bytes.strip_prefix(b"W/") {
         Some(rest) => (true, rest),
         None => (false, bytes),
@@ -150,8 +162,7 @@ fn take(bytes: &[u8]) -> Option<(EntityTag, &[u8])> {
     let end = rest.iter().position(|&octet| !is_etagc(octet))?;
     let (opaque, rest) = rest.split_at_checked(end)?;
     let rest = rest.strip_prefix(b"\"")?;
-    let opaque = opaque.into();
-    Some((EntityTag { weak, opaque }, rest))
+    Some((weak, opaque, rest))
 }
 
 /// `etagc = %x21 / %x23-7E / obs-text`.

@@ -337,7 +337,7 @@ impl Partial {
             StatusCode::OK,
             Fields::Section(self.fields.lines()),
             self.total,
-            Some(&self.terms),
+            Some(self.terms.received),
             Order::Any,
             now,
         )

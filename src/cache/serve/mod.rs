@@ -15,9 +15,10 @@ mod view;
 
 pub use conditions::Validators;
 pub use multipart::Multipart;
-pub use view::{Fields, Order, StoredView, strong_date, whole_seconds};
+pub use view::{Arrival, Fields, Order, StoredView, strong_date, whole_seconds};
 
 use super::body::Body;
+use crate::fields::etag;
 use crate::fields::range::{content_range, unsatisfied_range};
 use crate::fields::view::{FieldView, Marks};
 use bytes::Bytes;
@@ -78,6 +79,13 @@ pub fn plan<'h>(method: &Method, headers: impl Into<FieldView<'h>>, view: &Store
     plan_by(method, headers, view, || view.validators_for(headers))
 }
 
+/// Whether the request names the very tag that the response has, and no other: nearly always a client gives it back as it was
+/// given, and then nothing need be taken apart.
+fn names_its_tag(headers: FieldView<'_>, view: &StoredView<'_>) -> bool {
+    let named = headers.single(&IF_NONE_MATCH);
+    named.is_some_and(|tag| etag::is_one(tag) && view.fields.single(&ETAG) == Some(tag))
+}
+
 /// The same, where the validators are known better than the fields tell them. They are asked for only when needed.
 pub fn plan_by<'h>(
     method: &Method,
@@ -95,6 +103,9 @@ pub fn plan_by<'h>(
     // (OK) or 206 (Partial Content) response", and RFC 9110 §14.2 has `Range` apply to a 200 only.
     if view.status != StatusCode::OK || !has_conditions(headers) {
         return whole;
+    }
+    if names_its_tag(headers, view) {
+        return Plan::NotModified;
     }
     let validators = validators();
     // RFC 9110 §13.2.2, 1. and 2.: `If-Match` and `If-Unmodified-Since` "are not applicable to a cache".

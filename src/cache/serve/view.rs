@@ -2,9 +2,10 @@
 
 use super::conditions::Validators;
 use crate::cache::fill::Head;
-use crate::cache::policy::{Moment, Terms};
+use crate::cache::policy::Moment;
 use crate::cache::response::StoredResponse;
 use crate::cache::section::Lines;
+use crate::clock::Instant;
 use crate::fields::view::FieldView;
 use crate::fields::{date, etag::EntityTag};
 use http::header::{DATE, ETAG, HeaderName, IF_MODIFIED_SINCE, IF_RANGE, LAST_MODIFIED};
@@ -20,10 +21,32 @@ pub struct StoredView<'a> {
     pub fields: Fields<'a>,
     /// The length of the whole body, where it is known.
     pub length: Option<u64>,
-    /// When its head arrived, by the wall clock.
-    pub received: SystemTime,
+    /// When its head arrived.
+    pub received: Arrival,
     /// In which order its octets can be had.
     pub order: Order,
+}
+
+/// When a head arrived. By the wall clock it is counted out only where a precondition asks.
+#[derive(Debug, Clone, Copy)]
+pub enum Arrival {
+    /// Then.
+    At(SystemTime),
+    /// Then, on the monotonic clock, seen from now.
+    Since(Instant, Moment),
+}
+
+impl Arrival {
+    /// By the wall clock of now.
+    pub fn wall(self) -> SystemTime {
+        match self {
+            Self::At(time) => time,
+            Self::Since(received, now) => {
+                let since = now.at.saturating_duration_since(received);
+                now.wall.checked_sub(since).unwrap_or(UNIX_EPOCH)
+            }
+        }
+    }
 }
 
 /// In which order octets can be had.
@@ -48,14 +71,7 @@ impl<'a> Fields<'a> {
     /// The value of a field that stands there once. A field that must not be repeated and is says nothing reliable.
     pub fn single(self, name: &HeaderName) -> Option<&'a [u8]> {
         match self {
-            Self::Section(section) => {
-                let named = |found: &[u8]| found.eq_ignore_ascii_case(name.as_str().as_bytes());
-                sole(
-                    section
-                        .iter()
-                        .filter_map(|(found, value)| named(found).then_some(value)),
-                )
-            }
+            Self::Section(section) => sole(section.get_all(name)),
             Self::Map(map) => sole(map.get_all(name).iter().map(HeaderValue::as_bytes)),
         }
     }
@@ -90,7 +106,7 @@ impl<'a> StoredView<'a> {
             response.status(),
             fields,
             Some(length),
-            Some(&response.terms()),
+            Some(response.received()),
             Order::Any,
             now,
         )
@@ -98,23 +114,23 @@ impl<'a> StoredView<'a> {
 
     /// Of a response in flight.
     pub fn in_flight(head: &'a Head, now: Moment) -> Self {
-        let (fields, terms) = (Fields::Map(&head.fields), head.terms.as_ref());
+        let received = head.terms.as_ref().map(|terms| terms.received);
         Self::new(
             head.status,
-            fields,
+            Fields::Map(&head.fields),
             head.length,
-            terms,
+            received,
             Order::Ascending,
             now,
         )
     }
 
-    /// Of its parts. Without terms it has just arrived.
+    /// Of its parts. Where it is not said when it was received, it has just arrived.
     pub fn new(
         status: StatusCode,
         fields: Fields<'a>,
         length: Option<u64>,
-        terms: Option<&Terms>,
+        received: Option<Instant>,
         order: Order,
         now: Moment,
     ) -> Self {
@@ -122,7 +138,7 @@ impl<'a> StoredView<'a> {
             status,
             fields,
             length,
-            received: terms.map_or(now.wall, |terms| received(terms, now)),
+            received: received.map_or(Arrival::At(now.wall), |at| Arrival::Since(at, now)),
             order,
         }
     }
@@ -148,7 +164,7 @@ impl<'a> StoredView<'a> {
         } else {
             // RFC 9111 §4.3.2: "if … Last-Modified … is not present in a stored response, a cache SHOULD use the stored
             // response's Date field value (or, if no Date field is present, the time that the stored response was received)"
-            date.or(Some(whole_seconds(self.received)))
+            date.or(Some(whole_seconds(self.received.wall())))
         };
         Validators {
             etag: self.fields.single(&ETAG).and_then(EntityTag::parse),
@@ -171,10 +187,4 @@ pub fn strong_date(modified: Option<SystemTime>, date: Option<SystemTime>) -> Op
 pub fn whole_seconds(time: SystemTime) -> SystemTime {
     let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs())
-}
-
-/// When the head arrived, by the wall clock of now: the terms count on the monotonic one.
-fn received(terms: &Terms, now: Moment) -> SystemTime {
-    let since = now.at.saturating_duration_since(terms.received);
-    now.wall.checked_sub(since).unwrap_or(UNIX_EPOCH)
 }

@@ -15,7 +15,9 @@ mod place;
 
 pub use body::{BodyReader, FileBody};
 
-use crate::cache::serve::{self, Fields, Order, Plan, StoredView, Validators, whole_seconds};
+use crate::cache::serve::{
+    self, Arrival, Fields, Order, Plan, StoredView, Validators, whole_seconds,
+};
 use crate::clock;
 use crate::coding::Coding;
 use crate::fields::{date, etag::EntityTag};
@@ -179,7 +181,7 @@ fn present(chosen: Chosen, request: &FileRequest<'_>) -> FileAnswer {
         status: StatusCode::OK,
         fields: Fields::Map(&headers),
         length: Some(chosen.found.length),
-        received: now,
+        received: Arrival::At(now),
         order: Order::Any,
     };
     let plan = serve::plan_by(request.method, request.headers, &whole, || validators);

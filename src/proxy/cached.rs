@@ -12,6 +12,7 @@ use crate::cache::lookup::Forward;
 use crate::cache::outcome::{ForwardReason, Outcome, Reason};
 use crate::cache::policy::{Moment, Received};
 use crate::cache::{Answer, Ask, Tee};
+use crate::clock;
 use crate::fields::uri;
 use crate::fields::view::FieldView;
 use crate::routing::settings::Action;
@@ -201,6 +202,8 @@ async fn follow(
                 see(walk, Seen::forwarded(follower.forward(reason)));
                 return Ok(Next::Forward);
             }
+            // It came late to a fetch that was held from before: it has a right to more of a hold than was left of that one.
+            Event::Failed(failure) if waited(walk) < failure.held / 2 => return Ok(Next::Ask),
             Event::Failed(failure) => {
                 let verdict = failure::verdict_of(failure);
                 deliver::own_answer(session, walk, verdict).await?;
@@ -208,6 +211,14 @@ async fn follow(
             }
         }
     }
+}
+
+/// Since the request came.
+fn waited(walk: &Walk) -> Duration {
+    let entered = walk.entered.as_ref();
+    entered.map_or(Duration::MAX, |entered| {
+        clock::now() - entered.ticket.arrived
+    })
 }
 
 /// What the engine says now. A fetch that the request has caused stays in its log line.

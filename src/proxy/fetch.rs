@@ -32,6 +32,7 @@ use pingora::protocols::http::ServerSession;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// What a fetch knows from the request that caused it, and what that request is told of it. Travels in the request's
 /// extensions.
@@ -95,11 +96,17 @@ impl Errand {
 
     /// Notes that it failed; the fill hears of it when the answer is given up.
     pub fn failed(&self, verdict: Verdict) {
-        self.report.lock().failure = Some(Failure {
+        let mut report = self.report.lock();
+        let held = match verdict.reason {
+            "hold_expired" => report.claim.hold,
+            _ => Duration::ZERO,
+        };
+        report.failure = Some(Failure {
             status: verdict.status,
             word: verdict.reason,
             retry_after: verdict.retry_after,
             trouble: trouble(verdict.reason),
+            held,
         });
     }
 

@@ -165,6 +165,24 @@ async fn a_hold_that_expires_says_when_to_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_shares_a_fetch_late_is_held_anew() {
+    let mut o = origin("o1").on("*", ok().body("v1"));
+    let nobody = origin("o2");
+    let toml = "[upstream.o]\nservers = [\"{o1}\"]\nhold = \"2s\"\n[upstream.clock]\nservers = [\"{o2}\"]\nhold = \"1200ms\"\n\
+                [[route]]\nto = \"o\"\n[[route]]\npath = \"/clock\"\nto = \"clock\"";
+    let e = edge(toml).origin(&o).origin(&nobody).start().await;
+    let early = e.client().get("/a").spawn();
+    e.metric_becomes(HELD, 1.0).await;
+    // More than half of the fetch's hold is over when this one's is.
+    e.client().get("/clock").send().await.expect(503);
+    let late = e.client().get("/a").spawn();
+    e.metric_becomes("forebay_cache_followers", 2.0).await;
+    early.await.unwrap().expect(503);
+    o.up().await;
+    late.await.unwrap().expect(200).body("v1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_hold_the_answer_is_immediate() {
     let (_o, e) = ahead_of_its_origin("hold = \"0s\"").await;
     let got = e.client().get("/a").send().await;

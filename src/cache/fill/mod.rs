@@ -100,6 +100,8 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// What kind of trouble it is, for stale responses.
     pub trouble: Trouble,
+    /// How long the fetch was held in vain. Who came after it began has not waited that long.
+    pub held: Duration,
 }
 
 /// The next piece of a body.

@@ -10,6 +10,7 @@ use crate::cache::response::StoredResponse;
 use crate::cache::vary::Nominated;
 use crate::fields::{content_length, hop_by_hop};
 use http::{HeaderMap, Method, StatusCode, header};
+use std::time::Duration;
 
 /// The origin answered 304 to a request without conditions.
 const UNASKED: Failure = Failure {
@@ -17,6 +18,7 @@ const UNASKED: Failure = Failure {
     word: "unasked-304",
     retry_after: None,
     trouble: Trouble::Failed,
+    held: Duration::ZERO,
 };
 
 /// What it means.

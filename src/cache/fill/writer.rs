@@ -23,6 +23,7 @@ use http::{HeaderMap, StatusCode};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::time::Sleep;
 
 /// What is reserved at first where the length is not known.
@@ -34,6 +35,7 @@ const DROPPED: Failure = Failure {
     word: "fetch-dropped",
     retry_after: None,
     trouble: Trouble::Failed,
+    held: Duration::ZERO,
 };
 
 /// The writing end. Dropped without [`end`](Self::end), the fetch has failed.

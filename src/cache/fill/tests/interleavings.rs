@@ -113,6 +113,7 @@ async fn origin(world: Arc<World>, mut lead: Lead, path: &'static str, mut rng: 
         } else {
             Trouble::Unreachable
         },
+        held: Duration::ZERO,
     };
     let etag = lead.request.get("if-none-match").cloned();
     let (mut status, mut shared) = (200, true);

@@ -6,12 +6,14 @@ use crate::cache::lookup::Answer;
 use crate::cache::outcome::{Outcome, Reason};
 use crate::cache::policy::stale::Trouble;
 use http::StatusCode;
+use std::time::Duration;
 
 const UNREACHABLE: Failure = Failure {
     status: StatusCode::SERVICE_UNAVAILABLE,
     word: "connect",
     retry_after: None,
     trouble: Trouble::Unreachable,
+    held: Duration::ZERO,
 };
 
 const FAILED: Failure = Failure {

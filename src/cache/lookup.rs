@@ -65,7 +65,7 @@ pub enum Answer {
     /// Share a fetch that is under way.
     Follow(Follower),
     /// Begin a fetch, and follow it like everybody else.
-    Lead(Lead, Follower),
+    Lead(Box<Lead>, Follower),
     /// Forward it by itself. What came is to be told to [`Cache::forwarded`].
     Forward(Forward),
     /// 504: it is wanted from the cache only (RFC 9111 §5.2.1.7).
@@ -81,7 +81,7 @@ pub struct Serve {
     pub age: Duration,
     /// What to say of it.
     pub outcome: Outcome,
-    /// A fetch to be begun behind it. In a box: it is large, and most answers have none.
+    /// A fetch to be begun behind it.
     pub refresh: Option<Box<Lead>>,
 }
 
@@ -345,7 +345,7 @@ impl Search<'_> {
                     writer,
                     request: headers,
                 };
-                Some(Answer::Lead(lead, follower))
+                Some(Answer::Lead(Box::new(lead), follower))
             }
             Found::Crowded if !leads => Some(Answer::Forward(self.ranged(why.0))),
             Found::Crowded => forward(why.0, Some(Reason::Crowded)),

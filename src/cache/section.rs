@@ -2,7 +2,9 @@
 //!
 //! Names have the case that HTTP/1 usually gives them: what the origin wrote is lower-cased by the time it gets here.
 
+use super::serve::is_on_304;
 use crate::fields::case;
+use http::header::ETAG;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Field lines, each `Name: value\r\n`, in their order.
@@ -12,14 +14,23 @@ pub struct Section {
 }
 
 impl Section {
-    /// Of a map. Names keep their order as far as the map does; the lines of one name stay together, in theirs.
+    /// Of a map. What a 304 repeats comes first, and its `ETag` before all else, so that neither is looked for. Otherwise
+    /// names keep their order as far as the map does; the lines of one name stay together, in theirs.
     pub fn new(headers: &HeaderMap) -> Self {
+        let tagged = headers.contains_key(ETAG);
+        let rank = |name: &HeaderName| match name {
+            &ETAG => 0,
+            name if is_on_304(name.as_str().as_bytes(), tagged) => 1,
+            _ => 2,
+        };
+        let mut sorted: Vec<_> = headers.iter().collect();
+        sorted.sort_by_key(|(name, _)| rank(name));
         let length = headers
             .iter()
             .map(|(name, value)| name.as_str().len() + value.len() + 4)
             .sum();
         let mut lines = Vec::with_capacity(length);
-        for (name, value) in headers {
+        for (name, value) in sorted {
             case::write_usual(&mut lines, name.as_str());
             lines.extend_from_slice(b": ");
             lines.extend_from_slice(value.as_bytes());
@@ -88,6 +99,14 @@ impl<'a> Lines<'a> {
         })
     }
 
+    /// The lines that a 304 repeats.
+    pub fn on_304(self) -> &'a [u8] {
+        let tagged = self.get(&ETAG).is_some();
+        let repeated = self.whole().take_while(|(name, _)| is_on_304(name, tagged));
+        let length = repeated.map(|(_, line)| line.len()).sum();
+        self.lines.get(..length).unwrap_or_default()
+    }
+
     /// The values of a field, compared without case.
     pub fn get_all<'n>(self, name: &'n HeaderName) -> impl Iterator<Item = &'a [u8]> + 'n
     where
@@ -99,20 +118,41 @@ impl<'a> Lines<'a> {
             loop {
                 let (line, after) = split_line(rest)?;
                 rest = after;
-                // The length is compared before the letters: most lines fall at the first look.
-                if line.get(name.len()) == Some(&b':')
-                    && line.get(..name.len())?.eq_ignore_ascii_case(name)
-                {
+                if is_named(line, name) {
                     return line.get(name.len() + 2..);
                 }
             }
         })
     }
 
+    /// The value of a field that stands there once.
+    pub fn single(self, name: &HeaderName) -> Option<&'a [u8]> {
+        let name = name.as_str().as_bytes();
+        let mut rest = self.lines;
+        loop {
+            let (line, after) = split_line(rest)?;
+            if is_named(line, name) {
+                // Another would follow it.
+                return line
+                    .get(name.len() + 2..)
+                    .filter(|_| !is_named(after, name));
+            }
+            rest = after;
+        }
+    }
+
     /// The first value of a field.
     pub fn get(self, name: &HeaderName) -> Option<&'a [u8]> {
         self.get_all(name).next()
     }
+}
+
+/// Whether a line is a field's. The length is compared before the letters: most lines fall at the first look.
+fn is_named(line: &[u8], name: &[u8]) -> bool {
+    line.get(name.len()) == Some(&b':')
+        && line
+            .get(..name.len())
+            .is_some_and(|found| found.eq_ignore_ascii_case(name))
 }
 
 /// The first line without its end, and what follows. No value has a line's end in it: `HeaderValue` refuses that.

@@ -13,13 +13,13 @@ pub fn write(out: &mut Vec<u8>, site: &Site, hit: &Hit<'_>, close: bool) {
     let response = &hit.serve.response;
     write_status(out, hit.status());
     let edits = &hit.route.response_headers;
-    let as_stored = matches!(hit.plan, Plan::Whole | Plan::HeadOnly)
-        && edits.remove.is_empty()
-        && edits.set.is_empty();
-    if as_stored {
-        out.extend_from_slice(response.fields().as_bytes());
-    } else {
-        write_edited(out, hit);
+    let as_stored = edits.remove.is_empty() && edits.set.is_empty();
+    match hit.plan {
+        Plan::Whole | Plan::HeadOnly if as_stored => {
+            out.extend_from_slice(response.fields().as_bytes());
+        }
+        Plan::NotModified if as_stored => out.extend_from_slice(response.fields().on_304()),
+        _ => write_edited(out, hit),
     }
     // Each name in one piece with the line end before it: what the compiler knows the length of is copied without a call.
     out.extend_from_slice(b"Age: ");

@@ -89,7 +89,7 @@ fn without_claims<'a, 'b>(lines: &'a mut [Line<'b>]) -> &'a [Line<'b>] {
     let Some(mut kept) = first else {
         return lines;
     };
-    for at in kept..lines.len() {
+    for at in first.unwrap_or_default()..lines.len() {
         if lines
             .get(at)
             .is_some_and(|line| !entry::is_claim(line.name))

@@ -82,16 +82,11 @@ pub fn check_octets(target: &[u8]) -> Result<(), TargetError> {
 }
 
 fn is_target_octet(octet: u8) -> bool {
-    (octet > b' ')
-        & (octet != 0x7f)
-        & (octet != b'"')
-        & (octet != b'<')
-        & (octet != b'>')
-        & (octet != b'#')
+    octet > b' ' && octet != 0x7f && !matches!(octet, b'"' | b'<' | b'>' | b'#')
 }
 
 fn is_path_octet(octet: u8) -> bool {
-    is_target_octet(octet) & (octet != b'\\') & (octet != b'`')
+    is_target_octet(octet) && octet != b'\\' && octet != b'`'
 }
 
 /// Splits a target at its first question mark.

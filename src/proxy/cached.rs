@@ -147,7 +147,7 @@ async fn act(
             follow(session, walk, follower).await
         }
         Answer::Lead(lead, follower) => {
-            let errand = fetch::begin(proxy, session.req_header(), walk, lead);
+            let errand = fetch::begin(proxy, session.req_header(), walk, *lead);
             let seen = Seen::new(Outcome::forwarded(ForwardReason::UriMiss, None));
             see(walk, Seen { errand, ..seen });
             follow(session, walk, follower).await

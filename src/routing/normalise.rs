@@ -18,9 +18,10 @@ pub struct AmbiguousPath;
 /// [`AmbiguousPath`] for segments such as `..%2fadmin`, `..\admin`, `..;x` and `%%32e%%32e`.
 pub fn normalise(path: &str) -> Result<Cow<'_, str>, AmbiguousPath> {
     // Without an early end many octets are judged at a time.
-    let suspicious = path.bytes().fold(false, |any, octet| {
-        any | (octet == b'%') | (octet == b'\\') | (octet == b'.')
-    });
+    let suspicious = path
+        .bytes()
+        .map(|octet| octet == b'%' || octet == b'\\' || octet == b'.');
+    let suspicious = suspicious.fold(false, |any, one| any | one);
     if !suspicious || !path.starts_with('/') {
         return Ok(Cow::Borrowed(path));
     }

@@ -95,7 +95,7 @@ impl Rig {
         let Answer::Lead(lead, _follower) = self.ask(path, asked) else {
             panic!("{path} is there already");
         };
-        answer(lead, 200, fields, "old");
+        answer(*lead, 200, fields, "old");
     }
 
     /// A client is served what is stored.

@@ -183,17 +183,10 @@ impl Plan {
                     .map(|length| vec![(CONTENT_LENGTH, length.into())])
                     .unwrap_or_default(),
             },
-            Self::NotModified => {
-                let [_last_modified, others @ ..] = NOT_ON_304;
-                Edits {
-                    keep: Keep::AllBut(if view.fields.contains(&ETAG) {
-                        NOT_ON_304
-                    } else {
-                        others
-                    }),
-                    set: Vec::new(),
-                }
-            }
+            Self::NotModified => Edits {
+                keep: Keep::AllBut(not_on_304(view.fields.contains(&ETAG))),
+                set: Vec::new(),
+            },
             Self::Part { range, total } => Edits {
                 keep: Keep::AllBut(NOT_ON_206),
                 set: vec![
@@ -284,6 +277,25 @@ const NOT_ON_304: &[&str; 11] = &[
     "repr-digest",
     "digest",
 ];
+
+fn not_on_304(tagged: bool) -> &'static [&'static str] {
+    let [_last_modified, others @ ..] = NOT_ON_304;
+    if tagged { NOT_ON_304 } else { others }
+}
+
+/// Whether a 304 repeats a field, named in any case, of a response that has a tag or none.
+pub fn is_on_304(name: &[u8], tagged: bool) -> bool {
+    // They begin with a few letters, and most fields with others.
+    !matches!(
+        name,
+        [
+            b'a' | b'A' | b'c' | b'C' | b'd' | b'D' | b'l' | b'L' | b'r' | b'R',
+            ..
+        ]
+    ) || !not_on_304(tagged)
+        .iter()
+        .any(|left_out| name.eq_ignore_ascii_case(left_out.as_bytes()))
+}
 
 /// What is about the body as it was sent, of which this is another (RFC 9530 §2, RFC 1864). All other fields stay, also to a
 /// request with `If-Range`, where RFC 9110 §15.3.7 would have the sender leave out what the client has: caches on the way

@@ -71,7 +71,7 @@ impl<'a> Fields<'a> {
     /// The value of a field that stands there once. A field that must not be repeated and is says nothing reliable.
     pub fn single(self, name: &HeaderName) -> Option<&'a [u8]> {
         match self {
-            Self::Section(section) => sole(section.get_all(name)),
+            Self::Section(section) => section.single(name),
             Self::Map(map) => sole(map.get_all(name).iter().map(HeaderValue::as_bytes)),
         }
     }

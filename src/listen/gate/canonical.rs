@@ -114,10 +114,11 @@ pub fn read<'l, 'b>(
 fn is_plain(head: &[u8]) -> bool {
     let next = head.get(1..).unwrap_or_default();
     // Without an early end many octets are judged at a time.
-    head.iter().zip(next).fold(true, |all, (&octet, &next)| {
-        let is_of_line = token::is_field_value_octet(octet) | (octet == b'\r') | (octet == b'\n');
-        all & is_of_line & ((octet == b'\r') == (next == b'\n'))
-    })
+    let judged = head.iter().zip(next).map(|(&octet, &next)| {
+        let is_of_end = octet == b'\r' || octet == b'\n';
+        (is_of_end || token::is_field_value_octet(octet)) && (octet == b'\r') == (next == b'\n')
+    });
+    judged.fold(true, |all, one| all & one)
 }
 
 #[cfg(test)]

@@ -324,7 +324,7 @@ async fn client(world: Arc<World>, mut rng: Rng) {
                 Answer::OnlyIfCached(_) => panic!("nobody asked for that"),
                 Answer::Follow(follower) => follower,
                 Answer::Lead(lead, follower) => {
-                    tokio::spawn(origin(Arc::clone(&world), lead, path, rng.fork()));
+                    tokio::spawn(origin(Arc::clone(&world), *lead, path, rng.fork()));
                     follower
                 }
             };

@@ -77,7 +77,7 @@ impl Rig {
     /// A request that leads.
     pub(super) fn lead(&self, target: &str, fields: Fields<'_>) -> (Lead, Follower) {
         match self.ask("GET", target, fields) {
-            Answer::Lead(lead, follower) => (lead, follower),
+            Answer::Lead(lead, follower) => (*lead, follower),
             other => panic!("expected to lead, got {other:?}"),
         }
     }

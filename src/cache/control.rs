@@ -110,7 +110,7 @@ impl Scope {
 }
 
 /// Fields without which what is left of a response would say something else.
-const VITAL: [HeaderName; 6] = [
+static VITAL: [HeaderName; 6] = [
     header::CONTENT_ENCODING,
     header::CONTENT_RANGE,
     header::CONTENT_TYPE,

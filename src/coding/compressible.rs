@@ -15,7 +15,7 @@ pub const LENGTH_MIN: u64 = 1024;
 /// Fields that vouch for the octets as the origin sent them (RFC 9530, its forerunners, RFC 9421). `Content-Digest` and
 /// `Repr-Digest` are both computed over the coded form, so coding makes either a lie. They could be dropped; but an origin
 /// that computes one wants somebody to check it, so its response is left alone instead.
-const VOUCHES: [HeaderName; 5] = [
+static VOUCHES: [HeaderName; 5] = [
     HeaderName::from_static("content-digest"),
     HeaderName::from_static("repr-digest"),
     HeaderName::from_static("digest"),

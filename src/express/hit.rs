@@ -26,7 +26,7 @@ use http::{Method, StatusCode};
 use std::net::IpAddr;
 
 /// Fields that this lane writes itself: a route that changes one of them is for the full lane.
-const OURS: [HeaderName; 9] = [
+static OURS: [HeaderName; 9] = [
     AGE,
     HeaderName::from_static("cache-status"),
     CONNECTION,

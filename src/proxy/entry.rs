@@ -25,7 +25,7 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Fields that only a trusted proxy may send, besides everything called `X-Forwarded-…`: they say who the client is, or
 /// change what the request means to an origin without changing what routes and caches see.
-const ONLY_FROM_TRUSTED: [HeaderName; 12] = [
+static ONLY_FROM_TRUSTED: [HeaderName; 12] = [
     X_REAL_IP,
     X_REQUEST_ID,
     FORWARDED,

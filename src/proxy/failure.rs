@@ -25,7 +25,7 @@ const REPLACED: ErrorType = ErrorType::new("Replaced");
 
 /// What such an answer keeps: a 401 must say how to authenticate (RFC 9110 §15.5.2), a 405 what is allowed (§15.5.6), and
 /// a 503 may say when to come back (§10.2.3).
-const KEPT: [HeaderName; 3] = [WWW_AUTHENTICATE, ALLOW, RETRY_AFTER];
+static KEPT: [HeaderName; 3] = [WWW_AUTHENTICATE, ALLOW, RETRY_AFTER];
 
 /// Interim responses (1xx) that are relayed for one request; more is a flood.
 const INTERIM_MAX: u32 = 32;

@@ -11,7 +11,7 @@ use crate::fields::view::FieldView;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 /// What a client asks about its own copy, or of a part. None of it is for a request whose answer is shared.
-const CLIENTS_OWN: [HeaderName; 6] = [
+static CLIENTS_OWN: [HeaderName; 6] = [
     header::IF_MATCH,
     header::IF_NONE_MATCH,
     header::IF_MODIFIED_SINCE,
@@ -21,7 +21,7 @@ const CLIENTS_OWN: [HeaderName; 6] = [
 ];
 
 /// What describes the stored octets, and so does not change with a 304, which has none (§3.2).
-const OF_THE_BODY: [HeaderName; 3] = [
+static OF_THE_BODY: [HeaderName; 3] = [
     header::CONTENT_LENGTH,
     header::CONTENT_ENCODING,
     header::CONTENT_RANGE,
@@ -34,7 +34,7 @@ pub fn request_headers<'h>(
     stored: Option<&StoredResponse>,
 ) -> HeaderMap {
     let mut headers = client.into().to_header_map();
-    for name in CLIENTS_OWN {
+    for name in &CLIENTS_OWN {
         headers.remove(name);
     }
     let Some(stored) = stored else {

@@ -44,7 +44,7 @@ const SLOT_BYTES: usize = 640;
 const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// What is about one client or one request of it, and so not for a request that nobody made.
-const CLIENTS_OWN: [HeaderName; 14] = [
+static CLIENTS_OWN: [HeaderName; 14] = [
     header::COOKIE,
     header::PROXY_AUTHORIZATION,
     header::CACHE_CONTROL,

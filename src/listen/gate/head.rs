@@ -213,15 +213,18 @@ pub(super) fn is_dropped(name: &HeaderName) -> bool {
 
 /// [`is_dropped`] for a name in any case. Letters are compared only where the length is that of one.
 pub(super) fn is_dropped_name(name: &str) -> bool {
-    let named = |dropped: &HeaderName| name.eq_ignore_ascii_case(dropped.as_str());
-    memchr::memchr(b'_', name.as_bytes()).is_some()
+    let named = |dropped: &str| name.eq_ignore_ascii_case(dropped);
+    // Names are short: without an early end they are judged before a search has begun.
+    let underscores = name.bytes().map(|octet| octet == b'_');
+    underscores.fold(false, |any, one| any | one)
         || match name.len() {
             2 | 7 | 10 | 14 | 16..=19 => {
-                named(&CONTENT_LENGTH) || hop_by_hop::HOP_BY_HOP.iter().any(named)
+                named("content-length")
+                    || hop_by_hop::HOP_BY_HOP.iter().any(|it| named(it.as_str()))
             }
-            4 => named(&HOST),
-            5 => name.eq_ignore_ascii_case("proxy"),
-            6 => named(&EXPECT),
+            4 => named("host"),
+            5 => named("proxy"),
+            6 => named("expect"),
             _ => false,
         }
 }

@@ -209,7 +209,7 @@ async def measure(key, fleet, chosen):
     cells = {name: {"failed": why} for name, why in fleet.broken.items()}
     tags, rounds, ciphers = {}, {}, {}
     for name, proxy in fleet.proxies.items():
-        if row.tls and not proxy.tls or name == "floor" and not row.has_floor:
+        if not row.is_for(proxy):
             continue
         try:
             tags[name], ciphers[name] = loads.probe(row, proxy, None if name == "floor" else fleet.origin)
@@ -250,6 +250,8 @@ async def latency(fleet, chosen, known):
     cells = {name: {"failed": why} for name, why in fleet.broken.items()}
     rates, rounds = {}, {}
     for name, proxy in fleet.proxies.items():
+        if not row.is_for(proxy):
+            continue
         try:
             loads.probe(row, proxy, None if name == "floor" else fleet.origin)
             most = known.get(name, {}).get("per_second")
@@ -280,7 +282,7 @@ async def idle(directory, names, cores):
     say(f"memory of {IDLE_CONNECTIONS} idle connections")
     cells, path = {}, ROWS["hit-1k"].path
     for name in names:
-        if name == "floor":
+        if not ROWS["hit-1k"].is_for(PEERS[name]) or name == "floor":
             continue
         async with Fleet(directory / name, [name], cores) as fleet:
             if name in fleet.broken:

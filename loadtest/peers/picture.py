@@ -9,7 +9,7 @@ WIDTH, PANELS = 860, 2
 LABEL, FIGURE, BAR, GAP, HEAD, BETWEEN = 96, 62, 15, 4, 26, 18
 TOP = 62
 # Okabe and Ito's colours, which people who see few colours tell apart; forebay's stands out.
-COLOURS = {"floor": "#999999", "forebay": "#d55e00", "nginx": "#009e73", "haproxy": "#0072b2", "ats": "#cc79a7", "varnish": "#56b4e9"}
+COLOURS = {"floor": "#999999", "forebay": "#d55e00", "nginx": "#009e73", "nginx-plain": "#80cfb9", "haproxy": "#0072b2", "ats": "#cc79a7", "varnish": "#56b4e9"}
 STYLE = """
   text { font: 12px system-ui, sans-serif; fill: #1f2328 }
   .title { font-size: 16px; font-weight: 600 }

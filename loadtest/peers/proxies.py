@@ -165,6 +165,9 @@ class Nginx(Peer, caching.CachingNginx):
     """nginx with its cache's files in memory where that is possible, kept open, sent by sendfile."""
 
     name, package, command = "nginx", "nginx-light", "nginx"
+    # What its manual advises for upstreams, and what is not there without being asked for.
+    upstream_keeps = "keepalive 64; keepalive_requests 1000000000;"
+    to_upstream = 'proxy_http_version 1.1; proxy_set_header Connection "";'
 
     def write(self, _generation):
         self.cache = self.directory / "cache"
@@ -189,15 +192,14 @@ http {{
   client_body_temp_path {self.directory}/t1; proxy_temp_path {self.directory}/t2; fastcgi_temp_path {self.directory}/t3;
   uwsgi_temp_path {self.directory}/t4; scgi_temp_path {self.directory}/t5;
   proxy_cache_path {self.cache} levels=1:2 keys_zone=c:256m max_size={BUDGET_MIB}m inactive=1d use_temp_path=off;
-  upstream backend {{ server 127.0.0.1:{self.backend}; keepalive 64; keepalive_requests 1000000000; }}
+  upstream backend {{ server 127.0.0.1:{self.backend}; {self.upstream_keeps} }}
   ssl_certificate {self.cert};
   ssl_certificate_key {self.key};
   ssl_protocols TLSv1.2 TLSv1.3;
   server {{
     listen 127.0.0.1:{self.port} reuseport backlog=4096;
     listen 127.0.0.1:{self.tls_port} ssl http2 reuseport backlog=4096;
-    proxy_http_version 1.1;
-    proxy_set_header Connection "";
+    {self.to_upstream}
     location / {{
       proxy_pass http://backend;
       proxy_cache c;
@@ -232,6 +234,12 @@ http {{
     @classmethod
     def version(cls):
         return caching.CachingNginx.version(None)
+
+
+class PlainNginx(Nginx):
+    """nginx as it is when nothing is said of upstreams: a connection for each request. Of interest where upstreams are asked."""
+
+    name, upstream_keeps, to_upstream = "nginx-plain", "", ""
 
 
 class Haproxy(Peer, Listener):
@@ -437,4 +445,4 @@ class Floor(Peer, Process):
         return ""
 
 
-PEERS = {peer.name: peer for peer in (Floor, Forebay, Nginx, Haproxy, TrafficServer, Varnish)}
+PEERS = {peer.name: peer for peer in (Floor, Forebay, Nginx, PlainNginx, Haproxy, TrafficServer, Varnish)}

@@ -2,7 +2,7 @@
 
 from peers.rows import IDLE, LATENCY, ROWS
 
-TITLES = {"floor": "kernel's floor", "forebay": "Forebay", "nginx": "nginx", "haproxy": "HAProxy", "ats": "ATS", "varnish": "Varnish"}
+TITLES = {"floor": "kernel's floor", "forebay": "Forebay", "nginx": "nginx", "nginx-plain": "nginx as it is", "haproxy": "HAProxy", "ats": "ATS", "varnish": "Varnish"}
 # A proxy whose core idled more than this was not driven as far as it goes.
 SATURATED = 0.93
 

@@ -35,7 +35,7 @@ fn narrower(data: &[u8], limits: &LimitSettings) {
     let wide = head::read(&data[..end], limits).expect("the gate lets through what is recognised");
     assert_eq!(wide.method(), narrow.method);
     assert_eq!(wide.header.raw_path(), narrow.target.as_bytes());
-    assert_eq!(wide.host, narrow.host);
+    assert_eq!(wide.host, narrow.authority);
     assert_eq!(wide.persistent, narrow.persistent);
     assert_eq!(wide.framing, Framing::None);
     assert!(!wide.upgrade && !wide.expects_continue);
@@ -71,7 +71,7 @@ fn connection(
         let mut lines = [MaybeUninit::uninit(); LINES_MAX];
         let recognised = canonical::read(&inbox, &mut lines, limits).filter(|_| express);
         if let Some(asked) = recognised {
-            let (target, host) = (asked.target, asked.host);
+            let (target, host) = (asked.target, asked.authority);
             requests.push(format!("{} {target} {host}", asked.method));
             let (length, persistent) = (asked.length, asked.persistent);
             inbox.advance(length);

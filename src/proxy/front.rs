@@ -70,7 +70,8 @@ impl Proxy {
             Ok(true) => None,
             Ok(false) => {
                 let stopped = self.0.running.subscribe();
-                return phases::forward(&self.0.http, session, walk, &stopped).await;
+                // In a box, so that only who goes this way makes room for it.
+                return Box::pin(phases::forward(&self.0.http, session, walk, &stopped)).await;
             }
             Err(error) => Some(error),
         };

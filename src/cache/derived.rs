@@ -46,8 +46,8 @@ pub(super) fn announce(
     length: Option<u64>,
     rules: &Rules,
 ) {
-    if rules.compress && compressible::judge(status, headers, length).is_ok() {
-        fields::plain(headers).apply(headers);
+    if rules.compress && compressible::judge(status, &*headers, length).is_ok() {
+        fields::plain(&*headers).apply(headers);
     }
 }
 

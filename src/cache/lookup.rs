@@ -117,6 +117,11 @@ pub struct Forward {
 }
 
 impl Forward {
+    /// Whether the answer's head means anything to the engine.
+    pub fn is_heard(&self) -> bool {
+        self.request.is_some()
+    }
+
     pub(super) fn new(outcome: Outcome, request: Option<Arc<Request>>) -> Self {
         Self {
             outcome,

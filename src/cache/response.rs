@@ -15,8 +15,8 @@ use super::store::account::{Account, Extras, allocated};
 use super::vary::{self, Nominated};
 use crate::clock::Instant;
 use crate::coding::compressible;
-use crate::fields::view::FieldView;
-use http::{StatusCode, header};
+use crate::fields::view::{FieldLines, FieldView};
+use http::{HeaderName, StatusCode, header};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -59,6 +59,9 @@ pub struct StoredResponse {
     account: Arc<Account>,
 }
 
+/// `X-Request-Id`.
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// What each hit asks of the fields, a bit for each: an octet more, and the whole falls into a larger class of memory.
 #[derive(Debug, Clone, Copy)]
 struct Marks(u8);
@@ -93,8 +96,9 @@ impl StoredResponse {
         extras: Option<Box<Extras>>,
         parts: Parts,
     ) -> Self {
-        let headers = parts.fields.lines().to_header_map();
-        let judged = compressible::judge(parts.status, &headers, Some(parts.body.length()));
+        let lines = parts.fields.lines().headers();
+        let view = FieldView::Lines(FieldLines::new(&lines));
+        let judged = compressible::judge(parts.status, view, Some(parts.body.length()));
         let fields = parts.fields.lines().as_bytes();
         let nominated = parts.nominated.as_bytes();
         let inline = usize::try_from(parts.body.length())
@@ -121,8 +125,8 @@ impl StoredResponse {
             terms: Packed::new(parts.status, &parts.terms),
             marks: Marks(
                 u8::from(judged.is_ok()) * Marks::MAY_BE_CODED
-                    + u8::from(headers.contains_key(header::DATE)) * Marks::DATED
-                    + u8::from(headers.contains_key("x-request-id")) * Marks::IDENTIFIED,
+                    + u8::from(view.contains(&header::DATE)) * Marks::DATED
+                    + u8::from(view.contains(&X_REQUEST_ID)) * Marks::IDENTIFIED,
             ),
             route: parts.route,
             segments,

@@ -64,6 +64,17 @@ impl<'a> Lines<'a> {
         self.lines
     }
 
+    /// Each line's name and value, to be looked up in.
+    pub fn headers(self) -> Vec<httparse::Header<'a>> {
+        let named = |(name, value)| {
+            let name = str::from_utf8(name).ok()?;
+            Some(httparse::Header { name, value })
+        };
+        let mut headers = Vec::with_capacity(16);
+        headers.extend(self.iter().filter_map(named));
+        headers
+    }
+
     /// As a map.
     pub fn to_header_map(self) -> HeaderMap {
         let mut map = HeaderMap::with_capacity(16);

@@ -7,7 +7,7 @@ use crate::fields::list;
 use crate::fields::token::trim_ows;
 use crate::fields::view::FieldView;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, TRAILER};
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderName, StatusCode};
 
 /// Shorter content is not coded: it fits one packet either way, and the head grows by what the body saves.
 pub const LENGTH_MIN: u64 = 1024;
@@ -48,11 +48,12 @@ pub enum Obstacle {
 ///
 /// # Errors
 /// Why not.
-pub fn judge(
+pub fn judge<'h>(
     status: StatusCode,
-    response: &HeaderMap,
+    response: impl Into<FieldView<'h>>,
     length: Option<u64>,
 ) -> Result<(), Obstacle> {
+    let response = response.into();
     // RFC 9110 §15: no content in 1xx, 204, 205 and 304; a part of it in 206.
     if status.is_informational()
         || matches!(
@@ -65,26 +66,26 @@ pub fn judge(
     {
         return Err(Obstacle::Status);
     }
-    if response.contains_key(CONTENT_ENCODING) {
+    if response.contains(&CONTENT_ENCODING) {
         return Err(Obstacle::Coded);
     }
     // 416 has one too, and no content that is worth it.
-    if response.contains_key(CONTENT_RANGE) {
+    if response.contains(&CONTENT_RANGE) {
         return Err(Obstacle::Range);
     }
     if forbids_transformation(response) {
         return Err(Obstacle::NoTransform);
     }
-    if VOUCHES.iter().any(|name| response.contains_key(name)) {
+    if VOUCHES.iter().any(|name| response.contains(name)) {
         return Err(Obstacle::VouchedFor);
     }
-    if response.contains_key(TRAILER) {
+    if response.contains(&TRAILER) {
         return Err(Obstacle::Trailers);
     }
     // Several lines are one too many to believe any.
-    let mut types = response.get_all(CONTENT_TYPE).iter();
+    let mut types = response.get_all(&CONTENT_TYPE);
     match (types.next(), types.next()) {
-        (Some(content_type), None) if is_worth_it(content_type.as_bytes()) => {}
+        (Some(content_type), None) if is_worth_it(content_type) => {}
         _ => return Err(Obstacle::ContentType),
     }
     if length.is_some_and(|length| length < LENGTH_MIN) {
@@ -168,7 +169,7 @@ const APPLICATION: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
+    use http::{HeaderMap, HeaderValue};
     use proptest::prelude::*;
 
     fn fields(fields: &[(&'static str, &'static str)]) -> HeaderMap {

@@ -10,6 +10,7 @@
 use super::Coding;
 use crate::fields::etag::{EntityTag, EntityTagList, parse_list};
 use crate::fields::list;
+use crate::fields::view::FieldView;
 use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, IF_NONE_MATCH, VARY,
 };
@@ -32,7 +33,12 @@ impl Changes {
 }
 
 /// For content that is coded. `length` is that of the coded form, where it is known.
-pub fn coded(response: &HeaderMap, coding: Coding, length: Option<usize>) -> Changes {
+pub fn coded<'h>(
+    response: impl Into<FieldView<'h>>,
+    coding: Coding,
+    length: Option<usize>,
+) -> Changes {
+    let response = response.into();
     let mut changes = plain(response);
     changes.0.extend([
         (
@@ -41,23 +47,20 @@ pub fn coded(response: &HeaderMap, coding: Coding, length: Option<usize>) -> Cha
         ),
         (CONTENT_LENGTH, length.map(HeaderValue::from)),
     ]);
-    if response.contains_key(ETAG) {
+    if response.contains(&ETAG) {
         changes.0.push((ETAG, weakened(response)));
     }
     // A range of the next request would be one of other octets. It may still be asked for, and is then the origin's.
-    if response.contains_key(ACCEPT_RANGES) {
+    if response.contains(&ACCEPT_RANGES) {
         changes.0.push((ACCEPT_RANGES, None));
     }
     changes
 }
 
 /// For content that is not coded for this client but is for others (RFC 9110 §12.5.5): `Vary`, merged with what is there.
-pub fn plain(response: &HeaderMap) -> Changes {
-    let mut members = response
-        .get_all(VARY)
-        .iter()
-        .flat_map(|line| list::members(line.as_bytes()))
-        .peekable();
+pub fn plain<'h>(response: impl Into<FieldView<'h>>) -> Changes {
+    let lines = response.into().get_all(&VARY);
+    let mut members = lines.flat_map(list::members).peekable();
     if members.peek().is_none() {
         let value = HeaderValue::from_static("Accept-Encoding");
         return Changes(vec![(VARY, Some(value))]);
@@ -79,7 +82,8 @@ pub fn plain(response: &HeaderMap) -> Changes {
 
 /// For a 304 to a client that holds the coded form: the tag that it knows, and `Vary` as the 200 had it. Nothing, where it
 /// may hold the plain form, or asks with another tag.
-pub fn not_modified(request: &HeaderMap, response: &HeaderMap) -> Changes {
+pub fn not_modified<'h>(request: &HeaderMap, response: impl Into<FieldView<'h>>) -> Changes {
+    let response = response.into();
     let (Some(tag), Some(EntityTagList::Tags(held))) =
         (tag(response), parse_list(request.get_all(IF_NONE_MATCH)))
     else {
@@ -97,15 +101,15 @@ pub fn not_modified(request: &HeaderMap, response: &HeaderMap) -> Changes {
 
 /// The response's tag, made weak. `None` where it is none by the grammar: nothing says then that it is not compared
 /// strongly, so it must not go with other octets.
-fn weakened(response: &HeaderMap) -> Option<HeaderValue> {
+fn weakened(response: FieldView<'_>) -> Option<HeaderValue> {
     let tag = tag(response)?;
     Some(EntityTag::weak(tag.opaque())?.to_header_value())
 }
 
-fn tag(response: &HeaderMap) -> Option<EntityTag> {
-    let mut tags = response.get_all(ETAG).iter();
+fn tag(response: FieldView<'_>) -> Option<EntityTag> {
+    let mut tags = response.get_all(&ETAG);
     match (tags.next(), tags.next()) {
-        (Some(tag), None) => EntityTag::parse(tag.as_bytes()),
+        (Some(tag), None) => EntityTag::parse(tag),
         _ => None,
     }
 }
@@ -213,7 +217,7 @@ mod tests {
         let plain = fields(&[("etag", "\"v1\"")]);
         let mut sent = plain.clone();
         coded(&plain, Coding::Brotli, None).apply(&mut sent);
-        let identity = tag(&plain).expect("a tag");
+        let identity = tag((&plain).into()).expect("a tag");
         let back = parse_list([sent[ETAG].as_bytes()]).expect("a tag");
         assert!(back.contains_weak(&identity), "If-None-Match is true of it");
         assert!(!back.contains_strong(&identity), "If-Match is not");

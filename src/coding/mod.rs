@@ -14,6 +14,7 @@ pub mod encoder;
 pub mod fields;
 pub mod negotiate;
 
+use crate::fields::view::FieldView;
 use compressible::Obstacle;
 use http::{HeaderMap, StatusCode};
 
@@ -58,10 +59,10 @@ pub enum Plan {
 impl Plan {
     /// For the answer to a request with these fields. `length` is the content's, where it is known; `offered` the codings
     /// that can be had, ours first.
-    pub fn new(
+    pub fn new<'h>(
         request: &HeaderMap,
         status: StatusCode,
-        response: &HeaderMap,
+        response: impl Into<FieldView<'h>>,
         length: Option<u64>,
         offered: &[Coding],
     ) -> Self {

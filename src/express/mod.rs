@@ -20,12 +20,12 @@ mod record;
 use crate::listen::Handler;
 use crate::listen::at_once::{Circumstances, Given};
 use crate::listen::burst::Burst;
+use crate::listen::exchange::Exchange;
 use crate::listen::gate::canonical::Canonical;
 use crate::listen::gate::http2::Asked;
 use crate::listen::reply::Reply;
 use crate::proxy::{Proxy, Site};
 use arc_swap::ArcSwap;
-use pingora::protocols::http::ServerSession;
 use std::sync::Arc;
 
 /// Both lanes of one data thread.
@@ -43,9 +43,9 @@ impl Lane {
 }
 
 impl Handler for Lane {
-    async fn handle(&self, session: ServerSession) {
+    async fn handle(&self, exchange: Box<Exchange>) {
         // In a box: an idle connection need not hold room for a walk.
-        Box::pin(self.proxy.answer(session)).await;
+        Box::pin(self.proxy.answer(exchange)).await;
     }
 
     fn at_once(

@@ -1,6 +1,6 @@
 //! The case that HTTP/1 usually gives field names, for those whose own was not kept.
 
-use bytes::BufMut;
+use super::view::Marks;
 
 /// The names whose usual form is not each word's first letter large.
 const UNUSUAL: &[&str] = &[
@@ -37,23 +37,27 @@ const UNUSUAL: &[&str] = &[
     "X-WebKit-CSP",
 ];
 
+const UNUSUAL_MARKS: Marks = Marks::of(UNUSUAL);
+
 /// Writes a lower-case name in its usual case.
-pub fn write_usual(out: &mut impl BufMut, name: &str) {
-    let unusual = UNUSUAL
-        .iter()
-        .find(|usual| usual.eq_ignore_ascii_case(name));
-    if let Some(usual) = unusual {
-        out.put_slice(usual.as_bytes());
+pub fn write_usual(out: &mut Vec<u8>, name: &str) {
+    let unusual = || {
+        let mut alike = UNUSUAL.iter().filter(|usual| usual.len() == name.len());
+        alike.find(|usual| usual.eq_ignore_ascii_case(name))
+    };
+    let marked = UNUSUAL_MARKS.may_have(name);
+    if let Some(usual) = marked.then(unusual).flatten() {
+        out.extend_from_slice(usual.as_bytes());
         return;
     }
+    let begin = out.len();
+    out.extend_from_slice(name.as_bytes());
     let mut begins = true;
-    for octet in name.bytes() {
-        out.put_u8(if begins {
-            octet.to_ascii_uppercase()
-        } else {
-            octet
-        });
+    for octet in out.get_mut(begin..).unwrap_or_default() {
+        if begins {
+            octet.make_ascii_uppercase();
+        }
         // `x-request-ID` and its like cannot be known: `Id` is what most write.
-        begins = octet == b'-';
+        begins = *octet == b'-';
     }
 }

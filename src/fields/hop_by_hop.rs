@@ -88,7 +88,15 @@ pub enum ConnectionError {
 
 /// Whether a field never passes from one connection to another.
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
-    HOP_BY_HOP.contains(name)
+    is_named_hop_by_hop(name.as_str().as_bytes())
+}
+
+/// The same of a name in any case. Letters are compared only where the length is that of one.
+pub fn is_named_hop_by_hop(name: &[u8]) -> bool {
+    matches!(name.len(), 2 | 7 | 10 | 14 | 16..=19)
+        && HOP_BY_HOP
+            .iter()
+            .any(|known| known.as_str().as_bytes().eq_ignore_ascii_case(name))
 }
 
 /// Reads all `Connection` lines of a message.

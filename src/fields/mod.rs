@@ -10,6 +10,7 @@
 
 pub mod case;
 pub mod list;
+pub mod section;
 pub mod token;
 pub mod weight;
 

@@ -1,18 +1,21 @@
-//! A request's fields to be looked up in, whoever read them: a map, or lines as they lie in a connection's buffer.
+//! A message's fields to be looked up in, whoever read them: a map, or lines as they lie in a buffer.
 //!
 //! Routes, keys and policy take a [`FieldView`], so that the lane that makes no map and the one that has one ask the same
 //! functions.
 
+use super::section::{self, HeaderSection};
 use http::header::ValueIter;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// A request's fields. Cheap to copy.
+/// A message's fields. Cheap to copy.
 #[derive(Debug, Clone, Copy)]
 pub enum FieldView<'a> {
     /// In a map.
     Map(&'a HeaderMap),
     /// As lines.
     Lines(FieldLines<'a>),
+    /// As a section of lines.
+    Section(&'a HeaderSection),
 }
 
 /// Field lines in their order, with a mark of which names may be among them.
@@ -40,7 +43,7 @@ impl<'a> FieldLines<'a> {
 
 /// The bit of a name, whatever its case: of its length and its last two letters. The factors are such that no field that is
 /// looked for with each request has the bit of one that browsers send with each.
-const fn mark(name: &[u8]) -> u64 {
+pub(super) const fn mark(name: &[u8]) -> u64 {
     let ends = match name {
         [.., last_but_one, last] => folded(*last_but_one) * 4 + folded(*last) * 18,
         [only] => folded(*only) * 18,
@@ -68,6 +71,11 @@ impl Marks {
         }
         Self(marks)
     }
+
+    /// False where a name is none of them. True says nothing.
+    pub(super) fn may_have(self, name: &str) -> bool {
+        self.0 & mark(name.as_bytes()) != 0
+    }
 }
 
 impl<'a> FieldView<'a> {
@@ -77,6 +85,7 @@ impl<'a> FieldView<'a> {
         match self {
             Self::Map(_) => true,
             Self::Lines(lines) => lines.marks & any.0 != 0,
+            Self::Section(section) => section.marks() & any.0 != 0,
         }
     }
 
@@ -90,6 +99,7 @@ impl<'a> FieldView<'a> {
                 let lines = if there { lines.lines } else { &[] };
                 Kind::Lines { lines, name }
             }
+            Self::Section(section) => Kind::Section(section.get_all(name)),
         })
     }
 
@@ -114,6 +124,7 @@ impl<'a> FieldView<'a> {
     pub fn to_header_map(self) -> HeaderMap {
         match self {
             Self::Map(map) => map.clone(),
+            Self::Section(section) => section.to_header_map(),
             Self::Lines(lines) => {
                 let mut map = HeaderMap::with_capacity(lines.lines.len());
                 for (name, value) in lines.iter() {
@@ -127,6 +138,12 @@ impl<'a> FieldView<'a> {
                 map
             }
         }
+    }
+}
+
+impl<'a> From<&'a HeaderSection> for FieldView<'a> {
+    fn from(section: &'a HeaderSection) -> Self {
+        Self::Section(section)
     }
 }
 
@@ -147,6 +164,7 @@ enum Kind<'a, 'n> {
         lines: &'a [httparse::Header<'a>],
         name: &'n [u8],
     },
+    Section(section::Values<'a, 'n>),
 }
 
 impl<'a> Iterator for Values<'a, '_> {
@@ -155,6 +173,7 @@ impl<'a> Iterator for Values<'a, '_> {
     fn next(&mut self) -> Option<&'a [u8]> {
         match &mut self.0 {
             Kind::Map(values) => values.next().map(HeaderValue::as_bytes),
+            Kind::Section(values) => values.next(),
             Kind::Lines { lines, name } => loop {
                 let (line, rest) = lines.split_first()?;
                 *lines = rest;

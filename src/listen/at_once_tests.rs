@@ -2,7 +2,11 @@
 //! and no octet of one request in another.
 
 use super::*;
+use crate::fields::section::HeaderSection;
 use crate::fields::view::{FieldLines, FieldView};
+use crate::listen::exchange::Exchange;
+use crate::listen::exchange::calls::Part;
+use crate::listen::exchange::head::ResponseHead;
 use crate::listen::gate::canonical::Canonical;
 use crate::listen::http1;
 use crate::listen::scripted::Scripted;
@@ -13,10 +17,9 @@ use crate::telemetry::metrics::HttpMetrics;
 use crate::telemetry::settings::{AccessLogTarget, LogSettings};
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Method, StatusCode};
 use parking_lot::Mutex;
-use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -57,7 +60,7 @@ impl Handler for Echo {
         None
     }
 
-    async fn handle(&self, mut session: ServerSession) {
+    async fn handle(&self, mut session: Box<Exchange>) {
         let mut body = Vec::new();
         let whole = loop {
             match session.read_request_body().await {
@@ -78,12 +81,12 @@ impl Handler for Echo {
         } else {
             (400, "cut".to_owned())
         };
-        let mut head = ResponseHeader::build(status, None).expect("a status");
-        head.insert_header("Content-Length", text.len())
-            .expect("a field");
-        let sent = session.write_response_header(Box::new(head)).await;
-        if sent.is_ok() {
-            let _ = session.write_response_body(text.into(), true).await;
+        let mut fields = HeaderSection::default();
+        fields.insert_number(&CONTENT_LENGTH, text.len() as u64);
+        let status = StatusCode::from_u16(status).expect("a status");
+        let head = Part::Head(ResponseHead::new(status, fields));
+        let parts = [head, Part::Data(text.into()), Part::End];
+        if session.write(parts).await.is_ok() {
             let _ = session.finish().await;
         }
     }

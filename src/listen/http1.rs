@@ -11,7 +11,6 @@ use super::stream::{Client, ClientStream};
 use super::{Handler, Shared, record};
 use crate::clock;
 use bytes::BytesMut;
-use pingora::protocols::http::ServerSession;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,9 +96,7 @@ pub async fn serve<H: Handler>(
             ticket.clone(),
             shared.lifecycle.clone(),
         );
-        handler
-            .handle(ServerSession::new_custom(Box::new(exchange)))
-            .await;
+        handler.handle(Box::new(exchange)).await;
 
         // The exchange is dropped by now, whatever became of it, and its loan is back.
         let Some(returned) = slot.lock().take() else {

@@ -21,7 +21,6 @@ use futures::stream::FuturesUnordered;
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::{Request, Response};
-use pingora::protocols::http::ServerSession;
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -343,9 +342,7 @@ impl<H: Handler> About<H> {
         let (shared, handler) = (self.shared.clone(), self.handler.clone());
         let (budget, running) = (self.budget.clone(), self.running.clone());
         tokio::spawn(async move {
-            handler
-                .handle(ServerSession::new_custom(Box::new(exchange)))
-                .await;
+            handler.handle(Box::new(exchange)).await;
             let Some(mut wire) = slot.lock().take() else {
                 return;
             };

@@ -41,10 +41,10 @@ use crate::telemetry::metrics::HttpMetrics;
 use arc_swap::ArcSwap;
 use at_once::{Circumstances, Given};
 use burst::Burst;
+use exchange::Exchange;
 use gate::canonical::Canonical;
 use gate::http2::Asked;
 use lifecycle::Lifecycle;
-use pingora::protocols::http::ServerSession;
 use reply::Reply;
 use settings::LimitSettings;
 use std::future::Future;
@@ -52,8 +52,8 @@ use std::sync::Arc;
 
 /// Whoever answers requests: the proxy.
 pub trait Handler: Clone + Send + Sync + 'static {
-    /// Answers the one request that the session is about. What is written is still on its way when this returns.
-    fn handle(&self, session: ServerSession) -> impl Future<Output = ()> + Send;
+    /// Answers the one request that the exchange is about. What is written is still on its way when this returns.
+    fn handle(&self, exchange: Box<Exchange>) -> impl Future<Output = ()> + Send;
 
     /// Answers a request at once, into the burst, where nobody needs to be waited for. `None` leaves it to
     /// [`Handler::handle`], and the burst as it was.

@@ -1,6 +1,7 @@
 //! Whether a request may enter, whom it is from, and which route it is for.
 
 use super::Site;
+use super::deliver::Fields;
 use super::entry::{
     self, CDN_LOOP, Peer, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REAL_IP,
     X_REQUEST_ID, is_claim,
@@ -107,7 +108,9 @@ fn path_of(header: &RequestHeader) -> Result<String, Verdict> {
 
 /// An id of ours, for the access log and everybody behind us.
 pub fn new_id() -> String {
-    entry::new_id().iter().copied().map(char::from).collect()
+    str::from_utf8(&entry::new_id())
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// RFC 9110 §7.6.2: an OPTIONS request that may go no further is answered here; else it has one step less to go.
@@ -144,33 +147,31 @@ pub const OPTIONS_HERE: Verdict = Verdict::new(StatusCode::NO_CONTENT, "options"
 /// Never for values made here; Pingora's header type says so in its signature.
 pub fn write_forwarding_fields(
     asked_by: Version,
-    request: &mut RequestHeader,
+    fields: &mut impl Fields,
     entered: &Entered,
 ) -> pingora::Result<()> {
     let peer = entered.ticket.client.addr.ip().to_canonical();
     let scheme = if entered.peer.tls { "https" } else { "http" };
     let host = entered.ticket.host.as_str();
-    let chain = forwarded::append_x_forwarded_for(request.headers.get_all(&X_FORWARDED_FOR), peer);
-    request.insert_header(X_FORWARDED_FOR, chain)?;
-    if !request.headers.contains_key(&X_FORWARDED_PROTO) {
-        request.insert_header(X_FORWARDED_PROTO, scheme)?;
+    let chain = forwarded::append_x_forwarded_for(fields.view().get_all(&X_FORWARDED_FOR), peer);
+    fields.put_text(&X_FORWARDED_FOR, &chain)?;
+    if !fields.view().contains(&X_FORWARDED_PROTO) {
+        fields.put_text(&X_FORWARDED_PROTO, scheme)?;
     }
-    if !request.headers.contains_key(&X_FORWARDED_HOST) && !host.is_empty() {
-        request.insert_header(X_FORWARDED_HOST, host)?;
+    if !fields.view().contains(&X_FORWARDED_HOST) && !host.is_empty() {
+        fields.put_text(&X_FORWARDED_HOST, host)?;
     }
-    request.insert_header(X_REAL_IP, entered.client.to_string())?;
-    request.insert_header(X_REQUEST_ID, entered.id.as_str())?;
+    fields.put_text(&X_REAL_IP, &forwarded::address(entered.client))?;
+    fields.put_text(&X_REQUEST_ID, &entered.id)?;
     if entered.site.settings.forwarded {
         let host = Some(host).filter(|host| !host.is_empty());
-        request.append_header(
-            http::header::FORWARDED,
-            forwarded::element(peer, host, scheme),
-        )?;
+        let element = forwarded::element(peer, host, scheme);
+        fields.add_text(&http::header::FORWARDED, &element)?;
     }
-    request.append_header(http::header::VIA, entered.site.via(asked_by))?;
-    request.append_header(CDN_LOOP, entered.site.settings.name.as_str())?;
+    fields.add(&http::header::VIA, entered.site.via(asked_by))?;
+    fields.add_text(&CDN_LOOP, &entered.site.settings.name)?;
     debug_assert!(
-        !request.headers.contains_key(hop_by_hop::KEEP_ALIVE),
+        !fields.view().contains(&hop_by_hop::KEEP_ALIVE),
         "the gate takes hop-by-hop fields away"
     );
     Ok(())

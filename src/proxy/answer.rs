@@ -4,20 +4,22 @@ use super::accept::target;
 use super::files::{self, Directory, FileRequest};
 use super::walk::{Verdict, Walk};
 use super::{deliver, template};
+use crate::fields::section::HeaderSection;
 use crate::fields::{host, uri};
+use crate::listen::exchange::Exchange;
+use crate::listen::exchange::calls::Part;
+use crate::listen::exchange::head::ResponseHead;
 use crate::routing::rewrite;
 use crate::routing::settings::{Action, RouteSettings};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, StatusCode};
 use pingora::Result;
-use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Answers where the route says what without an upstream. True when it did.
-pub async fn without_asking(session: &mut ServerSession, walk: &mut Walk) -> Result<bool> {
+pub async fn without_asking(session: &mut Exchange, walk: &mut Walk) -> Result<bool> {
     let Some(route) = walk.route.clone() else {
         return Ok(false);
     };
@@ -55,13 +57,13 @@ pub async fn without_asking(session: &mut ServerSession, walk: &mut Walk) -> Res
 }
 
 async fn redirect(
-    session: &mut ServerSession,
+    session: &mut Exchange,
     walk: &mut Walk,
     route: &RouteSettings,
     to: &str,
     status: StatusCode,
 ) -> Result<()> {
-    let mut response = ResponseHeader::build(status, Some(4))?;
+    let mut fields = HeaderSection::with_capacity(4);
     if let Some(entered) = &walk.entered {
         let values = template::Placeholders {
             scheme: entered.peer.scheme((&session.req_header().headers).into()),
@@ -69,25 +71,31 @@ async fn redirect(
             path: &rewrite::path(&route.rewrite, &entered.path),
             query: uri::split_path_query(target(session.req_header())).query,
         };
-        response.insert_header(LOCATION, template::location(to, &values))?;
+        fields.insert(&LOCATION, &template::location(to, &values));
     }
-    response.insert_header(CONTENT_LENGTH, 0)?;
-    deliver::send(session, walk, response, Bytes::new()).await
+    fields.insert_number(&CONTENT_LENGTH, 0);
+    deliver::send(
+        session,
+        walk,
+        ResponseHead::new(status, fields),
+        Bytes::new(),
+    )
+    .await
 }
 
 async fn respond(
-    session: &mut ServerSession,
+    session: &mut Exchange,
     walk: &mut Walk,
     status: StatusCode,
     content_type: HeaderValue,
     body: Bytes,
 ) -> Result<()> {
-    let mut response = ResponseHeader::build(status, Some(4))?;
+    let mut fields = HeaderSection::with_capacity(4);
     if !body.is_empty() {
-        response.insert_header(CONTENT_TYPE, content_type)?;
+        fields.insert(&CONTENT_TYPE, &content_type);
     }
-    response.insert_header(CONTENT_LENGTH, body.len())?;
-    deliver::send(session, walk, response, body).await
+    fields.insert_number(&CONTENT_LENGTH, body.len() as u64);
+    deliver::send(session, walk, ResponseHead::new(status, fields), body).await
 }
 
 /// A directory route's settings, owned so that a blocking thread can have them.
@@ -98,7 +106,7 @@ struct Place {
 }
 
 async fn serve_file(
-    session: &mut ServerSession,
+    session: &mut Exchange,
     walk: &mut Walk,
     route: &Arc<RouteSettings>,
     place: Place,
@@ -145,12 +153,9 @@ async fn serve_file(
         )
         .await;
     }
-    let mut response = ResponseHeader::build(found.status, Some(found.headers.len() + 2))?;
-    for (name, value) in &found.headers {
-        response.append_header(name.clone(), value.clone())?;
-    }
+    let mut response = ResponseHead::new(found.status, HeaderSection::from(&found.headers));
     deliver::write_response(session.req_header(), &mut response, walk)?;
-    session.write_response_header(Box::new(response)).await?;
+    session.write([Part::Head(response)]).await?;
     let mut reader = found.body.into_reader();
     loop {
         let (back, chunk) = tokio::task::spawn_blocking(move || {
@@ -163,8 +168,8 @@ async fn serve_file(
         })?;
         reader = back;
         match chunk {
-            Ok(Some(bytes)) => session.write_response_body(bytes, false).await?,
-            Ok(None) => return session.write_response_body(Bytes::new(), true).await,
+            Ok(Some(bytes)) => session.write([Part::Data(bytes)]).await?,
+            Ok(None) => return session.write([Part::End]).await,
             // The head is out: what is short of its length is cut, visibly.
             Err(cause) => {
                 return Err(pingora::Error::because(

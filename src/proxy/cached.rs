@@ -15,14 +15,18 @@ use crate::cache::{Answer, Ask, Tee};
 use crate::clock;
 use crate::fields::uri;
 use crate::fields::view::FieldView;
+use crate::listen::exchange::Exchange;
+use crate::listen::exchange::head::ResponseHead;
 use crate::routing::settings::Action;
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode};
+use http::header::AGE;
+use http::{HeaderName, HeaderValue, StatusCode};
 use pingora::Result;
-use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// `Cache-Status` (RFC 9211).
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// A request that has shared fetches this often, and got nothing that fits it, is forwarded by itself.
 const ROUNDS: usize = 4;
@@ -73,7 +77,7 @@ enum Next {
 }
 
 /// Answers a request on a forwarding route, as far as the cache can. False where it is to be forwarded by itself.
-pub async fn answer(proxy: &Proxy, session: &mut ServerSession, walk: &mut Walk) -> Result<bool> {
+pub async fn answer(proxy: &Proxy, session: &mut Exchange, walk: &mut Walk) -> Result<bool> {
     let forwards = |route: &_| matches!(route, Action::Forward(_));
     if !walk.route.as_ref().is_some_and(|it| forwards(&it.action)) {
         return Ok(false);
@@ -93,7 +97,7 @@ pub async fn answer(proxy: &Proxy, session: &mut ServerSession, walk: &mut Walk)
 }
 
 /// Asks the engine, also where the route keeps it from answering: what is written there may be stored by another route.
-fn ask(session: &mut ServerSession, walk: &mut Walk) -> Option<Answer> {
+fn ask(session: &mut Exchange, walk: &mut Walk) -> Option<Answer> {
     let entered = walk.entered.as_ref()?;
     let place = entered.site.place(walk.route.as_deref());
     let has_body = !session.is_body_empty();
@@ -120,7 +124,7 @@ fn ask(session: &mut ServerSession, walk: &mut Walk) -> Option<Answer> {
 
 async fn act(
     proxy: &Proxy,
-    session: &mut ServerSession,
+    session: &mut Exchange,
     walk: &mut Walk,
     answer: Answer,
 ) -> Result<Next> {
@@ -167,11 +171,7 @@ async fn act(
 
 /// Waits with a fetch and passes on what it brings. The client's end of the connection is watched meanwhile: who leaves
 /// gives up its place.
-async fn follow(
-    session: &mut ServerSession,
-    walk: &mut Walk,
-    mut follower: Follower,
-) -> Result<Next> {
+async fn follow(session: &mut Exchange, walk: &mut Walk, mut follower: Follower) -> Result<Next> {
     loop {
         let event = tokio::select! {
             biased;
@@ -242,20 +242,21 @@ pub fn sent(walk: &mut Walk) {
 }
 
 /// The head of the final answer to a forwarded request came: what it changes, the engine knows.
-pub fn heard(response: &ResponseHeader, walk: &mut Walk) {
+pub fn heard(response: &ResponseHead, walk: &mut Walk) {
     let (Some(entered), Some(seen)) = (&walk.entered, &mut walk.seen) else {
         return;
     };
-    let Some(forward) = &mut seen.forward else {
+    let Some(forward) = seen.forward.as_mut().filter(|it| it.is_heard()) else {
         return;
     };
     if response.status.is_informational() {
         return;
     }
     let received = Moment::now();
+    let headers = response.fields.to_header_map();
     let received = Received {
         status: response.status,
-        headers: &response.headers,
+        headers: &headers,
         requested: seen.requested.unwrap_or(received),
         received,
     };
@@ -277,9 +278,9 @@ pub fn passed(data: Option<&Bytes>, end: bool, walk: &mut Walk) {
 }
 
 /// Writes what the cache has to say into an answer: `Cache-Status` behind what came from upstream, and `Age`.
-pub fn tell(response: &mut ResponseHeader, walk: &Walk) -> Result<()> {
+pub fn tell(response: &mut ResponseHead, walk: &Walk) {
     let (Some(entered), Some(seen)) = (&walk.entered, &walk.seen) else {
-        return Ok(());
+        return;
     };
     let member = seen.outcome.write(&entered.site.cache_name);
     let detail = walk
@@ -287,9 +288,9 @@ pub fn tell(response: &mut ResponseHeader, walk: &Walk) -> Result<()> {
         .filter(|_| seen.outcome.reason.is_none())
         .map(|verdict| [member.as_bytes(), b"; detail=", verdict.reason.as_bytes()].concat())
         .and_then(|member| HeaderValue::from_maybe_shared(Bytes::from(member)).ok());
-    response.append_header("Cache-Status", detail.unwrap_or(member))?;
+    let fields = &mut response.fields;
+    fields.append(&CACHE_STATUS, &detail.unwrap_or(member));
     if let Some(age) = seen.age {
-        response.insert_header("Age", age.as_secs())?;
+        fields.insert_number(&AGE, age.as_secs());
     }
-    Ok(())
 }

@@ -2,41 +2,88 @@
 
 use super::accept::OPTIONS_HERE;
 use super::entry::X_REQUEST_ID;
+use super::session::Session;
 use super::walk::{Verdict, Walk};
 use super::{cached, error_page};
+use crate::fields::section::HeaderSection;
+use crate::fields::view::FieldView;
+use crate::listen::exchange::head::ResponseHead;
 use crate::routing::settings::HeaderEdits;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pingora::Result;
-use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::http::ServerSession;
+use pingora::http::RequestHeader;
 
-/// What may be done with a header section, whether a request's or a response's.
+/// What may be done with a header section, whether it is written by us or by Pingora.
 pub trait Fields {
+    /// To be looked up in.
+    fn view(&self) -> FieldView<'_>;
     /// Takes all fields of a name away.
     fn take_away(&mut self, name: &HeaderName);
     /// Puts one field in the place of all of its name.
     fn put(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<()>;
+    /// The same for text.
+    fn put_text(&mut self, name: &HeaderName, text: &str) -> Result<()>;
+    /// One field more.
+    fn add(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<()>;
+    /// The same for text.
+    fn add_text(&mut self, name: &HeaderName, text: &str) -> Result<()>;
 }
 
 impl Fields for RequestHeader {
+    fn view(&self) -> FieldView<'_> {
+        (&self.headers).into()
+    }
+
     fn take_away(&mut self, name: &HeaderName) {
         self.remove_header(name);
     }
 
     fn put(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<()> {
         self.insert_header(name.clone(), value.clone())
+    }
+
+    fn put_text(&mut self, name: &HeaderName, text: &str) -> Result<()> {
+        self.insert_header(name.clone(), text)
+    }
+
+    fn add(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<()> {
+        self.append_header(name.clone(), value.clone()).map(|_| ())
+    }
+
+    fn add_text(&mut self, name: &HeaderName, text: &str) -> Result<()> {
+        self.append_header(name.clone(), text).map(|_| ())
     }
 }
 
-impl Fields for ResponseHeader {
+impl Fields for HeaderSection {
+    fn view(&self) -> FieldView<'_> {
+        self.into()
+    }
+
     fn take_away(&mut self, name: &HeaderName) {
-        self.remove_header(name);
+        self.remove(name);
     }
 
     fn put(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<()> {
-        self.insert_header(name.clone(), value.clone())
+        self.insert(name, value);
+        Ok(())
+    }
+
+    fn put_text(&mut self, name: &HeaderName, text: &str) -> Result<()> {
+        self.insert_text(name, text);
+        Ok(())
+    }
+
+    fn add(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<()> {
+        self.append(name, value);
+        Ok(())
+    }
+
+    fn add_text(&mut self, name: &HeaderName, text: &str) -> Result<()> {
+        self.append_text(name, text);
+        Ok(())
     }
 }
 
@@ -54,7 +101,7 @@ pub fn edit(fields: &mut impl Fields, edits: &HeaderEdits) -> Result<()> {
 /// The changes to every final answer, the origin's and ours.
 pub fn write_response(
     request: &RequestHeader,
-    response: &mut ResponseHeader,
+    response: &mut ResponseHead,
     walk: &mut Walk,
 ) -> Result<()> {
     if response.status.is_informational() {
@@ -73,15 +120,16 @@ pub fn write_response(
         errand.note(walk);
         return Ok(());
     }
-    cached::tell(response, walk)?;
+    cached::tell(response, walk);
     if entered.site.settings.via {
-        response.append_header("Via", entered.site.via(response.version))?;
+        let via = entered.site.via(response.version);
+        response.fields.append(&VIA, via);
     }
-    if !response.headers.contains_key(&X_REQUEST_ID) {
-        response.insert_header("X-Request-Id", entered.id.as_str())?;
+    if !response.fields.contains(&X_REQUEST_ID) {
+        response.fields.append_text(&X_REQUEST_ID, &entered.id);
     }
     if let Some(route) = &walk.route {
-        edit(response, &route.response_headers)?;
+        edit(&mut response.fields, &route.response_headers)?;
     }
     // The body that was not read may follow as the next request's bytes; the connection knows, this is only a hint.
     if response.status == http::StatusCode::PAYLOAD_TOO_LARGE && request.method != Method::HEAD {
@@ -90,28 +138,27 @@ pub fn write_response(
     Ok(())
 }
 
-fn is_event_stream(response: &ResponseHeader) -> bool {
+fn is_event_stream(response: &ResponseHead) -> bool {
     response
-        .headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
+        .fields
+        .get(&CONTENT_TYPE)
+        .is_some_and(|value| value.starts_with(b"text/event-stream"))
 }
 
 /// Sends an answer whose body is at hand.
 pub async fn send(
-    session: &mut ServerSession,
+    session: &mut impl Session,
     walk: &mut Walk,
-    mut response: ResponseHeader,
+    mut response: ResponseHead,
     body: Bytes,
 ) -> Result<()> {
     write_response(session.req_header(), &mut response, walk)?;
-    session.write_response_header(Box::new(response)).await?;
-    session.write_response_body(body, true).await
+    session.send(response, body).await
 }
 
 /// Sends an error answer, or another answer of our own that has no content.
 pub async fn own_answer(
-    session: &mut ServerSession,
+    session: &mut impl Session,
     walk: &mut Walk,
     verdict: Verdict,
 ) -> Result<()> {
@@ -120,18 +167,16 @@ pub async fn own_answer(
 
 /// As [`own_answer`], with fields that belong to it (`Allow`, `Content-Range`).
 pub async fn own_answer_with(
-    session: &mut ServerSession,
+    session: &mut impl Session,
     walk: &mut Walk,
     verdict: Verdict,
     fields: HeaderMap,
 ) -> Result<()> {
     walk.verdict = Some(verdict);
-    let mut response = ResponseHeader::build(verdict.status, Some(8))?;
-    for (name, value) in &fields {
-        response.append_header(name.clone(), value.clone())?;
-    }
+    let mut response = ResponseHead::new(verdict.status, HeaderSection::from(&fields));
+    let answer = &mut response.fields;
     if verdict == OPTIONS_HERE {
-        response.insert_header(ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")?;
+        answer.insert_text(&ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         return send(session, walk, response, Bytes::new()).await;
     }
     let operators = walk
@@ -154,12 +199,12 @@ pub async fn own_answer_with(
         },
         |page| (*page).clone(),
     );
-    response.insert_header(CONTENT_TYPE, page.content_type)?;
-    response.insert_header(CONTENT_LENGTH, page.body.len())?;
+    answer.insert(&CONTENT_TYPE, &page.content_type);
+    answer.insert_number(&CONTENT_LENGTH, page.body.len() as u64);
     // RFC 9111 §4.2.2 lets caches keep some of these by heuristics; what is wrong now need not be wrong later.
-    response.insert_header(CACHE_CONTROL, "no-store")?;
+    answer.insert_text(&CACHE_CONTROL, "no-store");
     if let Some(after) = verdict.retry_after {
-        response.insert_header(RETRY_AFTER, after.as_secs())?;
+        answer.insert_number(&RETRY_AFTER, after.as_secs());
     }
     send(session, walk, response, page.body).await
 }

@@ -16,10 +16,12 @@ use super::walk::Walk;
 use crate::coding::encoder::{Effort, Encoder};
 use crate::coding::fields::{self, Changes};
 use crate::coding::{Coding, Plan};
+use crate::listen::exchange::head::ResponseHead;
+use crate::listen::exchange::response_head::declared_length;
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, StatusCode, Version};
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType, Result};
 use prometheus_client::metrics::gauge::Gauge;
 use std::io;
@@ -108,11 +110,7 @@ fn joined(first: Bytes, rest: Bytes) -> Bytes {
 }
 
 /// Decides about a forwarded response, and changes its head accordingly. Before the operator's own edits.
-pub fn begin(
-    request: &RequestHeader,
-    response: &mut ResponseHeader,
-    walk: &mut Walk,
-) -> Result<()> {
+pub fn begin(request: &RequestHeader, response: &mut ResponseHead, walk: &mut Walk) -> Result<()> {
     let Some(places) = places(walk) else {
         return Ok(());
     };
@@ -122,26 +120,26 @@ pub fn begin(
     let plan = Plan::new(
         &request.headers,
         response.status,
-        &response.headers,
+        &response.fields,
         declared_length(response),
         &Coding::BY_SPEED,
     );
     match plan {
         Plan::Untouched(_) => Ok(()),
-        Plan::Identity => make(fields::plain(&response.headers), response),
+        Plan::Identity => make(fields::plain(&response.fields), response),
         Plan::Code(_) if request.version <= Version::HTTP_10 => {
-            make(fields::plain(&response.headers), response)
+            make(fields::plain(&response.fields), response)
         }
         // RFC 9110 §9.3.2: what GET would have had. The length is not known without making it.
         Plan::Code(coding) if request.method == Method::HEAD => {
-            make(fields::coded(&response.headers, coding, None), response)
+            make(fields::coded(&response.fields, coding, None), response)
         }
         Plan::Code(coding) => {
             walk.coder = BodyCoder::new(coding, &places);
             let changes = if walk.coder.is_some() {
-                fields::coded(&response.headers, coding, None)
+                fields::coded(&response.fields, coding, None)
             } else {
-                fields::plain(&response.headers)
+                fields::plain(&response.fields)
             };
             make(changes, response)
         }
@@ -151,21 +149,21 @@ pub fn begin(
 /// As in [`begin`] for a 304 that was made of a stored head: that knows whether there is a coded form to be held.
 pub fn not_modified_by_store(
     request: &RequestHeader,
-    response: &mut ResponseHeader,
+    response: &mut ResponseHead,
     walk: &Walk,
 ) -> Result<()> {
-    if fields::plain(&response.headers) != Changes::default() {
+    if fields::plain(&response.fields) != Changes::default() {
         return Ok(());
     }
     not_modified(request, response, walk)
 }
 
 /// Changes the head of a 304 for a client that holds the coded form.
-fn not_modified(request: &RequestHeader, response: &mut ResponseHeader, walk: &Walk) -> Result<()> {
+fn not_modified(request: &RequestHeader, response: &mut ResponseHead, walk: &Walk) -> Result<()> {
     if response.status != StatusCode::NOT_MODIFIED || places(walk).is_none() {
         return Ok(());
     }
-    let changes = fields::not_modified(&request.headers, &response.headers);
+    let changes = fields::not_modified(&request.headers, &response.fields);
     make(changes, response)
 }
 
@@ -182,17 +180,16 @@ fn places(walk: &Walk) -> Option<Places> {
 
 /// The head of an answer is all of it (HTTP/2 ends a stream with it): that is a length like any other, and nothing is to be
 /// coded or waited for.
-pub fn ends_with_head(request: &RequestHeader, response: &mut ResponseHeader) -> Result<()> {
+pub fn ends_with_head(request: &RequestHeader, response: &mut ResponseHead) {
     let has_content = request.method != Method::HEAD
         && !response.status.is_informational()
         && !matches!(
             response.status,
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
         );
-    if has_content && !response.headers.contains_key(CONTENT_LENGTH) {
-        response.insert_header(CONTENT_LENGTH, 0)?;
+    if has_content && !response.fields.contains(&CONTENT_LENGTH) {
+        response.fields.insert_number(&CONTENT_LENGTH, 0);
     }
-    Ok(())
 }
 
 /// A piece of the body came, or its end.
@@ -231,20 +228,14 @@ fn ours<T>(coded: io::Result<T>) -> Result<T> {
     coded.map_err(|cause| Error::because(ErrorType::InternalError, "coding a response", cause))
 }
 
-/// Through Pingora's methods, which keep the written case of names in step.
-fn make(changes: Changes, response: &mut ResponseHeader) -> Result<()> {
+fn make(changes: Changes, response: &mut ResponseHead) -> Result<()> {
     for (name, value) in changes.0 {
         match value {
-            Some(value) => response.put(&name, &value)?,
-            None => response.take_away(&name),
+            Some(value) => response.fields.put(&name, &value)?,
+            None => response.fields.take_away(&name),
         }
     }
     Ok(())
-}
-
-fn declared_length(response: &ResponseHeader) -> Option<u64> {
-    let length = response.headers.get(CONTENT_LENGTH)?;
-    length.to_str().ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]

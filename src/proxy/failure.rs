@@ -2,18 +2,18 @@
 
 use super::deliver;
 use super::forward::{STALE, is_clients_fault};
+use super::session::Session;
 use super::walk::{Verdict, Walk};
 use crate::cache::fill::Failure;
 use crate::fields::content_length::{self, ContentLength};
+use crate::listen::exchange::head::ResponseHead;
 use crate::listen::exchange::{
     ANSWERED_EARLY, BODY_MALFORMED, BODY_TOO_LARGE, CLIENT_GONE, CLIENT_SILENT, UPSTREAM_SILENT,
 };
 use crate::routing::settings::RouteSettings;
 use crate::upstream::{self, FailureKind, RetryQuestion};
 use http::header::{ALLOW, CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, Method, StatusCode};
-use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use pingora::proxy::FailToProxy;
 use pingora::{Error, ErrorType, Result};
 
@@ -32,8 +32,8 @@ const INTERIM_MAX: u32 = 32;
 
 /// Looks at an answer's head before anything of it reaches the client.
 pub fn judge_answer(
-    session: &ServerSession,
-    response: &ResponseHeader,
+    session: &impl Session,
+    response: &ResponseHead,
     walk: &mut Walk,
 ) -> Result<()> {
     let (Some(forwarding), Some(route)) = (&mut walk.forwarding, &walk.route) else {
@@ -71,12 +71,14 @@ pub fn judge_answer(
     Ok(())
 }
 
-fn kept(response: &ResponseHeader) -> HeaderMap {
+fn kept(response: &ResponseHead) -> HeaderMap {
     let mut kept = HeaderMap::new();
     for name in &KEPT {
-        for value in response.headers.get_all(name) {
-            kept.append(name.clone(), value.clone());
-        }
+        let values = response.fields.get_all(name);
+        kept.extend(values.filter_map(|value| {
+            let value = HeaderValue::from_bytes(value).ok()?;
+            Some((name.clone(), value))
+        }));
     }
     kept
 }
@@ -84,9 +86,9 @@ fn kept(response: &ResponseHeader) -> HeaderMap {
 /// Sends the operator's error page in the place of an answer that the cache brought, where the route has one. True when it
 /// did.
 pub async fn replaced(
-    session: &mut ServerSession,
+    session: &mut impl Session,
     walk: &mut Walk,
-    response: &ResponseHeader,
+    response: &ResponseHead,
 ) -> Result<bool> {
     let status = response.status;
     let pages = |route: &RouteSettings| route.error_pages.contains_key(&status.as_u16());
@@ -108,26 +110,33 @@ pub fn verdict_of(failure: Failure) -> Verdict {
 }
 
 /// What an answer's head holds that Pingora lets through and a client must not have to make sense of.
-fn malformed(session: &ServerSession, response: &ResponseHeader) -> Option<&'static str> {
+fn malformed(session: &impl Session, response: &ResponseHead) -> Option<&'static str> {
     if response.status == StatusCode::SWITCHING_PROTOCOLS && !session.is_upgrade_req() {
         return Some("a switch of protocols that nobody asked for");
     }
     // A list that says the same twice is one number to some, and none to others.
     if !matches!(
-        content_length::parse(response.headers.get_all(CONTENT_LENGTH)),
+        content_length::parse(response.fields.get_all(&CONTENT_LENGTH)),
         Ok(ContentLength::Absent | ContentLength::Once(_))
     ) {
         return Some("a content-length that is not one number");
     }
-    let mut codings = response.headers.get_all(TRANSFER_ENCODING).iter();
+    let mut codings = response.fields.get_all(&TRANSFER_ENCODING);
     match (codings.next(), codings.next()) {
         (None, _) => None,
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => None,
+        (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => None,
         (Some(_), _) => Some("a transfer coding other than `chunked`"),
     }
 }
 
-fn question(session: &ServerSession) -> RetryQuestion {
+/// Whether a final head was given to the client.
+fn has_begun(session: &impl Session) -> bool {
+    session
+        .answered()
+        .is_some_and(|status| !status.is_informational())
+}
+
+fn question(session: &impl Session) -> RetryQuestion {
     RetryQuestion {
         // RFC 9110 §9.2.2.
         idempotent: matches!(
@@ -154,7 +163,7 @@ pub fn connect_failed(walk: &mut Walk, mut error: Box<Error>) -> Box<Error> {
 
 /// The try failed behind the connect.
 pub fn try_failed(
-    session: &ServerSession,
+    session: &impl Session,
     walk: &mut Walk,
     mut error: Box<Error>,
     reused: bool,
@@ -166,9 +175,7 @@ pub fn try_failed(
     if is_clients_fault(&error) {
         return error;
     }
-    let begun = session
-        .response_written()
-        .is_some_and(|response| !response.status.is_informational());
+    let begun = has_begun(session);
     if *error.etype() == REPLACED {
         return error;
     }
@@ -210,7 +217,7 @@ fn is_dead_connection(error: &Error) -> bool {
 
 /// Tells the client, where nothing of an answer is out yet.
 pub async fn tell_client(
-    session: &mut ServerSession,
+    session: &mut impl Session,
     walk: &mut Walk,
     error: &Error,
 ) -> FailToProxy {
@@ -228,9 +235,7 @@ pub async fn tell_client(
         }
         return told;
     }
-    let begun = session
-        .response_written()
-        .is_some_and(|response| !response.status.is_informational());
+    let begun = has_begun(session);
     if !begun && *error.etype() != CLIENT_GONE {
         if is_clients_fault(error)
             && let Some(entered) = &walk.entered

@@ -28,14 +28,12 @@ use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use parking_lot::Mutex;
 use pingora::http::RequestHeader;
-use pingora::protocols::http::ServerSession;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// What a fetch knows from the request that caused it, and what that request is told of it. Travels in the request's
-/// extensions.
+/// What a fetch knows from the request that caused it, and what that request is told of it.
 #[derive(Debug)]
 pub struct Errand {
     site: Arc<Site>,
@@ -222,24 +220,21 @@ fn route_of(site: &Site, due: &Due) -> Option<Arc<RouteSettings>> {
 
 fn send(
     proxy: &Proxy,
-    mut header: RequestHeader,
+    header: RequestHeader,
     ticket: Ticket,
     errand: &Arc<Errand>,
     writer: FillWriter,
 ) {
-    header.extensions_mut().insert(errand.clone());
     let fill = Fill {
         writer,
         errand: errand.clone(),
         wanted: true,
         ended: false,
     };
-    let exchange = Exchange::inner(header, Box::new(fill), Arc::new(ticket));
-    let proxy = proxy.clone();
-    tokio::spawn(async move {
-        let session = ServerSession::new_custom(Box::new(exchange));
-        proxy.answer(session).await;
-    });
+    let exchange = Box::new(Exchange::inner(header, Box::new(fill), Arc::new(ticket)));
+    let (proxy, errand) = (proxy.clone(), errand.clone());
+    // In a box: a task is moved into its place, and a walk is large.
+    tokio::spawn(Box::pin(async move { proxy.fetch(exchange, errand).await }));
 }
 
 /// Makes the fields of `header` those of `wanted`. What is the same in both stays as the client spelt it.
@@ -286,12 +281,12 @@ impl Recipient for Fill {
         self.writer.requested(Moment::now());
     }
 
-    fn interim(&mut self, status: StatusCode, fields: &HeaderMap) {
-        self.writer.interim(status, fields.clone());
+    fn interim(&mut self, status: StatusCode, fields: HeaderMap) {
+        self.writer.interim(status, fields);
     }
 
-    fn head(&mut self, status: StatusCode, fields: &HeaderMap) {
-        let wanted = self.writer.head(status, fields.clone(), Moment::now());
+    fn head(&mut self, status: StatusCode, fields: HeaderMap) {
+        let wanted = self.writer.head(status, fields, Moment::now());
         self.wanted = wanted == Wanted::Body;
     }
 

@@ -2,11 +2,12 @@
 
 use super::accept::{target, write_forwarding_fields};
 use super::cached;
-use super::deliver::edit;
+use super::deliver::{Fields, edit};
 use super::entry::X_FORWARDED_PREFIX;
+use super::session::Session;
 use super::walk::{Forwarding, Verdict, Walk};
 use crate::fields::uri;
-use crate::listen::exchange::{BODY_TOO_LARGE, CLIENT_GONE};
+use crate::listen::exchange::{BODY_TOO_LARGE, CLIENT_GONE, Exchange};
 use crate::routing::rewrite;
 use crate::routing::settings::{Action, Rewrite};
 use crate::upstream::settings::{HostPolicy, UpstreamHttp, UpstreamSettings};
@@ -16,7 +17,6 @@ use http::{Method, Version};
 use nix::sys::socket::MsgFlags;
 use pingora::http::RequestHeader;
 use pingora::protocols::ALPN;
-use pingora::protocols::http::ServerSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use std::os::fd::RawFd;
@@ -25,7 +25,7 @@ use std::os::fd::RawFd;
 const LAST_PIECE: usize = 64 * 1024;
 
 /// The server of the next try, for Pingora's connectors.
-pub async fn next_peer(session: &mut ServerSession, walk: &mut Walk) -> Result<Box<HttpPeer>> {
+pub async fn next_peer(session: &mut impl Session, walk: &mut Walk) -> Result<Box<HttpPeer>> {
     let target = next_target(session, walk).await?;
     let Some(forwarding) = &walk.forwarding else {
         return Err(Error::new_in(ErrorType::InternalError));
@@ -37,17 +37,13 @@ pub async fn next_peer(session: &mut ServerSession, walk: &mut Walk) -> Result<B
 }
 
 /// Chooses the upstream, and receives what is to be received before a server of it is taken.
-pub async fn prepare(session: &mut ServerSession, walk: &mut Walk) -> Result<()> {
-    if walk.forwarding.is_none() {
-        begin(session, walk)?;
-        receive_ahead(session, walk).await?;
-    }
-    Ok(())
+pub async fn prepare(session: &mut Exchange, walk: &mut Walk) -> Result<()> {
+    begin(session, walk)?;
+    receive_ahead(session, walk).await
 }
 
 /// The server of the next try; waits where nobody is there or the upstream is full.
-pub async fn next_target(session: &mut ServerSession, walk: &mut Walk) -> Result<Target> {
-    prepare(session, walk).await?;
+pub async fn next_target(session: &mut impl Session, walk: &mut Walk) -> Result<Target> {
     let Some(forwarding) = &mut walk.forwarding else {
         return Err(Error::explain(
             ErrorType::InternalError,
@@ -62,7 +58,7 @@ pub async fn next_target(session: &mut ServerSession, walk: &mut Walk) -> Result
     };
     // Waiting for a server is not waiting for its answer: what is left of the last try's deadline is forgotten.
     first_byte(None);
-    session.enable_retry_buffering();
+    session.begin_try();
     // The client's end of the connection is watched meanwhile: who leaves frees the place, and a body that comes early
     // is not read.
     let body_done = session.is_body_done();
@@ -86,7 +82,7 @@ pub async fn next_target(session: &mut ServerSession, walk: &mut Walk) -> Result
 }
 
 /// Chooses the upstream and takes a claim on it.
-fn begin(session: &mut ServerSession, walk: &mut Walk) -> Result<()> {
+fn begin(session: &Exchange, walk: &mut Walk) -> Result<()> {
     let (Some(entered), Some(route)) = (&walk.entered, &walk.route) else {
         return Err(Error::explain(
             ErrorType::InternalError,
@@ -139,7 +135,7 @@ fn begin(session: &mut ServerSession, walk: &mut Walk) -> Result<()> {
 
 /// Whether request and response run side by side for as long as they like: upgrades, and gRPC where it can be that.
 /// Else the word of a client would do to take a server before its body is in.
-fn is_streamed(session: &ServerSession, settings: &UpstreamSettings) -> bool {
+fn is_streamed(session: &Exchange, settings: &UpstreamSettings) -> bool {
     session.is_upgrade_req() || is_grpc(session.req_header(), settings)
 }
 
@@ -159,7 +155,7 @@ fn takes_a_body(method: &Method) -> bool {
 
 /// Receives the request's body, up to the upstream's limit, before a server is taken: a slow upload costs the
 /// application nothing, and what is here can be sent again.
-async fn receive_ahead(session: &mut ServerSession, walk: &mut Walk) -> Result<()> {
+async fn receive_ahead(session: &mut Exchange, walk: &mut Walk) -> Result<()> {
     let (Some(entered), Some(forwarding)) = (&walk.entered, &walk.forwarding) else {
         return Ok(());
     };
@@ -167,7 +163,7 @@ async fn receive_ahead(session: &mut ServerSession, walk: &mut Walk) -> Result<(
     if limit == 0 || is_streamed(session, forwarding.upstream.settings()) {
         return Ok(());
     }
-    session.enable_retry_buffering();
+    session.begin_try();
     while !session.is_body_done() && entered.ticket.bytes_in() < limit {
         if session.read_request_body().await?.is_none() {
             break;
@@ -207,10 +203,24 @@ pub fn release(walk: &mut Walk) {
     }
 }
 
-/// Writes the request as the upstream is to see it.
-pub fn write_request(
-    session: &mut ServerSession,
-    request: &mut RequestHeader,
+/// The request's target as the upstream is to see it, where that is another than the client's.
+pub fn rewritten(request: &RequestHeader, walk: &Walk) -> Option<String> {
+    let (entered, route) = (walk.entered.as_ref()?, walk.route.as_ref()?);
+    let path = rewrite::path(&route.rewrite, &entered.path);
+    let asked = uri::split_path_query(target(request));
+    if asked.path == path {
+        return None;
+    }
+    Some(match asked.query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.into_owned(),
+    })
+}
+
+/// Writes the fields as the upstream is to see them.
+pub fn write_fields(
+    session: &mut impl Session,
+    fields: &mut impl Fields,
     walk: &mut Walk,
 ) -> Result<()> {
     cached::sent(walk);
@@ -220,47 +230,38 @@ pub fn write_request(
     else {
         return Ok(());
     };
-    let path = rewrite::path(&route.rewrite, &entered.path);
-    let asked = uri::split_path_query(target(request));
-    if asked.path != path {
-        let rewritten = match asked.query {
-            Some(query) => format!("{path}?{query}"),
-            None => path.into_owned(),
-        };
-        request.set_raw_path(rewritten.as_bytes())?;
-    }
-    write_forwarding_fields(asked_by, request, entered)?;
+    write_forwarding_fields(asked_by, fields, entered)?;
     if let Rewrite::StripPrefix(prefix) = &route.rewrite {
         let prefix = prefix.trim_end_matches('/');
-        if !prefix.is_empty() && !request.headers.contains_key(&X_FORWARDED_PREFIX) {
-            request.insert_header(X_FORWARDED_PREFIX, prefix)?;
+        if !prefix.is_empty() && !fields.view().contains(&X_FORWARDED_PREFIX) {
+            fields.put_text(&X_FORWARDED_PREFIX, prefix)?;
         }
     }
     let settings = forwarding.upstream.settings();
     let server = forwarding.target.as_ref().map(Target::authority);
-    let host = match (&settings.host, request.headers.get(HOST), server) {
+    let host = match (&settings.host, fields.view().get(&HOST), server) {
         (HostPolicy::Fixed(host), _, _) => Some(host.as_str()),
         // An HTTP/1.0 client may name no host; the server's own name is the best guess.
         (HostPolicy::Server, _, server) | (HostPolicy::Pass, None, server) => server,
         (HostPolicy::Pass, Some(_), _) => None,
     };
     if let Some(host) = host {
-        request.insert_header(HOST, host.to_owned())?;
+        fields.put_text(&HOST, host)?;
     }
     // Received whole, a chunked upload has a length: many applications read no body without one.
     if session.is_body_done()
-        && !request.headers.contains_key(CONTENT_LENGTH)
+        && !fields.view().contains(&CONTENT_LENGTH)
         && !session.is_upgrade_req()
-        && (entered.ticket.bytes_in() > 0 || takes_a_body(&request.method))
+        && (entered.ticket.bytes_in() > 0 || takes_a_body(&session.req_header().method))
         && !session.retry_buffer_truncated()
     {
-        request.insert_header(CONTENT_LENGTH, entered.ticket.bytes_in())?;
+        fields.put(&CONTENT_LENGTH, &entered.ticket.bytes_in().into())?;
     }
     // RFC 9113 §8.2.2 allows it, and gRPC wants to know that trailers arrive; they do, where both sides speak HTTP/2.
     if is_grpc(session.req_header(), settings) {
-        request.insert_header(TE, "trailers")?;
+        fields.put_text(&TE, "trailers")?;
     }
-    edit(request, &route.request_headers)
+    edit(fields, &route.request_headers)
 }
 
 /// What a client is told where it got no server.

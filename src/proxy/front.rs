@@ -8,12 +8,12 @@ use super::fetch::Errand;
 use super::phases::{self, FrontDoor};
 use super::walk::{Entered, Walk};
 use super::{Site, accept, answer, cached, deliver, direct, failure, fetch, record};
-use crate::listen::exchange::ticket::Ticket;
+use crate::listen::exchange::Exchange;
 use crate::listen::lifecycle::Lifecycle;
 use arc_swap::ArcSwap;
+use pingora::Result;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::HttpProxy;
-use pingora::{Error, Result};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -63,25 +63,39 @@ impl Proxy {
         }
     }
 
-    /// Answers one request, a client's or our own.
-    pub async fn answer(&self, mut session: ServerSession) {
+    /// Answers a client's request.
+    pub async fn answer(&self, session: Box<Exchange>) {
         let mut walk = Walk::default();
+        let ticket = session.ticket().clone();
+        walk.entered = Some(Entered::new(self.0.site.load_full(), ticket));
+        self.go(session, walk).await;
+    }
+
+    /// Answers a request of our own.
+    pub(super) async fn fetch(&self, session: Box<Exchange>, errand: Arc<Errand>) {
+        let mut walk = Walk::default();
+        errand.enter(session.ticket().clone(), &mut walk);
+        self.go(session, walk).await;
+    }
+
+    async fn go(&self, mut session: Box<Exchange>, mut walk: Walk) {
         let error = match self.walk(&mut session, &mut walk).await {
             Ok(true) => None,
             Ok(false) => {
                 let stopped = self.0.running.subscribe();
                 // In a box, so that only who goes this way makes room for it.
+                let session = ServerSession::new_custom(session);
                 return Box::pin(phases::forward(&self.0.http, session, walk, &stopped)).await;
             }
             Err(error) => Some(error),
         };
         if let Some(error) = &error {
-            failure::tell_client(&mut session, &mut walk, error).await;
+            failure::tell_client(&mut *session, &mut walk, error).await;
         } else {
             // An answer without a body ends without a last piece.
             cached::passed(None, true, &mut walk);
         }
-        record::leave_entry(&session, &walk, error.as_deref());
+        record::leave_entry(&*session, &walk, error.as_deref());
         if error.is_none() {
             // What cannot be written is the connection's to find out.
             let _ = session.finish().await;
@@ -89,8 +103,7 @@ impl Proxy {
     }
 
     /// From stop to stop. True where the request is answered, false where Pingora is to forward it.
-    async fn walk(&self, session: &mut ServerSession, walk: &mut Walk) -> Result<bool> {
-        self.enter(session, walk)?;
+    async fn walk(&self, session: &mut Exchange, walk: &mut Walk) -> Result<bool> {
         // A request of our own was accepted as what caused it.
         if walk.errand.is_none() {
             if let Err(verdict) = accept::accept(session.req_header_mut(), walk) {
@@ -104,18 +117,5 @@ impl Proxy {
             }
         }
         direct::forward(&self.0.kept, session, walk).await
-    }
-
-    /// Enters the request; nothing is decided yet, so that whatever follows can be recorded.
-    fn enter(&self, session: &mut ServerSession, walk: &mut Walk) -> Result<()> {
-        let extensions = session.req_header_mut().extensions_mut();
-        let ticket = extensions
-            .remove::<Arc<Ticket>>()
-            .ok_or_else(|| Error::explain(pingora::InternalError, "a request without a ticket"))?;
-        match extensions.remove::<Arc<Errand>>() {
-            Some(errand) => errand.enter(ticket, walk),
-            None => walk.entered = Some(Entered::new(self.0.site.load_full(), ticket)),
-        }
-        Ok(())
     }
 }

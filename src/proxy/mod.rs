@@ -32,6 +32,7 @@ mod front;
 mod phases;
 pub mod record;
 mod relay;
+mod session;
 pub mod settings;
 pub mod site;
 mod template;

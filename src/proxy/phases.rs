@@ -3,6 +3,7 @@
 
 use super::walk::Walk;
 use super::{cached, deliver, encode, failure, forward, record};
+use crate::listen::exchange::head::ResponseHead;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -77,7 +78,7 @@ impl ProxyHttp for FrontDoor {
     }
 
     async fn upstream_peer(&self, session: &mut Session, walk: &mut Walk) -> Result<Box<HttpPeer>> {
-        forward::next_peer(session, walk).await
+        forward::next_peer(&mut **session, walk).await
     }
 
     async fn connected_to_upstream(
@@ -98,7 +99,10 @@ impl ProxyHttp for FrontDoor {
         request: &mut RequestHeader,
         walk: &mut Walk,
     ) -> Result<()> {
-        forward::write_request(session, request, walk)
+        if let Some(target) = forward::rewritten(session.req_header(), walk) {
+            request.set_raw_path(target.as_bytes())?;
+        }
+        forward::write_fields(&mut **session, request, walk)
     }
 
     async fn upstream_response_filter(
@@ -107,8 +111,9 @@ impl ProxyHttp for FrontDoor {
         response: &mut ResponseHeader,
         walk: &mut Walk,
     ) -> Result<()> {
-        failure::judge_answer(session, response, walk)?;
-        cached::heard(response, walk);
+        let response = ResponseHead::from(&*response);
+        failure::judge_answer(&**session, &response, walk)?;
+        cached::heard(&response, walk);
         Ok(())
     }
 
@@ -153,11 +158,14 @@ impl ProxyHttp for FrontDoor {
         response: &mut ResponseHeader,
         walk: &mut Walk,
     ) -> Result<()> {
+        let mut head = ResponseHead::from(&*response);
         if walk.ends_with_head {
-            encode::ends_with_head(session.req_header(), response)?;
+            encode::ends_with_head(session.req_header(), &mut head);
         }
-        encode::begin(session.req_header(), response, walk)?;
-        deliver::write_response(session.req_header(), response, walk)
+        encode::begin(session.req_header(), &mut head, walk)?;
+        deliver::write_response(session.req_header(), &mut head, walk)?;
+        *response = head.to_pingora()?;
+        Ok(())
     }
 
     fn response_body_filter(
@@ -197,7 +205,7 @@ impl ProxyHttp for FrontDoor {
         walk: &mut Walk,
         reused: bool,
     ) -> Box<Error> {
-        failure::try_failed(session, walk, error, reused)
+        failure::try_failed(&**session, walk, error, reused)
     }
 
     async fn fail_to_proxy(
@@ -206,7 +214,7 @@ impl ProxyHttp for FrontDoor {
         error: &Error,
         walk: &mut Walk,
     ) -> FailToProxy {
-        failure::tell_client(session, walk, error).await
+        failure::tell_client(&mut **session, walk, error).await
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, walk: &mut Walk) {
@@ -214,7 +222,7 @@ impl ProxyHttp for FrontDoor {
             // An answer without a body, or with trailers, ends without a last piece.
             cached::passed(None, true, walk);
         }
-        record::leave_entry(session, walk, error);
+        record::leave_entry(&**session, walk, error);
     }
 
     // Each request's fate is one line of the access log; an upstream's, one line an incident.

@@ -2,6 +2,7 @@
 
 use super::accept::target;
 use super::fetch::Report;
+use super::session::Session;
 use super::walk::Walk;
 use crate::cache::outcome::Reason;
 use crate::clock;
@@ -13,23 +14,21 @@ use http::header::{REFERER, USER_AGENT};
 use http::{HeaderName, Version};
 use pingora::Error;
 use pingora::http::RequestHeader;
-use pingora::protocols::http::ServerSession;
 use std::time::Duration;
 
 /// A place that was free is had within this; what took longer was a wait.
 const QUEUED: Duration = Duration::from_micros(100);
 
 /// Leaves the entry with the ticket, and counts the request.
-pub fn leave_entry(session: &ServerSession, walk: &Walk, error: Option<&Error>) {
+pub fn leave_entry(session: &impl Session, walk: &Walk, error: Option<&Error>) {
     let Some(entered) = &walk.entered else { return };
     if walk.errand.is_some() {
         // Whoever caused it has a line, and was counted.
         return;
     }
     let header = session.req_header();
-    let asked = uri::split_path_query(target(header));
-    let status = session.response_written().map(|response| response.status);
-    let status = status
+    let status = session
+        .answered()
         .or(walk.verdict.map(|verdict| verdict.status))
         .map_or(0, |status| status.as_u16());
     let now = clock::now();
@@ -47,6 +46,7 @@ pub fn leave_entry(session: &ServerSession, walk: &Walk, error: Option<&Error>) 
     if !entered.ticket.is_logged() {
         return;
     }
+    let asked = uri::split_path_query(target(header));
     let asked_of = asked_of(walk);
     let report = asked_of.as_ref().map(|report| &report.claim);
     let reason = walk.verdict.map(|verdict| verdict.reason);

@@ -9,13 +9,14 @@ use crate::cache::response::StoredResponse;
 use crate::cache::segments::MOVED_FROM;
 use crate::cache::serve::{self, Piece, Plan, StoredView};
 use crate::clock;
-use crate::listen::exchange::CLIENT_GONE;
+use crate::fields::section::HeaderSection;
+use crate::listen::exchange::calls::Part;
+use crate::listen::exchange::head::ResponseHead;
+use crate::listen::exchange::{CLIENT_GONE, Exchange};
 use bytes::{Buf, Bytes};
 use futures::FutureExt;
 use http::header::{AGE, CONTENT_RANGE};
 use http::{HeaderMap, Method, StatusCode};
-use pingora::http::ResponseHeader;
-use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::{Error, ErrorType, Result};
 use std::sync::Arc;
 
@@ -23,24 +24,20 @@ use std::sync::Arc;
 const CUT: ErrorType = ErrorType::new("Cut");
 
 /// Resolves when the client leaves; writes meanwhile what it takes.
-pub async fn client_leaves(session: &mut ServerSession) -> Box<Error> {
+pub async fn client_leaves(session: &mut Exchange) -> Box<Error> {
     let gone = session.read_body_or_idle(true).await;
     gone.err().unwrap_or_else(|| Error::new_down(CLIENT_GONE))
 }
 
 /// Passes an interim response on.
-pub async fn interim(
-    session: &mut ServerSession,
-    status: StatusCode,
-    fields: &HeaderMap,
-) -> Result<()> {
-    let response = head_of(status, fields.clone());
-    session.write_response_header(Box::new(response)).await
+pub async fn interim(session: &mut Exchange, status: StatusCode, fields: &HeaderMap) -> Result<()> {
+    let head = ResponseHead::new(status, HeaderSection::from(fields));
+    session.write([Part::Head(head)]).await
 }
 
 /// Sends a stored response.
 pub async fn stored(
-    session: &mut ServerSession,
+    session: &mut Exchange,
     walk: &mut Walk,
     stored: &Arc<StoredResponse>,
 ) -> Result<()> {
@@ -87,11 +84,7 @@ fn leave_to_kernel(walk: &Walk, stored: &Arc<StoredResponse>, plan: &Plan) -> bo
 }
 
 /// Sends what was asked for of a response that is stored in part.
-pub async fn stored_part(
-    session: &mut ServerSession,
-    walk: &mut Walk,
-    serve: &ServePart,
-) -> Result<()> {
+pub async fn stored_part(session: &mut Exchange, walk: &mut Walk, serve: &ServePart) -> Result<()> {
     let partial = serve.part.partial();
     if let Some(seen) = &mut walk.seen {
         seen.age = Some(partial.terms.current_age(clock::now()));
@@ -113,7 +106,7 @@ pub async fn stored_part(
 /// Sends a response that is still coming. False where the octets that were asked for are too far behind what is here: the
 /// request is to be forwarded by itself, and nothing was sent.
 pub async fn under_way(
-    session: &mut ServerSession,
+    session: &mut Exchange,
     walk: &mut Walk,
     head: &Head,
     follower: &mut Follower,
@@ -137,7 +130,7 @@ pub async fn under_way(
         return Ok(true);
     };
     for (name, value) in own.into_iter().flatten() {
-        head.append_header(name.clone(), value.clone())?;
+        head.fields.append(name, value);
     }
     let bodiless = is_bodiless(session, head.status);
     let mut parcel = Parcel::new(head);
@@ -185,6 +178,8 @@ pub async fn under_way(
             }
         }
     }
+    // Before the client has its answer and may ask for more.
+    feed.follower.leave();
     let mut rest = Some(Bytes::new());
     encode::piece(&mut rest, true, walk)?;
     if let Some(rest) = rest.filter(|rest| !rest.is_empty()) {
@@ -195,7 +190,7 @@ pub async fn under_way(
 
 /// What is ready to be sent, collected so that head and body leave in one packet where they are small.
 struct Parcel {
-    tasks: Vec<HttpTask>,
+    parts: Vec<Part>,
     /// Octets of the body among them.
     octets: usize,
 }
@@ -204,40 +199,39 @@ impl Parcel {
     /// No more is collected than a client that reads slowly would be written ahead.
     const OCTETS_MAX: usize = 64 * 1024;
 
-    fn new(head: ResponseHeader) -> Self {
+    fn new(head: ResponseHead) -> Self {
         Self {
-            tasks: vec![HttpTask::Header(Box::new(head), false)],
+            parts: vec![Part::Head(head)],
             octets: 0,
         }
     }
 
-    async fn add(&mut self, session: &mut ServerSession, piece: Bytes) -> Result<()> {
+    async fn add(&mut self, session: &mut Exchange, piece: Bytes) -> Result<()> {
         self.octets += piece.len();
-        self.tasks.push(HttpTask::Body(Some(piece), false));
+        self.parts.push(Part::Data(piece));
         if self.octets < Self::OCTETS_MAX {
             return Ok(());
         }
         self.send(session).await
     }
 
-    async fn send(&mut self, session: &mut ServerSession) -> Result<()> {
+    async fn send(&mut self, session: &mut Exchange) -> Result<()> {
         self.octets = 0;
-        if self.tasks.is_empty() {
+        if self.parts.is_empty() {
             return Ok(());
         }
-        let tasks = std::mem::take(&mut self.tasks);
-        session.response_duplex_vec(tasks).await.map(|_| ())
+        session.write(self.parts.drain(..)).await
     }
 
     /// The answer is whole.
-    async fn finish(mut self, session: &mut ServerSession) -> Result<()> {
-        self.tasks.push(HttpTask::Done);
+    async fn finish(mut self, session: &mut Exchange) -> Result<()> {
+        self.parts.push(Part::End);
         self.send(session).await
     }
 }
 
 /// What of the response is sent to this client.
-fn plan(session: &ServerSession, view: &StoredView<'_>) -> Plan {
+fn plan(session: &Exchange, view: &StoredView<'_>) -> Plan {
     let asked = session.req_header();
     serve::plan(&asked.method, &asked.headers, view)
 }
@@ -245,12 +239,12 @@ fn plan(session: &ServerSession, view: &StoredView<'_>) -> Plan {
 /// The head as this client gets it. None where another answer took its place, which is sent. What is this client's alone may be
 /// coded from here on; what is shared goes as it comes.
 async fn begin(
-    session: &mut ServerSession,
+    session: &mut Exchange,
     walk: &mut Walk,
     plan: &Plan,
     view: &StoredView<'_>,
     alone: bool,
-) -> Result<Option<ResponseHeader>> {
+) -> Result<Option<ResponseHead>> {
     let (status, fields) = plan.head(view);
     if matches!(plan, Plan::Unsatisfiable { .. }) {
         let verdict = Verdict::new(status, "range");
@@ -263,7 +257,7 @@ async fn begin(
         deliver::own_answer_with(session, walk, verdict, kept).await?;
         return Ok(None);
     }
-    let mut response = head_of(status, fields);
+    let mut response = ResponseHead::new(status, HeaderSection::from(&fields));
     if failure::replaced(session, walk, &response).await? {
         return Ok(None);
     }
@@ -276,16 +270,8 @@ async fn begin(
     Ok(Some(response))
 }
 
-/// Keeps no case beside the fields, for there is none to be kept: they come out of a map.
-fn head_of(status: StatusCode, fields: HeaderMap) -> ResponseHeader {
-    let (mut head, ()) = http::Response::new(()).into_parts();
-    head.status = status;
-    head.headers = fields;
-    head.into()
-}
-
 /// Whether the head is the whole answer.
-fn is_bodiless(session: &ServerSession, status: StatusCode) -> bool {
+fn is_bodiless(session: &Exchange, status: StatusCode) -> bool {
     session.req_header().method == Method::HEAD
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }

@@ -205,6 +205,9 @@ impl Claim {
         loop {
             self.follow_the_line().await?;
             if self.place.is_none() {
+                self.place = self.upstream.queue.free_place();
+            }
+            if self.place.is_none() {
                 let began = clock::now();
                 let place = self.upstream.queue.place(self.latest).await;
                 self.report.queue += clock::now() - began;

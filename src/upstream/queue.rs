@@ -57,20 +57,29 @@ impl Queue {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// A place, where one is free and nobody queues for it.
+    pub fn free_place(&self) -> Option<Place> {
+        let Some(places) = &self.places else {
+            return Some(Place { _permit: None });
+        };
+        // Not past those who queue: while anybody does, tokio hands each free permit to the first of them.
+        let permit = Arc::clone(places).try_acquire_owned().ok()?;
+        Some(Place {
+            _permit: Some(permit),
+        })
+    }
+
     /// A place now, or in turn: first come, first served. Waits until `latest` at the latest.
     ///
     /// # Errors
     /// [`QueueRefusal`].
     pub async fn place(&self, latest: Option<Instant>) -> Result<Place, QueueRefusal> {
+        if let Some(place) = self.free_place() {
+            return Ok(place);
+        }
         let Some(places) = &self.places else {
             return Ok(Place { _permit: None });
         };
-        // Not past those who queue: while anybody does, tokio hands each free permit to the first of them.
-        if let Ok(permit) = Arc::clone(places).try_acquire_owned() {
-            return Ok(Place {
-                _permit: Some(permit),
-            });
-        }
         let _waiting = self.line_up()?;
         let deadline = crate::clock::now() + self.patience;
         let deadline = latest.map_or(deadline, |latest| latest.min(deadline));

@@ -210,7 +210,8 @@ impl Follower {
         }
     }
 
-    fn leave(&mut self) {
+    /// Gives its place back: all that is wanted was read.
+    pub fn leave(&mut self) {
         if let Some(place) = self.place.take() {
             self.flight.leave(place);
         }

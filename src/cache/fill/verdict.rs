@@ -96,13 +96,12 @@ pub(super) fn judge(
     };
     match judged {
         Ok((terms, nominated)) => {
-            let mut fields = fields::to_store(&received, rules);
+            let (mut fields, own) = fields::split(&received, rules);
             derived::announce(received.status, &mut fields, length, rules);
             // For those who get it now; what is stored counts its age from here.
             if let Some(age) = received.headers.get(header::AGE) {
                 fields.insert(header::AGE, age.clone());
             }
-            let own = fields::for_one(received.headers, rules);
             Verdict::Share(head(fields, own, Some(terms)), nominated)
         }
         Err(reason) => Verdict::Alone(

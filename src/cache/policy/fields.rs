@@ -14,8 +14,17 @@ const PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-aut
 /// The fields that may be stored, as they came. What an earlier cache said of itself (`Cache-Status`, `Via`) stays: what
 /// we say of ourselves is added to each answer. A `Date` that is missing is added (RFC 9110 §6.6.1).
 pub fn to_store(received: &Received<'_>, rules: &Rules) -> HeaderMap {
-    let mut stored = received.headers.clone();
-    for name in to_drop(received.headers, rules) {
+    split(received, rules).0
+}
+
+/// The same, and the fields that may not be stored because `private` or `no-cache` names them: they are for the client that
+/// asked.
+pub fn split(received: &Received<'_>, rules: &Rules) -> (HeaderMap, HeaderMap) {
+    let headers = received.headers;
+    let named = withheld(&Control::of(headers, rules));
+    let connection = nominated(headers);
+    let mut stored = headers.clone();
+    for name in dropped(headers, &connection, &named) {
         stored.remove(name);
     }
     if !stored.contains_key(header::DATE)
@@ -23,13 +32,29 @@ pub fn to_store(received: &Received<'_>, rules: &Rules) -> HeaderMap {
     {
         stored.insert(header::DATE, date);
     }
-    stored
+    let mut for_one = HeaderMap::new();
+    for name in &named {
+        if is_hop_by_hop(name) || connection.contains(name) || for_one.contains_key(name) {
+            continue;
+        }
+        for value in headers.get_all(name) {
+            for_one.append(name.clone(), value.clone());
+        }
+    }
+    (stored, for_one)
 }
 
 /// The names of the fields that may not be stored, of those that are there.
 pub fn to_drop(headers: &HeaderMap, rules: &Rules) -> Vec<HeaderName> {
-    let connection: Vec<_> = headers.get_all(header::CONNECTION).into_iter().collect();
     let named = withheld(&Control::of(headers, rules));
+    dropped(headers, &nominated(headers), &named)
+}
+
+fn dropped(
+    headers: &HeaderMap,
+    connection: &[HeaderName],
+    named: &[HeaderName],
+) -> Vec<HeaderName> {
     headers
         .keys()
         .filter(|name| {
@@ -37,7 +62,7 @@ pub fn to_drop(headers: &HeaderMap, rules: &Rules) -> Vec<HeaderName> {
             // removed before forwarding the message"; and "fields that are specific to the proxy".
             is_hop_by_hop(name)
                 || **name == PROXY_AUTHENTICATION_INFO
-                || list::contains_token(&connection, name.as_str())
+                || connection.contains(name)
                 // §5.2.2.4, §5.2.2.7: `no-cache="…"`, `private="…"`.
                 || named.contains(name)
                 // It was true on arrival only; `Terms` know the age, and each answer says it (§5.1).
@@ -47,18 +72,13 @@ pub fn to_drop(headers: &HeaderMap, rules: &Rules) -> Vec<HeaderName> {
         .collect()
 }
 
-/// The fields that may not be stored because `private` or `no-cache` names them: they are for the client that asked.
-pub fn for_one(headers: &HeaderMap, rules: &Rules) -> HeaderMap {
-    let connection: Vec<_> = headers.get_all(header::CONNECTION).into_iter().collect();
-    let named = withheld(&Control::of(headers, rules));
-    headers
-        .iter()
-        .filter(|(name, _)| {
-            named.contains(name)
-                && !is_hop_by_hop(name)
-                && !list::contains_token(&connection, name.as_str())
-        })
-        .map(|(name, value)| (name.clone(), value.clone()))
+/// The fields that `Connection` names, besides those that are dropped anyway.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let lines = headers.get_all(header::CONNECTION).iter();
+    let members = lines.flat_map(|line| list::members(line.as_bytes()));
+    members
+        .filter_map(|member| HeaderName::from_bytes(member).ok())
+        .filter(|name| !is_hop_by_hop(name))
         .collect()
 }
 

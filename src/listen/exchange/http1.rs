@@ -1,5 +1,6 @@
 //! One HTTP/1 connection as an exchange uses it: the body in, the answer out, each in its framing.
 
+use super::head::ResponseHead;
 use super::response_head::{self, Asked, ResponseFraming};
 use crate::arena::FileRange;
 use crate::listen::gate::body::{BodyReader, Decoded};
@@ -8,7 +9,6 @@ use crate::listen::outbox::Outbox;
 use crate::listen::stream::ClientStream;
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Version};
-use pingora::http::ResponseHeader;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -196,7 +196,7 @@ impl Http1 {
     }
 
     /// Queues a response head. `ended` says that no body comes.
-    pub fn write_head(&mut self, response: &ResponseHeader, ended: bool, close: bool) {
+    pub fn write_head(&mut self, response: &ResponseHead, ended: bool, close: bool) {
         if response.status.is_informational() {
             // RFC 9110 §15.2: an HTTP/1.0 client does not know interim responses.
             if self.asked.version == Version::HTTP_10 {

@@ -1,14 +1,14 @@
 //! One HTTP/2 stream as an exchange uses it: the body in, the answer out, under the stream's flow control.
 
+use super::head::ResponseHead;
 use super::http1::BodyFault;
-use super::response_head::is_hop_by_hop;
+use super::response_head::HopByHop;
 use crate::listen::gate::Request;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, DATE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use pingora::http::ResponseHeader;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
@@ -202,12 +202,16 @@ impl Http2 {
     }
 
     /// Sends a response head. `ended` says that no body comes.
-    pub fn write_head(&mut self, response: &ResponseHeader, ended: bool) -> io::Result<()> {
+    pub fn write_head(&mut self, response: &ResponseHead, ended: bool) -> io::Result<()> {
         let mut head = http::Response::new(());
         *head.status_mut() = response.status;
-        for (name, value) in &response.headers {
-            if !is_hop_by_hop(&response.headers, name) {
-                head.headers_mut().append(name.clone(), value.clone());
+        let hop_by_hop = HopByHop::of(response);
+        for (name, value) in response.fields.iter() {
+            if !hop_by_hop.contains(name)
+                && let Ok(name) = HeaderName::from_bytes(name)
+                && let Ok(value) = HeaderValue::from_bytes(value)
+            {
+                head.headers_mut().append(name, value);
             }
         }
         if response.status.is_informational() {

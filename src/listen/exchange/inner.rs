@@ -1,9 +1,9 @@
 //! A request of our own as an exchange uses it: there is no connection and no body, and the answer goes to a [`Recipient`].
 
+use super::head::ResponseHead;
+use super::response_head::declared_length;
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, StatusCode};
-use pingora::http::ResponseHeader;
 use std::fmt::Debug;
 use std::io;
 use std::task::{Context, Poll};
@@ -13,9 +13,9 @@ pub trait Recipient: Debug + Send + Sync {
     /// A server is asked now, perhaps not for the first time: what was waited for before is not its doing.
     fn asked(&mut self);
     /// An interim response came.
-    fn interim(&mut self, status: StatusCode, fields: &HeaderMap);
+    fn interim(&mut self, status: StatusCode, fields: HeaderMap);
     /// The final head came.
-    fn head(&mut self, status: StatusCode, fields: &HeaderMap);
+    fn head(&mut self, status: StatusCode, fields: HeaderMap);
     /// A piece of the body came, never an empty one.
     fn data(&mut self, data: Bytes);
     /// The answer is whole, by its framing.
@@ -63,11 +63,12 @@ impl Inner {
     }
 
     /// Passes a head on.
-    pub fn write_head(&mut self, response: &ResponseHeader) {
+    pub fn write_head(&mut self, response: &ResponseHead) {
         if response.status.is_informational() {
             // RFC 9110 §15.2.1: 100 is the connection's own business.
             if response.status != StatusCode::CONTINUE {
-                self.recipient.interim(response.status, &response.headers);
+                let fields = response.fields.to_header_map();
+                self.recipient.interim(response.status, fields);
             }
             return;
         }
@@ -76,12 +77,10 @@ impl Inner {
                 response.status,
                 StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
             );
-        let length = response
-            .headers
-            .get(CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok()?.trim().parse().ok());
+        let length = declared_length(response);
         self.state = State::Body(if bodiless { Some(0) } else { length });
-        self.recipient.head(response.status, &response.headers);
+        let fields = response.fields.to_header_map();
+        self.recipient.head(response.status, fields);
     }
 
     /// Passes a piece of the body on and says how many octets of it count.
@@ -134,6 +133,8 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::section::HeaderSection;
+    use http::header::CONTENT_LENGTH;
     use parking_lot::Mutex;
     use std::sync::Arc;
 
@@ -154,11 +155,11 @@ mod tests {
             self.text.lock().push('?');
         }
 
-        fn interim(&mut self, status: StatusCode, _: &HeaderMap) {
+        fn interim(&mut self, status: StatusCode, _: HeaderMap) {
             self.note(&format!("({})", status.as_u16()));
         }
 
-        fn head(&mut self, status: StatusCode, _: &HeaderMap) {
+        fn head(&mut self, status: StatusCode, _: HeaderMap) {
             self.note(&format!("[{}]", status.as_u16()));
         }
 
@@ -183,6 +184,11 @@ mod tests {
         }
     }
 
+    fn head_of(status: u16) -> ResponseHead {
+        let status = StatusCode::from_u16(status).expect("a status");
+        ResponseHead::new(status, HeaderSection::default())
+    }
+
     fn heard(method: &Method, status: u16, length: Option<u64>, pieces: &[&'static str]) -> String {
         let text = Arc::<Mutex<String>>::default();
         let recipient = Heard {
@@ -191,11 +197,11 @@ mod tests {
         };
         let mut inner = Inner::new(Box::new(recipient), method);
         inner.asked();
-        inner.write_head(&ResponseHeader::build(100, None).expect("a head"));
-        inner.write_head(&ResponseHeader::build(103, None).expect("a head"));
-        let mut head = ResponseHeader::build(status, None).expect("a head");
+        inner.write_head(&head_of(100));
+        inner.write_head(&head_of(103));
+        let mut head = head_of(status);
         if let Some(length) = length {
-            head.insert_header(CONTENT_LENGTH, length).expect("a field");
+            head.fields.insert_number(&CONTENT_LENGTH, length);
         }
         inner.write_head(&head);
         for piece in pieces {
@@ -232,7 +238,7 @@ mod tests {
         let mut inner = Inner::new(Box::new(recipient), &Method::GET);
         let cx = &mut Context::from_waker(std::task::Waker::noop());
         assert!(matches!(inner.poll_flush(cx), Poll::Ready(Err(_))));
-        inner.write_head(&ResponseHeader::build(304, None).expect("a head"));
+        inner.write_head(&head_of(304));
         inner.write_end();
         assert!(matches!(inner.poll_flush(cx), Poll::Ready(Ok(()))));
         assert!(inner.poll_gone(cx).is_pending());

@@ -8,6 +8,8 @@
 //! The connection is lent: whatever ends the exchange, a panic included, it goes back through its [`Slot`], and the
 //! connection's own state, not Pingora's opinion, decides whether another request may follow.
 
+pub mod calls;
+pub mod head;
 pub mod http1;
 pub mod http2;
 pub mod inner;
@@ -20,7 +22,9 @@ use crate::arena::FileRange;
 use crate::listen::gate::{Framing, Request};
 use crate::listen::lifecycle::Lifecycle;
 use bytes::Bytes;
-use http::HeaderMap;
+use calls::gone;
+use head::ResponseHead;
+use http::{HeaderMap, StatusCode};
 use http1::{BodyFault, Http1};
 use http2::Http2;
 use inner::{Inner, Recipient};
@@ -103,6 +107,9 @@ pub struct Exchange {
     lifecycle: Option<Arc<Lifecycle>>,
     upgrade: bool,
     framing: Framing,
+    /// The status of the final answer or of a switch of protocols, once its head was given.
+    answered: Option<StatusCode>,
+    /// Its head, where it came from Pingora, which asks for it.
     response: Option<Box<ResponseHeader>>,
     awaiting: Awaiting,
     /// Runs while nothing comes from the upstream.
@@ -148,9 +155,8 @@ impl Exchange {
         Self::plain(header, Box::new(wire), Slot::default(), ticket)
     }
 
-    fn plain(mut header: RequestHeader, wire: Box<Wire>, slot: Slot, ticket: Arc<Ticket>) -> Self {
+    fn plain(header: RequestHeader, wire: Box<Wire>, slot: Slot, ticket: Arc<Ticket>) -> Self {
         ticket.set_sends_files(matches!(&*wire, Wire::Http1(http1) if http1.sends_files()));
-        header.extensions_mut().insert(ticket.clone());
         Self {
             header,
             loan: Loan {
@@ -161,6 +167,7 @@ impl Exchange {
             upgrade: false,
             lifecycle: None,
             framing: Framing::None,
+            answered: None,
             response: None,
             awaiting: Awaiting::Header,
             upstream_timer: None,
@@ -201,7 +208,8 @@ impl Exchange {
         }
     }
 
-    fn body_is_done(&mut self) -> bool {
+    /// Whether the request's body is over.
+    pub fn is_body_done(&mut self) -> bool {
         match self.wire() {
             Wire::Http1(http1) => http1.body_is_done(),
             Wire::Http2(http2) => http2.body_is_done(),
@@ -227,7 +235,7 @@ impl Exchange {
             return Poll::Ready(Err(error));
         }
         // An end here would make a cut upload look whole to the origin, and reading on would pour it in for nothing.
-        if self.response_is_complete() && !self.body_is_done() && !self.is_tunnel() {
+        if self.response_is_complete() && !self.is_body_done() && !self.is_tunnel() {
             return Poll::Ready(Err(Error::new_down(ANSWERED_EARLY)));
         }
         let polled = match self.wire() {
@@ -323,7 +331,7 @@ impl Exchange {
 
     /// A try begins: the next thing to come from the upstream is a header. Said when a server is looked for, and again
     /// when the request is sent.
-    fn begin_try(&mut self) {
+    pub fn begin_try(&mut self) {
         if let Wire::Inner(inner) = self.wire() {
             inner.asked();
         }
@@ -332,7 +340,11 @@ impl Exchange {
         self.upstream_timer = None;
     }
 
-    fn write_head(&mut self, response: Box<ResponseHeader>, ended: bool) -> pingora::Result<()> {
+    /// Queues a head. `ended` says that no body comes.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub fn write_head(&mut self, response: &ResponseHead, ended: bool) -> pingora::Result<()> {
         // Interim responses are not what is waited for.
         if !response.status.is_informational() {
             self.upstream_timer = None;
@@ -340,17 +352,17 @@ impl Exchange {
         let draining = self.lifecycle.as_ref().is_some_and(|it| it.is_draining());
         let close = self.ticket.closes() || draining;
         match self.wire() {
-            Wire::Http1(http1) => http1.write_head(&response, ended, close),
-            Wire::Http2(http2) => http2.write_head(&response, ended).map_err(|cause| {
+            Wire::Http1(http1) => http1.write_head(response, ended, close),
+            Wire::Http2(http2) => http2.write_head(response, ended).map_err(|cause| {
                 Error::because(CLIENT_GONE, "writing the response head", cause).into_down()
             })?,
-            Wire::Inner(inner) => inner.write_head(&response),
+            Wire::Inner(inner) => inner.write_head(response),
         }
         if !response.status.is_informational() {
             self.awaiting = Awaiting::Body;
-            self.response = Some(response);
-        } else if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
-            self.response = Some(response);
+            self.answered = Some(response.status);
+        } else if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            self.answered = Some(response.status);
         }
         Ok(())
     }
@@ -397,9 +409,7 @@ impl Exchange {
         std::future::poll_fn(|cx| match self.poll_flush(cx) {
             Poll::Pending if self.queued() <= self.read_ahead(most) => Poll::Ready(Ok(())),
             Poll::Pending => self.poll_total(cx).map(Err),
-            Poll::Ready(flushed) => Poll::Ready(flushed.map_err(|cause| {
-                Error::because(CLIENT_GONE, "writing the response", cause).into_down()
-            })),
+            Poll::Ready(flushed) => Poll::Ready(flushed.map_err(gone)),
         })
         .await
     }

@@ -1,10 +1,10 @@
 //! Writes an HTTP/1 response head, and decides how the body behind it is delimited.
 
-use crate::fields::{case, date, hop_by_hop, list};
+use super::head::ResponseHead;
+use crate::fields::{date, hop_by_hop, list};
 use bytes::{BufMut, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
-use http::{HeaderMap, HeaderName, StatusCode, Version};
-use pingora::http::{HeaderNameVariant, ResponseHeader};
+use http::{StatusCode, Version};
 
 /// How a response body is delimited (RFC 9112 §6.3), and how much of it is still to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,18 +34,39 @@ pub struct Asked {
     pub persistent: bool,
 }
 
-/// Whether a field is for the connection to the origin and not for the client: by its name, or because the response's
-/// own `Connection` says so (RFC 9110 §7.6.1).
-pub fn is_hop_by_hop(headers: &HeaderMap, name: &HeaderName) -> bool {
-    hop_by_hop::is_hop_by_hop(name)
-        || headers.contains_key(CONNECTION)
-            && list::contains_token(headers.get_all(CONNECTION), name.as_str())
+/// The fields that are for the connection to the origin and not for the client: by their names, or because the response's own
+/// `Connection` says so (RFC 9110 §7.6.1).
+#[derive(Debug)]
+pub struct HopByHop<'a> {
+    response: &'a ResponseHead,
+    /// Whether it names more than those that are so by name, `keep-alive` among them.
+    nominates: bool,
+}
+
+impl<'a> HopByHop<'a> {
+    /// Those of a response.
+    pub fn of(response: &'a ResponseHead) -> Self {
+        let options = response.fields.get_all(&CONNECTION);
+        let mut options = options.flat_map(list::members);
+        Self {
+            nominates: options.any(|option| !hop_by_hop::is_named_hop_by_hop(option)),
+            response,
+        }
+    }
+
+    /// Whether a field, named in any case, is one of them.
+    pub fn contains(&self, name: &[u8]) -> bool {
+        let named = |option: &[u8]| option.eq_ignore_ascii_case(name);
+        let options = || self.response.fields.get_all(&CONNECTION);
+        hop_by_hop::is_named_hop_by_hop(name)
+            || self.nominates && options().flat_map(list::members).any(named)
+    }
 }
 
 /// Writes a final head and says how its body is delimited. `ended` says that no body comes.
 pub fn write_final(
     out: &mut BytesMut,
-    response: &ResponseHeader,
+    response: &ResponseHead,
     ended: bool,
     asked: Asked,
 ) -> ResponseFraming {
@@ -60,6 +81,7 @@ pub fn write_final(
         (false, None) if asked.version == Version::HTTP_10 => ResponseFraming::UntilClose,
         (false, None) => ResponseFraming::Chunked,
     };
+    out.reserve(response.fields.length() + 128);
     write_status_line(out, response);
     write_fields(out, response);
     match framing {
@@ -76,7 +98,7 @@ pub fn write_final(
         ResponseFraming::UntilClose | ResponseFraming::Unsent | ResponseFraming::Tunnel => {}
     }
     // RFC 9110 §6.6.1: a recipient with a clock adds the Date that an origin left out, and leaves its own alone.
-    if !response.headers.contains_key(DATE) {
+    if !response.fields.contains(&DATE) {
         out.put_slice(b"Date: ");
         out.put_slice(date::format(crate::clock::wall()).as_bytes());
         out.put_slice(b"\r\n");
@@ -92,7 +114,7 @@ pub fn write_final(
 }
 
 /// Writes an interim head (1xx). After 101 the connection speaks what `Upgrade` says.
-pub fn write_interim(out: &mut BytesMut, response: &ResponseHeader) {
+pub fn write_interim(out: &mut BytesMut, response: &ResponseHead) {
     write_status_line(out, response);
     write_fields(out, response);
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -102,46 +124,28 @@ pub fn write_interim(out: &mut BytesMut, response: &ResponseHeader) {
 }
 
 /// The length that a response declares; an origin's contradictions were refused by the client that read them.
-fn declared_length(response: &ResponseHeader) -> Option<u64> {
-    response
-        .headers
-        .get(CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
+pub fn declared_length(response: &ResponseHead) -> Option<u64> {
+    let length = response.fields.get(&CONTENT_LENGTH)?;
+    str::from_utf8(length).ok()?.trim().parse().ok()
 }
 
-fn write_status_line(out: &mut BytesMut, response: &ResponseHeader) {
+fn write_status_line(out: &mut BytesMut, response: &ResponseHead) {
     out.put_slice(b"HTTP/1.1 ");
     out.put_slice(response.status.as_str().as_bytes());
     out.put_u8(b' ');
-    out.put_slice(response.get_reason_phrase().unwrap_or_default().as_bytes());
+    out.put_slice(response.reason().as_bytes());
     out.put_slice(b"\r\n");
 }
 
-/// Writes the end-to-end fields in the case that the origin used, where that is known, else in the usual one.
-fn write_fields(out: &mut BytesMut, response: &ResponseHeader) {
-    let mut names = response.headers.iter().map(|(name, _)| name);
-    // `map` gives the written case but not the typed name; both walk the same map in the same order.
-    let walked = response.map(|written, value| {
-        let Some(name) = names.next() else {
-            return Ok(());
-        };
-        if *name == CONTENT_LENGTH || is_hop_by_hop(&response.headers, name) {
-            return Ok(());
+/// Writes the end-to-end fields; how long the body is, is said behind them.
+fn write_fields(out: &mut BytesMut, response: &ResponseHead) {
+    let hop_by_hop = HopByHop::of(response);
+    for (name, line) in response.fields.written() {
+        let is_length = || name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str().as_bytes());
+        if !hop_by_hop.contains(name) && !is_length() {
+            out.put_slice(line);
         }
-        match written {
-            HeaderNameVariant::Case(case) => out.put_slice(case.as_slice()),
-            HeaderNameVariant::Titled(name) => case::write_usual(out, name),
-        }
-        out.put_slice(b": ");
-        out.put_slice(value.as_bytes());
-        out.put_slice(b"\r\n");
-        Ok(())
-    });
-    debug_assert!(walked.is_ok(), "the closure never fails");
+    }
 }
 
 fn put_number(out: &mut BytesMut, name: &str, number: u64) {
@@ -153,6 +157,8 @@ fn put_number(out: &mut BytesMut, name: &str, number: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::section::HeaderSection;
+    use http::HeaderValue;
 
     fn head(
         status: u16,
@@ -160,10 +166,12 @@ mod tests {
         ended: bool,
         asked: Asked,
     ) -> (String, ResponseFraming) {
-        let mut response = ResponseHeader::build(status, None).expect("status");
+        let mut section = HeaderSection::default();
         for (name, value) in fields {
-            response.append_header(*name, *value).expect("field");
+            section.append_written(name.as_bytes(), &HeaderValue::from_static(value));
         }
+        let status = StatusCode::from_u16(status).expect("status");
+        let response = ResponseHead::new(status, section);
         let mut out = BytesMut::new();
         let framing = write_final(&mut out, &response, ended, asked);
         (String::from_utf8(out.to_vec()).expect("ascii"), framing)

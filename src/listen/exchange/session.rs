@@ -1,11 +1,11 @@
 //! The exchange as Pingora's `Session`: each call of the trait, in the words of this room.
 
 use super::Exchange;
-use crate::listen::gate::Framing;
+use super::head::ResponseHead;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::Stream;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Digest;
 use pingora::protocols::http::HttpTask;
@@ -13,11 +13,21 @@ use pingora::protocols::http::custom::CustomMessageWrite;
 use pingora::protocols::http::custom::server::Session;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::{Error, ErrorType, Result};
-use std::future::poll_fn;
-use std::task::Poll;
 use std::time::Duration;
 
 type MessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
+
+impl Exchange {
+    /// A head that Pingora passes on. It asks for what was written.
+    fn pass_head(&mut self, response: Box<ResponseHeader>, end: bool) -> Result<()> {
+        let head = ResponseHead::from(&*response);
+        self.write_head(&head, end)?;
+        if self.answered() == Some(response.status) {
+            self.response = Some(response);
+        }
+        Ok(())
+    }
+}
 
 #[async_trait]
 impl Session for Exchange {
@@ -30,7 +40,7 @@ impl Session for Exchange {
     }
 
     async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
-        poll_fn(|cx| self.poll_body(cx)).await
+        self.read_request_body().await
     }
 
     /// What is left of the body is the connection's affair: it knows whether skipping it is worth the while.
@@ -43,7 +53,7 @@ impl Session for Exchange {
         response: Box<ResponseHeader>,
         end: bool,
     ) -> Result<()> {
-        self.write_head(response, end)?;
+        self.pass_head(response, end)?;
         self.press_on().await
     }
 
@@ -76,7 +86,7 @@ impl Session for Exchange {
             match task {
                 HttpTask::Header(response, end) => {
                     ended = end;
-                    self.write_head(response, end)?;
+                    self.pass_head(response, end)?;
                 }
                 HttpTask::Body(data, end) | HttpTask::UpgradedBody(data, end) => {
                     ended = end;
@@ -141,46 +151,19 @@ impl Session for Exchange {
     async fn shutdown(&mut self, _code: u32, _ctx: &str) {}
 
     fn is_body_done(&mut self) -> bool {
-        self.body_is_done()
+        Self::is_body_done(self)
     }
 
     async fn finish(&mut self) -> Result<()> {
-        // What is shared is whole when the upstream's framing said so, not when nobody complained.
-        if matches!(self.wire(), super::Wire::Inner(_)) {
-            return Ok(());
-        }
-        self.write_end(None);
-        // The connection writes what is left: the upstream's place is free from here on.
-        match poll_fn(|cx| Poll::Ready(self.poll_flush(cx))).await {
-            Poll::Ready(Err(cause)) => {
-                Err(Error::because(super::CLIENT_GONE, "writing the response", cause).into_down())
-            }
-            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
-        }
+        Self::finish(self).await
     }
 
     fn is_body_empty(&mut self) -> bool {
-        // A chunked body may turn out to hold nothing, once it was received ahead of the try.
-        self.framing == Framing::None || self.ticket.bytes_in() == 0 && self.body_is_done()
+        Self::is_body_empty(self)
     }
 
     async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
-        poll_fn(|cx| {
-            // The answer keeps moving while the upstream or the body is waited for.
-            if let Poll::Ready(Err(cause)) = self.poll_flush(cx) {
-                return Poll::Ready(Err(Error::because(
-                    super::CLIENT_GONE,
-                    "writing the response",
-                    cause,
-                )
-                .into_down()));
-            }
-            if no_body_expected || self.body_is_done() {
-                return self.poll_waiting(cx).map(Err);
-            }
-            self.poll_body(cx)
-        })
-        .await
+        Self::read_body_or_idle(self, no_body_expected).await
     }
 
     fn body_bytes_sent(&self) -> usize {
@@ -216,11 +199,11 @@ impl Session for Exchange {
     }
 
     fn retry_buffer_truncated(&self) -> bool {
-        self.replay.is_truncated()
+        Self::retry_buffer_truncated(self)
     }
 
     fn get_retry_buffer(&self) -> Option<Bytes> {
-        self.replay.bytes()
+        Self::get_retry_buffer(self)
     }
 
     async fn finish_custom(&mut self) -> Result<()> {
@@ -248,10 +231,6 @@ impl Session for Exchange {
     }
 
     fn was_upgraded(&self) -> bool {
-        self.upgrade
-            && self
-                .response
-                .as_ref()
-                .is_some_and(|r| r.status == http::StatusCode::SWITCHING_PROTOCOLS)
+        self.upgrade && self.answered() == Some(StatusCode::SWITCHING_PROTOCOLS)
     }
 }

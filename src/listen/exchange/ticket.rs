@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// One request's ticket. Travels in the request header's extensions.
+/// One request's ticket.
 #[derive(Debug)]
 pub struct Ticket {
     /// Who asks.

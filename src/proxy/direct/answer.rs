@@ -1,13 +1,14 @@
 //! What a plain HTTP/1.1 server answers: its head, and how the body behind it is delimited.
 
 use super::connection::{Connection, READ_AT_MOST};
+use crate::fields::section::HeaderSection;
 use crate::fields::{content_length, list};
+use crate::listen::exchange::head::ResponseHead;
 use crate::listen::gate::Framing;
 use crate::listen::gate::body::{BodyReader, Decoded};
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Version};
-use pingora::http::{ResponseHeader, header_value_from_raw};
 use pingora::{Error, ErrorType, Result};
 use std::mem::MaybeUninit;
 use std::task::{Context, Poll, ready};
@@ -39,7 +40,7 @@ pub enum Answer {
 #[derive(Debug)]
 pub enum Came {
     /// An interim or a final head.
-    Head(Box<ResponseHeader>),
+    Head(ResponseHead),
     /// A piece of the body, never empty.
     Data(Bytes),
     /// The end of the body, behind its last piece.
@@ -59,7 +60,7 @@ enum Read {
 impl Answer {
     /// What comes behind the final head `response` (RFC 9112 §6.3). For what a head contradicts itself in, see
     /// [`judge_answer`](crate::proxy::failure::judge_answer).
-    pub fn behind(response: &ResponseHeader, method: &Method) -> Self {
+    pub fn behind(response: &ResponseHead, method: &Method) -> Self {
         // 1. No content by what was asked for, and by the status.
         if method == Method::HEAD
             || matches!(
@@ -70,11 +71,11 @@ impl Answer {
             return Self::Done;
         }
         // 3. and 4. A transfer coding overrides a length.
-        if response.headers.contains_key(TRANSFER_ENCODING) {
+        if response.fields.contains(&TRANSFER_ENCODING) {
             return Self::Chunked(BodyReader::new(Framing::Streamed));
         }
         // 5. and 6.
-        let length = content_length::parse(response.headers.get_all(CONTENT_LENGTH));
+        let length = content_length::parse(response.fields.get_all(&CONTENT_LENGTH));
         match length.ok().and_then(content_length::ContentLength::value) {
             Some(0) => Self::Done,
             Some(length) => Self::Length(length),
@@ -190,20 +191,18 @@ fn cut(inbox: &mut BytesMut, at_most: usize) -> Bytes {
 }
 
 /// Whether the server lets its connection be used again behind this answer (RFC 9112 §9.3).
-pub fn is_persistent(response: &ResponseHeader) -> bool {
-    let says = |option| list::contains_token(response.headers.get_all(CONNECTION), option);
-    let coded = response.headers.contains_key(TRANSFER_ENCODING);
+pub fn is_persistent(response: &ResponseHead) -> bool {
+    let says = |option| list::contains_token(response.fields.get_all(&CONNECTION), option);
+    let coded = response.fields.contains(&TRANSFER_ENCODING);
     match response.version {
         // RFC 9112 §6.1: what says both, or codes in HTTP/1.0, has framed its answer in two ways.
-        Version::HTTP_11 => {
-            !(says("close") || coded && response.headers.contains_key(CONTENT_LENGTH))
-        }
+        Version::HTTP_11 => !(says("close") || coded && response.fields.contains(&CONTENT_LENGTH)),
         _ => says("keep-alive") && !coded,
     }
 }
 
 /// A head, where it is here as a whole. Takes it out of the inbox.
-fn read_head(inbox: &mut BytesMut) -> Result<Option<Box<ResponseHeader>>> {
+fn read_head(inbox: &mut BytesMut) -> Result<Option<ResponseHead>> {
     let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
     let mut head = httparse::Response::new(&mut []);
     let mut parser = httparse::ParserConfig::default();
@@ -227,24 +226,21 @@ fn read_head(inbox: &mut BytesMut) -> Result<Option<Box<ResponseHeader>>> {
         }
         return Ok(None);
     };
-    let octets = Bytes::copy_from_slice(inbox.get(..length).unwrap_or_default());
-    let start = inbox.as_ptr() as usize;
-    let place = |part: &[u8]| {
-        let from = (part.as_ptr() as usize).saturating_sub(start);
-        octets.slice(from.min(length)..(from + part.len()).min(length))
+    let status = StatusCode::from_u16(head.code.unwrap_or(0)).map_err(|cause| {
+        Error::because(ErrorType::InvalidHTTPHeader, "reading the status", cause)
+    })?;
+    let octets = inbox.get(..length).unwrap_or_default();
+    let response = ResponseHead {
+        status,
+        version: match head.version {
+            Some(1) => Version::HTTP_11,
+            _ => Version::HTTP_10,
+        },
+        reason: ResponseHead::unusual(head.reason, status),
+        fields: HeaderSection::parsed(octets, head.headers),
     };
-    let mut response = ResponseHeader::build(head.code.unwrap_or(0), Some(head.headers.len()))?;
-    response.set_version(match head.version {
-        Some(1) => Version::HTTP_11,
-        _ => Version::HTTP_10,
-    });
-    response.set_reason_phrase(head.reason)?;
-    for field in head.headers.iter() {
-        let name = place(field.name.as_bytes());
-        response.append_header(name, header_value_from_raw(place(field.value)))?;
-    }
     inbox.advance(length);
-    Ok(Some(Box::new(response)))
+    Ok(Some(response))
 }
 
 #[cfg(test)]
@@ -362,9 +358,9 @@ mod tests {
         let mut inbox =
             BytesMut::from("HTTP/1.1 200 Fine\r\nX-CASE : a\r\nX-Fold: a\r\n b\r\nEmpty:\r\n\r\n");
         let head = read_head(&mut inbox).expect("a head").expect("a whole one");
-        assert_eq!(head.get_reason_phrase(), Some("Fine"));
-        let mut written = Vec::new();
-        head.header_to_h1_wire(&mut written);
+        assert_eq!(head.reason(), "Fine");
+        let lines: Vec<_> = head.fields.written().map(|(_, line)| line).collect();
+        let written = lines.concat();
         let written = String::from_utf8(written).expect("ASCII");
         assert_eq!(written, "X-CASE: a\r\nX-Fold: a b\r\nEmpty: \r\n");
     }

@@ -14,6 +14,9 @@ mod request;
 
 use super::walk::Walk;
 use super::{cached, deliver, encode, failure, forward};
+use crate::listen::exchange::Exchange;
+use crate::listen::exchange::calls::Part;
+use crate::listen::exchange::head::ResponseHead;
 use crate::upstream::Target;
 use crate::upstream::address::Socket;
 use crate::upstream::settings::{UpstreamHttp, UpstreamSettings};
@@ -23,8 +26,6 @@ use connection::Connection;
 use http::StatusCode;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use kept::Kept;
-use pingora::http::ResponseHeader;
-use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::{Error, ErrorType, Result};
 use request::Body;
 use std::future::{Future, poll_fn};
@@ -41,15 +42,11 @@ const UNSENT_MAX: usize = 64 * 1024;
 ///
 /// # Errors
 /// What the client is to be told by [`failure::tell_client`].
-pub async fn forward(
-    kept: &Arc<Kept>,
-    session: &mut ServerSession,
-    walk: &mut Walk,
-) -> Result<bool> {
+pub async fn forward(kept: &Arc<Kept>, session: &mut Exchange, walk: &mut Walk) -> Result<bool> {
+    forward::prepare(session, walk).await?;
     if session.is_upgrade_req() {
         return Ok(false);
     }
-    forward::prepare(session, walk).await?;
     let plain = |walk: &Walk| Some(is_plain(walk.forwarding.as_ref()?.upstream.settings()));
     if plain(walk) != Some(true) {
         return Ok(false);
@@ -69,7 +66,7 @@ fn is_plain(settings: &UpstreamSettings) -> bool {
 }
 
 /// One try.
-async fn attempt(kept: &Arc<Kept>, session: &mut ServerSession, walk: &mut Walk) -> Result<()> {
+async fn attempt(kept: &Arc<Kept>, session: &mut Exchange, walk: &mut Walk) -> Result<()> {
     let target = forward::next_target(session, walk).await?;
     let kept_one = kept.take(target.socket());
     let reused = kept_one.is_some();
@@ -178,18 +175,18 @@ impl Passage {
         mut self,
         kept: &Arc<Kept>,
         socket: &Socket,
-        session: &mut ServerSession,
+        session: &mut Exchange,
         walk: &mut Walk,
     ) -> Result<()> {
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
         let mut body = Body::begin(session, walk, &mut connection.outbox)?;
-        session.enable_retry_buffering();
+        session.begin_try();
         if let Some(again) = session.get_retry_buffer() {
             body.piece(again, &mut connection.outbox);
         }
-        let mut tasks = Vec::new();
+        let mut parts = Vec::new();
         loop {
             if session.is_body_done()
                 && let Some(connection) = &mut self.connection
@@ -198,14 +195,13 @@ impl Passage {
             }
             match self.next(&body, session).await? {
                 Event::Came(came) => {
-                    self.came(came, session, walk, &mut tasks)?;
-                    self.drain(session, walk, &mut tasks)?;
+                    self.came(came, session, walk, &mut parts)?;
+                    self.drain(session, walk, &mut parts)?;
                     if self.answer.is_done() {
                         self.give_back(&body, kept, socket, walk);
                     }
-                    if !tasks.is_empty() {
-                        let tasks = std::mem::take(&mut tasks);
-                        session.response_duplex_vec(tasks).await?;
+                    if !parts.is_empty() {
+                        session.write(parts.drain(..)).await?;
                     }
                 }
                 Event::Sent => {}
@@ -226,7 +222,7 @@ impl Passage {
     }
 
     /// Waits for either end. The client's is watched also where nothing is expected of it, and its answer goes on being written.
-    async fn next(&mut self, body: &Body, session: &mut ServerSession) -> Result<Event> {
+    async fn next(&mut self, body: &Body, session: &mut Exchange) -> Result<Event> {
         let answered = self.answer.is_done();
         // Behind a whole answer, the session says what becomes of a body that is not: it is asked for more of it.
         let watched = !answered && (body.is_queued() || self.unsent.is_some());
@@ -285,16 +281,16 @@ impl Passage {
     /// Takes what else has come already.
     fn drain(
         &mut self,
-        session: &ServerSession,
+        session: &mut Exchange,
         walk: &mut Walk,
-        tasks: &mut Vec<HttpTask>,
+        parts: &mut Vec<Part>,
     ) -> Result<()> {
         while let Some(connection) = &mut self.connection
             && !self.answer.is_done()
         {
             match self.answer.take(&mut connection.inbox)? {
                 Came::Nothing => return Ok(()),
-                came => self.came(came, session, walk, tasks)?,
+                came => self.came(came, session, walk, parts)?,
             }
         }
         Ok(())
@@ -303,56 +299,67 @@ impl Passage {
     fn came(
         &mut self,
         came: Came,
-        session: &ServerSession,
+        session: &mut Exchange,
         walk: &mut Walk,
-        tasks: &mut Vec<HttpTask>,
+        parts: &mut Vec<Part>,
     ) -> Result<()> {
         match came {
             Came::Nothing => {}
-            Came::Head(response) => tasks.push(self.head(response, session, walk)?),
-            Came::Data(data) => tasks.push(self.piece(Some(data), walk)?),
-            Came::End => tasks.push(self.piece(None, walk)?),
+            Came::Head(response) => parts.push(self.head(response, session, walk)?),
+            Came::Data(data) => self.piece(Some(data), walk, parts)?,
+            Came::End => self.piece(None, walk, parts)?,
         }
         Ok(())
     }
 
     fn head(
         &mut self,
-        mut response: Box<ResponseHeader>,
-        session: &ServerSession,
+        mut response: ResponseHead,
+        session: &mut Exchange,
         walk: &mut Walk,
-    ) -> Result<HttpTask> {
+    ) -> Result<Part> {
         let request = session.req_header();
         let interim = response.status.is_informational()
             && response.status != StatusCode::SWITCHING_PROTOCOLS;
         if !interim {
             self.answer = Answer::behind(&response, &request.method);
             self.persistent = answer::is_persistent(&response);
-            if response.headers.contains_key(TRANSFER_ENCODING) {
+            if response.fields.contains(&TRANSFER_ENCODING) {
                 // RFC 9112 §6.3: the coding overrides the length, which must not be passed on.
-                response.remove_header(&CONTENT_LENGTH);
+                response.fields.remove(&CONTENT_LENGTH);
             }
         }
         walk.ends_with_head = self.answer.is_done();
         failure::judge_answer(session, &response, walk)?;
         cached::heard(&response, walk);
         if walk.ends_with_head {
-            encode::ends_with_head(request, &mut response)?;
+            encode::ends_with_head(request, &mut response);
             forward::release(walk);
         }
         encode::begin(request, &mut response, walk)?;
         deliver::write_response(request, &mut response, walk)?;
-        Ok(HttpTask::Header(response, walk.ends_with_head))
+        Ok(if walk.ends_with_head {
+            Part::HeadOnly(response)
+        } else {
+            Part::Head(response)
+        })
     }
 
-    fn piece(&mut self, mut data: Option<Bytes>, walk: &mut Walk) -> Result<HttpTask> {
+    fn piece(
+        &mut self,
+        mut data: Option<Bytes>,
+        walk: &mut Walk,
+        parts: &mut Vec<Part>,
+    ) -> Result<()> {
         let end = self.answer.is_done();
         cached::passed(data.as_ref(), end, walk);
         if end {
             forward::release(walk);
         }
         encode::piece(&mut data, end, walk)?;
-        Ok(HttpTask::Body(data, end))
+        parts.extend(data.map(Part::Data));
+        parts.extend(end.then_some(Part::End));
+        Ok(())
     }
 
     /// The answer is whole: the next request may have the connection, before the client has read this answer.

@@ -1,13 +1,13 @@
 //! The request as a plain HTTP/1.1 server gets it: its head, and its body in the framing that the head announces.
 
+use crate::fields::section::HeaderSection;
+use crate::listen::exchange::Exchange;
 use crate::listen::outbox::Outbox;
 use crate::proxy::forward;
 use crate::proxy::walk::Walk;
 use bytes::{BufMut, Bytes};
-use http::Version;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use pingora::Result;
-use pingora::protocols::http::ServerSession;
 
 /// How the body is delimited, and whether all of it was queued.
 #[derive(Debug)]
@@ -21,19 +21,26 @@ impl Body {
     ///
     /// # Errors
     /// Where a field that the operator sets is none.
-    pub fn begin(session: &mut ServerSession, walk: &mut Walk, out: &mut Outbox) -> Result<Self> {
-        let mut request = session.req_header().clone();
-        request.set_version(Version::HTTP_11);
-        forward::write_request(session, &mut request, walk)?;
+    pub fn begin(session: &mut Exchange, walk: &mut Walk, out: &mut Outbox) -> Result<Self> {
+        let mut fields = HeaderSection::from(&session.req_header().headers);
+        forward::write_fields(session, &mut fields, walk)?;
         // The gate has taken all hop-by-hop fields away: what would stand here is an operator's, and not for this.
-        request.remove_header(&TRANSFER_ENCODING);
-        let chunked = !session.is_body_empty() && !request.headers.contains_key(CONTENT_LENGTH);
+        fields.remove(&TRANSFER_ENCODING);
+        let chunked = !session.is_body_empty() && !fields.contains(&CONTENT_LENGTH);
+        let request = session.req_header();
+        let rewritten = forward::rewritten(request, walk);
+        let target = rewritten
+            .as_deref()
+            .map_or(request.raw_path(), str::as_bytes);
         out.write_with(|out| {
+            out.reserve(target.len() + fields.length() + 64);
             out.put_slice(request.method.as_str().as_bytes());
             out.put_u8(b' ');
-            out.put_slice(request.raw_path());
+            out.put_slice(target);
             out.put_slice(b" HTTP/1.1\r\n");
-            request.header_to_h1_wire(out);
+            for (_, line) in fields.written() {
+                out.put_slice(line);
+            }
             if chunked {
                 out.put_slice(b"Transfer-Encoding: chunked\r\n");
             }

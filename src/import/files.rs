@@ -143,16 +143,15 @@ fn directory(location: &Location<'_>) -> Option<Directory> {
     }
 }
 
+/// As a file it would show its source.
+fn is_program(name: &str) -> bool {
+    let end = name.rsplit('.').next().unwrap_or_default();
+    let programs = ["php", "cgi", "pl", "py", "rb", "asp", "aspx", "jsp", "lua"];
+    programs.contains(&end)
+}
+
 fn index(scope: &Scope<'_>) -> Option<String> {
     let index = scope.one("index")?;
-    // As a file it would show its source.
-    let is_program = |name: &str| {
-        let end = name.rsplit('.').next().unwrap_or_default();
-        matches!(
-            end,
-            "php" | "cgi" | "pl" | "py" | "rb" | "asp" | "aspx" | "jsp" | "lua"
-        )
-    };
     if index.args.iter().any(|name| is_program(name)) {
         scope.missing(
             index,
@@ -200,7 +199,7 @@ fn fallback(
         return None;
     }
     let path = last.split(['?', '$']).next().unwrap_or_default();
-    if last.starts_with('@') || path.ends_with(".php") {
+    if last.starts_with('@') || is_program(path) {
         scope.missing(tries, "nothing answers where no file is there: 404");
         return None;
     }

@@ -172,7 +172,7 @@ fn certificates(scope: &Scope<'_>) -> Vec<(String, String)> {
     for (cert, key) in certs.iter().zip(&keys) {
         match (scope.constant(cert.arg(0)), scope.constant(key.arg(0))) {
             (Some(cert), Some(key)) if !cert.is_empty() && !key.is_empty() => {
-                pairs.push((cert, key))
+                pairs.push((cert, key));
             }
             _ => scope.missing(
                 cert,

@@ -119,10 +119,16 @@ fn encoded(text: &str) -> Option<String> {
         if byte.is_ascii_graphic() && !b"?#\\\"<>^`{|}%".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            out.extend(percent(byte));
         }
     }
     Some(out)
+}
+
+/// A byte percent-encoded.
+pub(super) fn percent(byte: u8) -> [char; 3] {
+    let digit = |value: u8| char::from(b"0123456789ABCDEF"[usize::from(value & 15)]);
+    ['%', digit(byte >> 4), digit(byte)]
 }
 
 /// The location that nginx takes for this path, regular expressions left aside.

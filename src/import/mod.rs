@@ -25,6 +25,7 @@ mod access;
 mod cache;
 mod files;
 mod header;
+mod pass;
 mod rewrite;
 mod serve;
 mod upstream;

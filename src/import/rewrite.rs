@@ -1,7 +1,7 @@
 //! `return`, `rewrite` and `if`: what nginx does before it asks who answers.
 
 use super::document::{Action, Content, Rewrite};
-use super::location::Piece;
+use super::location::{Piece, percent};
 use super::note::Kind;
 use super::pattern::{Source, literal_of, source};
 use super::scope::Scope;
@@ -250,7 +250,7 @@ fn rewrite<'a>(scope: &Scope<'a>, directive: &'a Directive, prefix: &str, phase:
         }
     };
     match redirects(&source, to, status) {
-        Some(Redirects::All(content)) => phase.returned = Some(content),
+        Some(Redirects::All(content)) => phase.returned = Some(*content),
         Some(Redirects::Some(pieces)) => {
             let here = pieces.into_iter().filter_map(|piece| within(piece, prefix));
             phase.redirects.extend(here);
@@ -290,7 +290,7 @@ pub(super) fn rebased(rewrite: &Rewrite, from: &str, prefix: &str) -> Rewrite {
 }
 
 enum Redirects {
-    All(Content),
+    All(Box<Content>),
     Some(Vec<Piece>),
 }
 
@@ -325,7 +325,10 @@ fn redirects(source: &Source, mut to: Vec<Part>, status: u16) -> Option<Redirect
             };
             let to = template(&to, &captured)?;
             let to = if to.contains("{uri}") { to } else { to + query };
-            Some(Redirects::All(Content::of(Action::Redirect { to, status })))
+            Some(Redirects::All(Box::new(Content::of(Action::Redirect {
+                to,
+                status,
+            }))))
         }
         Source::Exact(paths) => {
             let to = template(&to, &Captured::Nothing)? + query;
@@ -398,7 +401,7 @@ fn template(parts: &[Part], captured: &Captured) -> Option<String> {
                     if byte.is_ascii_graphic() && !b"{}".contains(&byte) {
                         out.push(char::from(byte));
                     } else {
-                        out.push_str(&format!("%{byte:02X}"));
+                        out.extend(percent(byte));
                     }
                 }
             }

@@ -34,16 +34,11 @@ impl<'a> Scope<'a> {
             let Some(name) = set.arg(0).strip_prefix('$') else {
                 continue;
             };
-            match value::constant(set.arg(1), &inner.variables) {
-                Some(value) => {
-                    self.notes.seen(set);
-                    inner.variables.insert(name.to_owned(), value);
-                }
-                None => {
-                    let set = value::plain(set.arg(1), &inner.variables);
-                    inner.variables.insert(name.to_owned(), set);
-                }
+            if value::constant(set.arg(1), &inner.variables).is_some() {
+                self.notes.seen(set);
             }
+            let value = value::plain(set.arg(1), &inner.variables);
+            inner.variables.insert(name.to_owned(), value);
         }
         // What is set under a condition is not known.
         let conditional = directives.iter().filter(|d| d.name == "if");

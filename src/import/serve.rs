@@ -6,10 +6,11 @@ use super::document::{Action, Content, Rewrite};
 use super::files;
 use super::header;
 use super::location::{Location, Matches, Piece, locate, named};
+use super::pass::Pass;
 use super::pattern::{Source, literal_of};
 use super::rewrite::{self, Internal, Phase};
 use super::tree::Directive;
-use super::upstream::{Pass, Upstreams};
+use super::upstream::Upstreams;
 use super::value;
 
 /// What all locations of an import share.

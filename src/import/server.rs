@@ -61,7 +61,7 @@ pub(super) fn document<'a>(notes: &'a Notes, tree: &'a [Directive]) -> Document 
             routes(
                 &site,
                 server,
-                host,
+                host.as_deref(),
                 scheme,
                 servers.len() == 1,
                 &mut document.routes,
@@ -206,7 +206,7 @@ fn hosts(servers: &[Server<'_>], at: usize, tls: bool) -> Vec<Option<String>> {
 fn routes<'a>(
     site: &Site<'a>,
     server: &Server<'a>,
-    host: Option<String>,
+    host: Option<&str>,
     scheme: Option<&'static str>,
     is_only: bool,
     all: &mut Vec<Route>,
@@ -214,7 +214,7 @@ fn routes<'a>(
     let mut scope = server.scope.clone();
     for variable in ["host", "http_host"] {
         // Any host is none of those that a condition names.
-        scope = scope.where_known(variable, host.as_deref().unwrap_or("*"));
+        scope = scope.where_known(variable, host.unwrap_or("*"));
     }
     let is_tls = match scheme {
         Some(scheme) => Some(scheme == "https"),
@@ -245,7 +245,7 @@ fn routes<'a>(
     all.extend(made.into_iter().map(|piece| Route {
         comment: piece.comment,
         scheme,
-        host: host.clone(),
+        host: host.map(str::to_owned),
         path: piece.path,
         methods: piece.methods,
         content: piece.content,
@@ -412,17 +412,15 @@ fn body_limit(servers: &[Server<'_>]) -> Option<u64> {
         said.and_then(|said| value::size(said.arg(0)))
             .map_or(BODY_LIMIT, unlimited)
     };
-    let first = servers.first().map(of)?;
-    let forwards = |server: &&Server<'_>| has(server.scope.own(), "proxy_pass");
-    servers
-        .iter()
-        .any(|server| forwards(&server))
-        .then_some(())?;
-    Some(if servers.iter().all(|server| of(server) == first) {
-        first
-    } else {
-        BODY_LIMIT
-    })
+    let forwarding = servers.iter();
+    let forwarding = forwarding.filter(|server| has(server.scope.own(), "proxy_pass"));
+    let mut limits: Vec<u64> = forwarding.map(of).collect();
+    limits.dedup();
+    match limits.as_slice() {
+        [] => None,
+        [limit] => Some(*limit),
+        _ => Some(BODY_LIMIT),
+    }
 }
 
 fn has(directives: &[Directive], name: &str) -> bool {

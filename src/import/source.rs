@@ -190,9 +190,11 @@ mod tests {
 
     #[test]
     fn includes_stand_in_their_place_and_a_file_that_includes_itself_ends() {
-        let dir = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
-        fs::create_dir(dir.path().join("conf.d")).unwrap();
+        let dir = tempfile::tempdir().expect("the test is right");
+        let write = |name: &str, text: &str| {
+            fs::write(dir.path().join(name), text).expect("the test is right");
+        };
+        fs::create_dir(dir.path().join("conf.d")).expect("the test is right");
         write(
             "nginx.conf",
             "a; include /etc/nginx/conf.d/*.conf; include gone.conf; z;",
@@ -200,7 +202,7 @@ mod tests {
         write("conf.d/b.conf", "b;");
         write("conf.d/c.conf", "c { include more; }");
         write("conf.d/more", "d;");
-        let tree = read(&dir.path().join("nginx.conf")).unwrap();
+        let tree = read(&dir.path().join("nginx.conf")).expect("the test is right");
         let names: Vec<&str> = tree.iter().map(|d| d.name.as_str()).collect();
         assert_eq!(names, ["a", "b", "c", "include", "z"]);
         assert_eq!(tree[2].inner()[0].name, "d");

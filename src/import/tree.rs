@@ -52,7 +52,7 @@ impl fmt::Display for Directive {
         for arg in &self.args {
             text.push(' ');
             if arg.is_empty() || arg.contains(char::is_whitespace) {
-                text.push_str(&format!("\"{arg}\""));
+                text.extend(["\"", arg, "\""]);
             } else {
                 text.push_str(arg);
             }
@@ -155,7 +155,8 @@ mod tests {
 
     #[test]
     fn blocks_and_places() {
-        let tree = parsed("user www;\nhttp {\n  server { listen 80; } }\n").unwrap();
+        let tree =
+            parsed("user www;\nhttp {\n  server { listen 80; } }\n").expect("the test is right");
         assert_eq!(tree.len(), 2);
         let server = &tree[1].inner()[0];
         assert_eq!((server.line, server.inner()[0].arg(0)), (3, "80"));
@@ -164,10 +165,7 @@ mod tests {
 
     #[test]
     fn code_of_another_language_is_passed_over() {
-        let tree = parsed("access_by_lua_block { if a then ngx.say('{') } x {} }\nb c;");
-        // The brace in the string is counted, so that the block ends one later: it is not our language.
-        assert!(tree.is_err() || tree.is_ok());
-        let tree = parsed("access_by_lua_block { local a = {} }\nb c;").unwrap();
+        let tree = parsed("access_by_lua_block { local a = {} }\nb c;").expect("the test is right");
         assert_eq!(tree[1].name, "b");
     }
 

@@ -4,6 +4,7 @@
 //! `ARCHITECTURE.md` says and `tests/tidy.rs` enforces.
 
 pub mod cli;
+pub mod import;
 pub mod server;
 
 pub mod config;

@@ -4,6 +4,11 @@
 //! A ```` ```toml ```` block is a whole configuration and must load without an error; ```` ```toml,fragment ```` is a part
 //! of one and must be TOML.
 
+#[path = "docs/manifests.rs"]
+mod manifests;
+#[path = "docs/replacing.rs"]
+mod replacing;
+
 use forebay::cache::outcome::Reason;
 use forebay::config;
 use std::collections::BTreeSet;

@@ -15,9 +15,19 @@ use std::fmt::Write as _;
 const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
-        &["admin", "config", "demo", "routing", "server", "telemetry"],
+        &[
+            "admin",
+            "config",
+            "demo",
+            "import",
+            "routing",
+            "server",
+            "telemetry",
+        ],
     ),
     ("demo", &["config", "server", "telemetry"]),
+    // What it makes is loaded as any configuration is.
+    ("import", &["config"]),
     (
         "server",
         &[

@@ -44,6 +44,12 @@ pub(super) enum Command {
     Check(ConfigArg),
     /// Print a proxy.toml to start from
     Init,
+    /// Print the proxy.toml that an nginx.conf becomes, with a line for each directive that has no counterpart
+    Import {
+        /// nginx's configuration; what it includes is read, too
+        #[arg(value_name = "NGINX_CONF")]
+        file: PathBuf,
+    },
     /// Print the routes in the order in which they are tried
     Routes(ConfigArg),
     /// Print the configuration as it is in force, defaults included
@@ -134,6 +140,8 @@ mod tests {
             ("forebay config --effective", true),
             ("forebay healthcheck --ready --url http://[::1]:9900", true),
             ("forebay completions bash", true),
+            ("forebay import nginx.conf", true),
+            ("forebay import", false),
             ("forebay purge", false),
         ] {
             let read = Cli::try_parse_from(line.split(' '));
@@ -154,6 +162,7 @@ mod tests {
           demo         Run the proxy in front of a built-in application, with things to try
           check        Check the configuration and say all that is wrong with it
           init         Print a proxy.toml to start from
+          import       Print the proxy.toml that an nginx.conf becomes, with a line for each directive that has no counterpart
           routes       Print the routes in the order in which they are tried
           config       Print the configuration as it is in force, defaults included
           healthcheck  Ask a running proxy whether it is well; for HEALTHCHECK in a container

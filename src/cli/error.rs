@@ -1,6 +1,7 @@
 //! Why a subcommand failed, and the exit code that says so to scripts.
 
 use crate::config::{ConfigErrors, FindError};
+use crate::import::ImportError;
 use crate::server::RunError;
 
 use super::client::ClientError;
@@ -17,6 +18,9 @@ pub(super) enum CliError {
     /// There is no configuration to read.
     #[error("forebay: {0}")]
     Find(#[from] FindError),
+    /// A file of nginx's that cannot be read, or not be made into one of ours.
+    #[error("forebay: {0}")]
+    Import(#[from] ImportError),
     /// Arguments that are well formed but mean nothing.
     #[error("forebay: {0}")]
     Usage(String),
@@ -38,8 +42,15 @@ impl CliError {
     /// 1 while running, 2 configuration and usage, 3 cannot listen.
     pub(super) fn exit_code(&self) -> u8 {
         match self {
-            Self::Client(_) | Self::Refused(_) | Self::Demo(_) => 1,
-            Self::Config(_) | Self::Rejected(_) | Self::Find(_) | Self::Usage(_) => 2,
+            Self::Client(_)
+            | Self::Refused(_)
+            | Self::Demo(_)
+            | Self::Import(ImportError::Invalid(_)) => 1,
+            Self::Import(_)
+            | Self::Config(_)
+            | Self::Rejected(_)
+            | Self::Find(_)
+            | Self::Usage(_) => 2,
             Self::Run(error) => error.exit_code(),
         }
     }
@@ -60,6 +71,10 @@ mod tests {
             attempt: "start a thread",
             source: io::ErrorKind::OutOfMemory.into(),
         };
+        let unreadable = ImportError::Read {
+            file: "nginx.conf".to_owned(),
+            source: io::ErrorKind::NotFound.into(),
+        };
         for (error, code) in [
             (CliError::Refused("unready".to_owned()), 1),
             (CliError::Client(ClientError::Off), 1),
@@ -68,6 +83,8 @@ mod tests {
             (CliError::Rejected("proxy.toml:1:1: …".to_owned()), 2),
             (CliError::Find(FindError::Nowhere), 2),
             (CliError::Usage("…".to_owned()), 2),
+            (ImportError::Invalid("…".to_owned()).into(), 1),
+            (unreadable.into(), 2),
             (CliError::Run(RunError::Config("…".to_owned())), 2),
             (CliError::Run(bind), 3),
         ] {

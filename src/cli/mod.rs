@@ -19,6 +19,7 @@ mod demo;
 
 mod caching;
 mod check;
+mod import;
 mod init;
 mod routes;
 mod show;
@@ -55,6 +56,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Demo(args) => demo::run(&args)?,
         Command::Check(args) => return Ok(check::run(args.config)),
         Command::Init => return Ok(init::run()),
+        Command::Import { file } => import::run(&file)?,
         Command::Routes(args) => return Ok(routes::run(args.config)),
         Command::Config(args) => return Ok(show::run(args.file.config)),
         Command::Healthcheck(args) => healthcheck::run(&args)?,

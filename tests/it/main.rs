@@ -76,6 +76,8 @@ mod tls; // SNI, renewal, ALPN
 mod admin; // health, readiness, metrics, upstreams
 mod cli; // commands and exit codes
 mod drain; // SIGTERM
+mod import; // nginx.conf to proxy.toml: nginx's rules, the command
+mod import_beside; // and what comes of it beside nginx itself
 mod log; // the access log
 mod reload; // SIGHUP, watch, admin
 mod upgrade; // SIGQUIT

@@ -86,7 +86,7 @@ fn all_of_them_are_yaml_that_is_tested_here() {
         "swarm.yaml",
     ];
     assert_eq!(names, tested);
-    for name in names.iter().filter(|name| name.ends_with(".yaml")) {
+    for name in names.iter().filter(|name| *name != "proxy.toml") {
         assert!(!documents(name).is_empty());
         let text = text(name);
         for directive in ["depends_on:", "links:"] {

@@ -65,20 +65,21 @@ impl Proxy {
 
     /// Answers a client's request.
     pub async fn answer(&self, session: Box<Exchange>) {
-        let mut walk = Walk::default();
-        let ticket = session.ticket().clone();
-        walk.entered = Some(Entered::new(self.0.site.load_full(), ticket));
-        self.go(session, walk).await;
+        self.go(session, None).await;
     }
 
     /// Answers a request of our own.
     pub(super) async fn fetch(&self, session: Box<Exchange>, errand: Arc<Errand>) {
-        let mut walk = Walk::default();
-        errand.enter(session.ticket().clone(), &mut walk);
-        self.go(session, walk).await;
+        self.go(session, Some(errand)).await;
     }
 
-    async fn go(&self, mut session: Box<Exchange>, mut walk: Walk) {
+    async fn go(&self, mut session: Box<Exchange>, errand: Option<Arc<Errand>>) {
+        let mut walk = Walk::default();
+        let ticket = session.ticket().clone();
+        match errand {
+            Some(errand) => errand.enter(ticket, &mut walk),
+            None => walk.entered = Some(Entered::new(self.0.site.load_full(), ticket)),
+        }
         let error = match self.walk(&mut session, &mut walk).await {
             Ok(true) => None,
             Ok(false) => {

@@ -339,3 +339,28 @@ async fn a_hundred_uncacheable_answers_take_no_longer_than_two() {
     }
     assert_eq!(counted(&addr, "/a").await["count"], 100);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_longer_to_make_than_it_is_fresh_is_shared_by_who_waited() {
+    let head = gate();
+    let page = ok().max_age(1).body("b").hold_first(&head);
+    let o = origin("o1").on("/a", page).start().await;
+    let nobody = origin("o2");
+    let toml = "[upstream.clock]\nservers = [\"{o2}\"]\nhold = \"1100ms\"\n\
+                [[route]]\nto = \"{o1}\"\n[[route]]\npath = \"/clock\"\nto = \"clock\"";
+    let e = edge(toml).origin(&o).origin(&nobody).start().await;
+    let crowd = e.client().crowd(20, &get("/a"));
+    e.metric_becomes("forebay_cache_followers", 20.0).await;
+    // A second and a tenth.
+    e.client().get("/clock").send().await.expect(503);
+    head.let_one_through();
+    for one in crowd.all().await {
+        one.response.expect(200).body("b");
+    }
+    assert_eq!(o.fetches("/a"), 1);
+    // It is not fresh for who comes later.
+    head.let_one_through();
+    let later = e.client().get("/a").send().await.expect(200);
+    later.cache_status("fwd=stale");
+    assert_eq!(o.fetches("/a"), 2);
+}

@@ -256,10 +256,14 @@ impl Windows {
 }
 
 /// Whether there will be any use for what is stored: while it is fresh, or by its validator, or in a window that somebody
-/// asked for. (A window by default is not enough: every response without a lifetime would be kept for a bad day.)
+/// asked for. (A window by default is not enough: every response without a lifetime would be kept for a bad day.) What was
+/// fresh when it was sent, and is not for having been long in the making, is for those who waited for it.
 fn is_useful(terms: &Terms, received: &Received<'_>) -> Result<(), Reason> {
+    // §4.2.3 counts the whole time from the request as age, for nobody can tell when in it the response was made.
+    let delay = received.received.at - received.requested.at;
+    let age_when_sent = terms.initial_age.saturating_sub(delay);
     let fresh =
-        terms.when_stale != WhenStale::AlwaysValidate && terms.is_fresh(received.received.at);
+        terms.when_stale != WhenStale::AlwaysValidate && terms.lifetime.duration() > age_when_sent;
     if fresh || has_validator(received) {
         return Ok(());
     }

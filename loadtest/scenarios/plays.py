@@ -99,13 +99,19 @@ async def most_oha(stage, seconds):
     return max(1, oha.outcome(said, None, seconds)["requests"] / seconds)
 
 
+async def largest(most, stage, seconds):
+    """What a closed loop makes of a cache that another has filled before."""
+    await most(stage, seconds)
+    return await most(stage, seconds)
+
+
 def best_step(steps, limit):
     """The most that a step made whose 99th percentile was good."""
     return max((step["per_second"] for step in steps if step["p99"] is not None and step["p99"] <= limit), default=0)
 
 
 async def stress_k6(stage):
-    peak, each = round(1.1 * await most_k6(stage, max(3, stage.seconds // 6))), stage.seconds / STEPS
+    peak, each = round(1.1 * await largest(most_k6, stage, max(3, stage.seconds // 6))), stage.seconds / STEPS
     async with stage.watch() as watch:
         env = {"PEAK": peak, "STEPS": STEPS, "SECONDS": stage.seconds} | stage.paths()
         metrics = await stage.k6("stress", env, stage.seconds)
@@ -118,7 +124,7 @@ async def stress_k6(stage):
 
 
 async def stress_oha(stage):
-    peak, each = round(1.1 * await most_oha(stage, max(3, stage.seconds // 6))), max(1, stage.seconds // STEPS)
+    peak, each = round(1.1 * await largest(most_oha, stage, max(3, stage.seconds // 6))), max(1, stage.seconds // STEPS)
     steps, urls = [], stage.urls()
     async with stage.watch() as watch:
         for n in range(STEPS):
@@ -197,8 +203,7 @@ def fetch(target):
 
 
 async def soak_k6(stage):
-    await most_k6(stage, warm(stage))
-    rate = max(1, round(SHARE * await most_k6(stage, warm(stage))))
+    rate = max(1, round(SHARE * await largest(most_k6, stage, warm(stage))))
     count = slices_of(stage.seconds)
     async with stage.watch() as watch:
         env = {"RATE": rate, "SECONDS": stage.seconds, "SLICES": count} | stage.paths()
@@ -211,8 +216,7 @@ async def soak_k6(stage):
 
 
 async def soak_oha(stage):
-    await most_oha(stage, warm(stage))
-    rate = max(1, round(SHARE * await most_oha(stage, warm(stage))))
+    rate = max(1, round(SHARE * await largest(most_oha, stage, warm(stage))))
     count, urls, slices, begun = slices_of(stage.seconds), stage.urls(), [], time.monotonic()
     each = max(1, stage.seconds // count)
     async with stage.watch() as watch:

@@ -212,6 +212,9 @@ async def soak_k6(stage):
     for n in range(count):
         hits = metrics.get(f"hits{{slice:{n}}}", {}).get("value")
         slices.append({"at": (n + 0.5) * stage.seconds / count, "hits": hits} | k6.times(metrics, f"slice:{n}"))
+    # k6 takes its time to begin, and ends when its load does.
+    late = max(0, watch.seconds - stage.seconds)
+    watch.samples = [sample | {"at": sample["at"] - late} for sample in watch.samples if sample["at"] >= late]
     return [soaked(k6.outcome(metrics, rate, stage.seconds), watch, slices, stage.seconds)]
 
 

@@ -201,7 +201,7 @@ def soak(tool, proxies, names, foot):
     panels = [
         ("memory, MiB", "seconds", samples("memory_kib", 1024)),
         ("hits, %", "seconds", slices("hits", 0.01)),
-        ("open files", "seconds", samples("files", 1)),
+        ("open files but clients' connections", "seconds", samples("files", 1)),
         ("50th percentile, ms", "seconds", slices("p50", 1)),
         ("99th percentile, ms", "seconds", slices("p99", 1)),
         ("longest, ms", "seconds", slices("max", 1)),

@@ -6,6 +6,7 @@ from statistics import median
 WARM_UP = 0.2
 # What is compared: title, key, unit, and how far the last third may be beyond the first: so many times, and so much.
 MEMORY = ("memory", "memory_kib", "MiB", 1.05, 4 * 1024)
+# How many connections there are is for the clients to say, and not among these.
 FILES = ("open files", "files", "", 1.05, 32)
 P50 = ("p50", "p50", "ms", 1.25, 1.0)
 P99 = ("p99", "p99", "ms", 1.5, 5.0)

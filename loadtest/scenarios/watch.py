@@ -3,15 +3,25 @@
 import asyncio
 import os
 import time
+from pathlib import Path
 
 from caching import peak_kib, pids, unmapped_kib
 from rig import cpu_seconds, resident_kib
 
 EVERY = 1.0
+# As /proc/net/tcp writes it.
+ESTABLISHED = "01"
 
 
 def open_files(pid):
     return sum(len(os.listdir(f"/proc/{each}/fd")) for each in pids(pid))
+
+
+def clients(port):
+    """Connections to this port that both ends hold open. One that only the proxy still holds is none of these: it leaks."""
+    wanted = f":{port:04X}"
+    rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return sum(row[1].endswith(wanted) and row[3] == ESTABLISHED for row in rows)
 
 
 def memory_kib(pid):
@@ -52,7 +62,7 @@ class Watch:
                         "at": time.monotonic() - self.begun,
                         "memory_kib": memory_kib(pid),
                         "unmapped_kib": unmapped_kib(pid),
-                        "files": open_files(pid),
+                        "files": max(0, open_files(pid) - clients(self.proxy.port)),
                         "cpu": cpu_seconds(pid) - self.cpu_before,
                     }
                 )

@@ -41,7 +41,7 @@ def times(said):
     """Percentiles in milliseconds."""
     percentiles = said["latencyPercentiles"]
     scaled = lambda seconds: None if seconds is None else seconds * 1000
-    return {name: scaled(percentiles[key]) for name, key in PERCENTILES.items()} | {"max": scaled(said["summary"]["slowest"])}
+    return {name: scaled(percentiles.get(key)) for name, key in PERCENTILES.items()} | {"max": scaled(said["summary"]["slowest"])}
 
 
 def outcome(said, asked, seconds):

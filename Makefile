@@ -1,5 +1,5 @@
 # The commands of this repository. Thin: what takes more than two lines is a script or a cargo alias.
-.PHONY: run test bench fuzz fmt lint setup venv figures cache-figures peers
+.PHONY: run test bench fuzz fmt lint setup venv figures cache-figures peers loadtest
 
 # A demo application behind the proxy on :8080, with a banner of things to try.
 run: setup
@@ -39,6 +39,13 @@ cache-figures: setup
 peers: setup
 	python3 loadtest/peers.py $(if $(ONLY),--only $(ONLY)) $(if $(PEERS),--peers $(PEERS)) $(if $(SECONDS),--seconds $(SECONDS)) \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(FOREBAY),--forebay $(FOREBAY)) $(if $(PICTURE),--picture $(PICTURE))
+
+# Forebay and nginx under k6 and oha: smoke, load, stress, spike, deploy, and a soak of ten minutes; loadtest/README.md explains. For some
+# of it, and shorter: make loadtest ONLY=load,soak PROXIES=forebay TOOLS=oha SECONDS=10 SOAK_SECONDS=60 RATE=200
+loadtest: setup
+	python3 loadtest/loadtest.py $(if $(ONLY),--only $(ONLY)) $(if $(PROXIES),--proxies $(PROXIES)) $(if $(TOOLS),--tools $(TOOLS)) \
+		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(SOAK_SECONDS),--soak-seconds $(SOAK_SECONDS)) $(if $(RATE),--rate $(RATE)) \
+		$(if $(FOREBAY),--forebay $(FOREBAY))
 
 # Installs what the build needs and this machine lacks (Debian, Ubuntu); does nothing when all is there.
 setup:

@@ -23,37 +23,62 @@ STYLE = """
 def draw(results, facts):
     """An SVG of the processor time of each row."""
     names = columns({key: cells for key, cells in results.items() if key in ROWS})
-    rows = [key for key in ROWS if key in results]
+    panels = [(ROWS[key].title, {name: told(cell) for name, cell in results[key].items()}) for key in ROWS if key in results]
+    versions = ", ".join(filter(None, facts["versions"].values()))
+    return bars(
+        "CPU microseconds a request: shorter is better",
+        "The proxy’s own time, user and system, on one core; each panel has its own scale.",
+        f"CPU microseconds a request of {', '.join(TITLES[name] for name in names)}",
+        panels,
+        names,
+        f"{versions}; {facts['processor']}, {facts['date']}",
+    )
+
+
+def told(cell):
+    return "failed" if "failed" in cell else cell["micros"]
+
+
+def bars(title, subtitle, label, panels, names, foot):
+    """A panel for each of `panels`, a title and what each of `names` has: a number, a word that stands for it, or nothing."""
     tall = HEAD + len(names) * (BAR + GAP) + BETWEEN
     wide = WIDTH / PANELS
-    height = TOP + -(-len(rows) // PANELS) * tall + 22
-    parts = [
+    height = TOP + -(-len(panels) // PANELS) * tall + 22
+    parts = []
+    for number, (heading, cells) in enumerate(panels):
+        left, top = 16 + (number % PANELS) * wide, TOP + (number // PANELS) * tall
+        parts += panel(heading, cells, names, left, top, wide - 32)
+    return sheet(height, title, subtitle, label, parts, foot)
+
+
+def sheet(height, title, subtitle, label, parts, foot):
+    """The whole SVG around its parts."""
+    around = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img">',
-        f"<title>CPU microseconds a request of {escape(', '.join(TITLES[name] for name in names))}</title>",
+        f"<title>{escape(label)}</title>",
         f"<style>{STYLE}</style>",
         f'<rect class="back" width="{WIDTH}" height="{height}"/>',
-        '<text class="title" x="16" y="28">CPU microseconds a request: shorter is better</text>',
-        '<text class="faint" x="16" y="47">The proxy’s own time, user and system, on one core; each panel has its own scale.</text>',
+        f'<text class="title" x="16" y="28">{escape(title)}</text>',
+        f'<text class="faint" x="16" y="47">{escape(subtitle)}</text>',
     ]
-    for number, key in enumerate(rows):
-        left, top = 16 + (number % PANELS) * wide, TOP + (number // PANELS) * tall
-        parts += panel(ROWS[key].title, results[key], names, left, top, wide - 32)
-    versions = ", ".join(filter(None, facts["versions"].values()))
-    about = f"{versions}; {facts['processor']}, {facts['date']}"
-    parts.append(f'<text class="faint" x="16" y="{height - 10}">{escape(about)}</text>')
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    last = f'<text class="faint" x="16" y="{height - 10}">{escape(foot)}</text>'
+    return "\n".join([*around, *parts, last, "</svg>"]) + "\n"
 
 
 def panel(title, cells, names, left, top, wide):
-    most = max((cells[name]["micros"] for name in names if "micros" in cells.get(name, {})), default=1) or 1
+    most = max((one for one in cells.values() if isinstance(one, (int, float))), default=1) or 1
     yield f'<text class="row" x="{left:g}" y="{top + 14}">{escape(title)}</text>'
     for place, name in enumerate(names):
         y = top + HEAD + place * (BAR + GAP)
-        yield f'<text x="{left:g}" y="{y + BAR - 3}">{escape(TITLES[name])}</text>'
+        yield f'<text x="{left:g}" y="{y + BAR - 3}">{escape(TITLES.get(name, name))}</text>'
         one = cells.get(name)
-        if not one or "failed" in one:
-            yield f'<text class="faint" x="{left + LABEL:g}" y="{y + BAR - 3}">{"failed" if one else "–"}</text>'
+        if not isinstance(one, (int, float)):
+            yield f'<text class="faint" x="{left + LABEL:g}" y="{y + BAR - 3}">{escape(one or "–")}</text>'
             continue
-        length = max(1.0, one["micros"] / most * (wide - LABEL - FIGURE))
-        yield f'<rect x="{left + LABEL:g}" y="{y}" width="{length:.1f}" height="{BAR}" rx="2" fill="{COLOURS[name]}"/>'
-        yield f'<text x="{left + LABEL + length + 6:.1f}" y="{y + BAR - 3}">{one["micros"]:,.1f}</text>'
+        length = max(1.0, one / most * (wide - LABEL - FIGURE))
+        yield f'<rect x="{left + LABEL:g}" y="{y}" width="{length:.1f}" height="{BAR}" rx="2" fill="{colour(name)}"/>'
+        yield f'<text x="{left + LABEL + length + 6:.1f}" y="{y + BAR - 3}">{one:,.1f}</text>'
+
+
+def colour(name):
+    return COLOURS.get(name, "#e69f00")

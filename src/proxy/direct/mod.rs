@@ -184,6 +184,7 @@ impl Passage {
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
+        connection.sends_head_only(session.is_body_empty());
         let mut body = Body::begin(session, walk, &mut connection.outbox)?;
         session.enable_retry_buffering();
         if let Some(again) = session.get_retry_buffer() {

@@ -1,5 +1,5 @@
 # The commands of this repository. Thin: what takes more than two lines is a script or a cargo alias.
-.PHONY: run test bench fuzz fmt lint setup venv figures cache-figures peers loadtest
+.PHONY: run test e2e image bench fuzz fmt lint setup venv figures cache-figures peers loadtest
 
 # A demo application behind the proxy on :8080, with a banner of things to try.
 run: setup
@@ -8,6 +8,16 @@ run: setup
 # Everything a change must pass, what fails fastest first. CI runs this and nothing else.
 test: setup lint venv
 	scripts/tests
+	python3 tests/e2e/main.py --forebay-only
+
+# Deploys, kills and outages in Compose projects on the real Docker Engine, Forebay beside nginx, as a table.
+# For some of them: make e2e ONLY=recreated,killed
+e2e: setup
+	python3 tests/e2e/main.py $(if $(ONLY),--only $(ONLY))
+
+# The image `forebay`, built inside, release profile.
+image:
+	scripts/image
 
 # The docs are for who works on the source, so public items may link to private ones.
 lint:

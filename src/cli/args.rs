@@ -80,7 +80,12 @@ pub(super) struct RunArgs {
     pub(super) file: ConfigArg,
     /// Forward everything to this server, without a configuration file: 127.0.0.1:5000, http://app:5000,
     /// unix:/run/app.sock
-    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "FOREBAY_TO",
+        conflicts_with = "config"
+    )]
     pub(super) to: Option<String>,
     /// Listen here instead of where the configuration says [default: 0.0.0.0:8080]
     #[arg(long, value_name = "ADDR")]

@@ -23,7 +23,8 @@ pub(super) struct Chosen {
 /// The settings of `run`.
 pub(super) fn of_run(args: &RunArgs) -> Result<Chosen, CliError> {
     let listen = args.listen.as_deref();
-    if let Some(to) = &args.to {
+    // An empty variable is one that a Compose file passes on without having it.
+    if let Some(to) = args.to.as_ref().filter(|to| !to.is_empty()) {
         return Ok(Chosen {
             settings: config::from_url(to, listen)?,
             notes: Vec::new(),

@@ -311,7 +311,12 @@ impl Claim {
     pub fn may_retry(&mut self, question: RetryQuestion) -> Result<RetryReason, RetryRefusal> {
         let failure = self.failure.ok_or(RetryRefusal::NothingFailed)?;
         let tries_max = self.upstream.settings.retry.tries;
-        let spend = || self.upstream.budget.spend();
+        // Nobody is stormed by what waits in line: the line lets go a few at a time.
+        let waits = || {
+            let hold = &self.upstream.hold;
+            self.may_wait() && !(hold.is_clear() && self.upstream.pool.has_somebody(clock::now()))
+        };
+        let spend = || waits() || self.upstream.budget.spend();
         let decision = retry::decide(failure, question, self.tally, tries_max, spend);
         match decision {
             Ok(reason) => {

@@ -1,12 +1,21 @@
 //! Connects to addresses for probes and checks. Requests connect in the proxy.
 
 use std::io;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::address::Socket;
+
+/// After how long a silence the kernel asks a server whether it is still there. One that vanished without a
+/// word (a container off its network, a host that lost power) is found out in 13 s, and the requests that wait for it are tried again.
+pub const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
+/// Between two such questions.
+pub const KEEPALIVE_APART: Duration = Duration::from_secs(2);
+/// Unanswered ones, until the connection is dead.
+pub const KEEPALIVE_TRIES: u32 = 4;
 
 /// A byte stream to a server.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -30,11 +30,10 @@ use super::trust::Trust;
 /// Streams at once on one HTTP/2 connection to a server.
 const H2_STREAMS: usize = 100;
 
-/// A dead peer (a host that vanished, a firewall that forgot us) is found out within about a minute and a half.
 const TCP_KEEPALIVE: TcpKeepalive = TcpKeepalive {
-    idle: Duration::from_secs(60),
-    interval: Duration::from_secs(10),
-    count: 3,
+    idle: connect::KEEPALIVE_AFTER,
+    interval: connect::KEEPALIVE_APART,
+    count: connect::KEEPALIVE_TRIES as usize,
     user_timeout: Duration::ZERO,
 };
 

@@ -223,6 +223,27 @@ impl Pool {
         news
     }
 
+    /// The name of the server at `index` is gone: of its addresses, those at which nobody answered are forgotten. Where
+    /// addresses are handed out again, whoever is next heard there may be another service.
+    pub fn forget_unreachable(&self, index: usize, now: Instant) -> Change {
+        let _writers = self.look_ups.lock();
+        let Some(server) = self.servers.get(index) else {
+            return Change::default();
+        };
+        let is_gone = |address: &Arc<Address>| {
+            Arc::ptr_eq(&address.server, server) && address.standing(now) == Standing::Down
+        };
+        let members = self.members.load_full();
+        let (removed, kept): (Vec<_>, Vec<_>) = members.iter().cloned().partition(is_gone);
+        if !removed.is_empty() {
+            self.members.store(Arc::new(kept));
+        }
+        Change {
+            added: Vec::new(),
+            removed,
+        }
+    }
+
     /// The addresses of the server at `index`.
     pub fn known_of(&self, index: usize) -> Vec<Arc<Address>> {
         let Some(server) = self.servers.get(index) else {

@@ -5,6 +5,8 @@
 //! | while connecting                                  | always: nothing was sent                                    |
 //! | on a kept connection that was dead before a byte  | when idempotent and replayable; free, but not without end   |
 //! | otherwise after sending                           | when idempotent and replayable, within `tries` and `budget` |
+//!
+//! What has to wait in line for its next try is not on the budget.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 

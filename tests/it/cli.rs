@@ -101,6 +101,22 @@ async fn where_the_configuration_is_looked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_variable_may_stand_for_to() {
+    let dir = temporary_directory();
+    for (to, complaint) in [
+        ("http://a/b", "--to: expected a URL without a path"),
+        ("", "found no configuration"),
+    ] {
+        let mut run = forebay();
+        run.arg("run").current_dir(dir.path()).env("FOREBAY_TO", to);
+        let output = run.output().await.unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:#?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(complaint), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn variables_and_includes() {
     let dir = directory(
         "include = [\"conf.d/*.toml\"]\n[[route]]\nto = \"http://${FOREBAY_TEST_HOST:-app}:${FOREBAY_TEST_PORT:-5000}\"",

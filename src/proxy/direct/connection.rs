@@ -3,6 +3,7 @@
 use crate::listen::outbox::Outbox;
 use crate::listen::stream::Outlet;
 use crate::upstream::address::Socket;
+use crate::upstream::connect;
 use bytes::BytesMut;
 use nix::errno::Errno;
 use nix::sys::socket::MsgFlags;
@@ -27,6 +28,8 @@ pub struct Connection {
     pub outbox: Outbox,
     /// Read and not yet taken.
     pub inbox: BytesMut,
+    /// Whether octets that nobody acknowledges end it.
+    impatient: bool,
 }
 
 #[derive(Debug)]
@@ -56,7 +59,22 @@ impl Connection {
             io,
             outbox: Outbox::default(),
             inbox: BytesMut::new(),
+            impatient: false,
         })
+    }
+
+    /// Whether no body follows the head that is sent next. A head finds room in the server's kernel, however busy the server is: if
+    /// nobody acknowledges it, nobody is there. A body may have to wait for room, and the kernel cannot tell that apart.
+    pub fn sends_head_only(&mut self, only: bool) {
+        if let ServerStream::Tcp(tcp) = &self.io
+            && self.impatient != only
+        {
+            let time =
+                connect::KEEPALIVE_AFTER + connect::KEEPALIVE_APART * connect::KEEPALIVE_TRIES;
+            let set = SockRef::from(tcp).set_tcp_user_timeout(only.then_some(time));
+            // Where the system has no such option, the request's own deadlines remain.
+            self.impatient = only && set.is_ok();
+        }
     }
 
     /// Whether nothing is there to be read: neither an end, nor bytes that nobody asked for and that would be read as the
@@ -98,12 +116,11 @@ impl Connection {
     }
 }
 
-/// A dead server (a host that vanished, a firewall that forgot us) is found out within about a minute and a half.
 fn keepalive() -> TcpKeepalive {
     TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(10))
-        .with_retries(3)
+        .with_time(connect::KEEPALIVE_AFTER)
+        .with_interval(connect::KEEPALIVE_APART)
+        .with_retries(connect::KEEPALIVE_TRIES)
 }
 
 impl AsyncRead for ServerStream {
@@ -154,6 +171,37 @@ impl AsyncWrite for ServerStream {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Self::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_server_that_vanished_is_found_out_whatever_was_sent() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = Socket::Tcp(listener.local_addr().expect("bound"));
+        let mut open = Connection::open(&address).await.expect("open");
+        let thirteen = Duration::from_secs(13);
+        for (head_only, patience) in [
+            (true, Some(thirteen)),
+            (false, None),
+            (true, Some(thirteen)),
+        ] {
+            open.sends_head_only(head_only);
+            let ServerStream::Tcp(tcp) = &open.io else {
+                panic!("it is TCP");
+            };
+            let socket = SockRef::from(tcp);
+            let found = socket.tcp_user_timeout().expect("known");
+            assert_eq!(found.filter(|time| !time.is_zero()), patience);
+            let time = socket.tcp_keepalive_time().expect("known");
+            let apart = socket.tcp_keepalive_interval().expect("known");
+            let tries = socket.tcp_keepalive_retries().expect("known");
+            assert_eq!(time + apart * tries, thirteen);
         }
     }
 }

@@ -181,6 +181,7 @@ impl Passage {
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
+        connection.sends_head_only(session.is_body_empty());
         let mut body = Body::begin(session, walk, &mut connection.outbox)?;
         session.begin_try();
         if let Some(again) = session.get_retry_buffer() {

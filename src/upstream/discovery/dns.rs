@@ -59,6 +59,11 @@ pub enum ResolveError {
 }
 
 impl ResolveError {
+    /// Whether DNS answered, and its answer is that nobody goes by this name.
+    pub fn says_gone(&self) -> bool {
+        matches!(self, Self::NoSuchName | Self::NoAddress)
+    }
+
     /// The word in metrics.
     pub fn word(&self) -> &'static str {
         match self {

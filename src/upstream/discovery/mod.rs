@@ -1,7 +1,8 @@
 //! Finds the addresses of an upstream's servers, again and again, off the request path.
 //!
 //! One task per named server asks the resolver when the record's time is over, at once when a connect failed, and
-//! a few times a second while requests are held. What was found last stays in use while look-ups fail.
+//! a few times a second while requests are held. What was found last stays in use while look-ups fail, but for addresses
+//! where nobody answers and whose name is gone.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
@@ -86,6 +87,13 @@ pub(super) async fn follow(upstream: Weak<Upstream>, resolver: Arc<dyn Resolve>,
                 pause
             }
             Err(error) => {
+                if error.says_gone() {
+                    let change = upstream.pool.forget_unreachable(lead.server, started);
+                    if !change.is_empty() {
+                        say(&upstream, &lead, &change);
+                        upstream.addresses_changed(&change);
+                    }
+                }
                 let known = !upstream.pool.known_of(lead.server).is_empty();
                 if upstream.pool.look_up_failed(lead.server, error.to_string()) {
                     let rest = if known {

@@ -44,6 +44,46 @@ async fn a_recreated_container_is_found_at_its_new_address() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stranger_at_an_old_address_is_not_asked() {
+    let rig = Rig::new(|_| {});
+    rig.network.name("app", &[1]);
+    rig.network.start(1);
+    settle().await;
+    rig.request(Duration::ZERO).await.expect("answered");
+
+    rig.network.stop(1);
+    rig.network.forget("app");
+    let request = tokio::spawn(rig.request(Duration::ZERO));
+    // Another service is started first, and is given the address that has become free.
+    after(&rig, 1.0, |network| network.start(1)).await;
+    after(&rig, 2.0, |network| {
+        network.start(2);
+        network.name("app", &[2]);
+    })
+    .await;
+    let (claim, _) = request.await.expect("no panic").expect("answered");
+    assert_eq!(claim.report().addr, Some(Socket::Tcp(addr(2))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_answers_is_kept_though_its_name_is_gone() {
+    let rig = Rig::new(|_| {});
+    rig.network.name("app", &[1, 2]);
+    rig.network.start(1);
+    settle().await;
+    for _ in 0..2 {
+        rig.request(Duration::ZERO).await.expect("answered");
+    }
+    rig.network.forget("app");
+    after(&rig, 6.0, |_| {}).await;
+    let (claim, _) = rig.request(Duration::ZERO).await.expect("answered");
+    assert_eq!(claim.report().addr, Some(Socket::Tcp(addr(1))));
+    assert_eq!(claim.report().hold, Duration::ZERO);
+    let known = rig.upstream().pool.known_of(0).len();
+    assert_eq!(known, 1, "the one that nobody answered at is forgotten");
+}
+
+#[tokio::test(start_paused = true)]
 async fn look_ups_are_neither_frantic_nor_lazy() {
     let rig = Rig::new(|_| {});
     rig.network.name("app", &[1]);

@@ -53,6 +53,40 @@ async fn retries_go_elsewhere_and_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn retries_that_wait_in_line_are_not_on_the_budget() {
+    let rig = Rig::new(|_| {});
+    rig.network.name("app", &[1]);
+    settle().await;
+    let mut claims: Vec<_> = (0..200).map(|_| rig.claim()).collect();
+    for claim in &mut claims {
+        claim.next().await.expect("somebody");
+        claim.connected(false);
+    }
+    // The server ends with all of them in its backlog: they are reset, and nobody listens.
+    let mut late = rig.claim();
+    late.next().await.expect("somebody");
+    late.connect_failed(ConnectFailure::NotThere, "connection refused");
+    for claim in &mut claims {
+        claim.failed(FailureKind::Reset);
+        assert_eq!(claim.may_retry(FREELY), Ok(RetryReason::Reset));
+    }
+    rig.network.start(1);
+    after(&rig, 1.0, |_| {}).await;
+    assert!(rig.upstream().is_ready());
+
+    // With somebody there to be stormed, the budget holds.
+    let mut refused = 0;
+    for _ in 0..200 {
+        let mut claim = rig.claim();
+        claim.next().await.expect("somebody");
+        claim.connected(false);
+        claim.failed(FailureKind::Reset);
+        refused += u32::from(claim.may_retry(FREELY) == Err(RetryRefusal::BudgetSpent));
+    }
+    assert!((100..190).contains(&refused), "{refused} of 200 refused");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dead_kept_connection_is_nobodys_fault() {
     let rig = Rig::new(|settings| settings.retry.tries = 1);
     rig.network.name("app", &[1]);

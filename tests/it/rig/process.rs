@@ -13,7 +13,7 @@ pub fn forebay() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
     command.kill_on_drop(true).stdin(Stdio::null());
     // What a developer has set for their own edge is not for this one.
-    for name in ["FOREBAY_CONFIG", "RUST_LOG"] {
+    for name in ["FOREBAY_CONFIG", "FOREBAY_TO", "RUST_LOG"] {
         command.env_remove(name);
     }
     command

@@ -260,7 +260,8 @@ impl Windows {
 /// fresh when it was sent, and is not for having been long in the making, is for those who waited for it.
 fn is_useful(terms: &Terms, received: &Received<'_>) -> Result<(), Reason> {
     // §4.2.3 counts the whole time from the request as age, for nobody can tell when in it the response was made.
-    let delay = received.received.at - received.requested.at;
+    let (sent, came) = (received.requested.at, received.received.at);
+    let delay = came.saturating_duration_since(sent);
     let age_when_sent = terms.initial_age.saturating_sub(delay);
     let fresh =
         terms.when_stale != WhenStale::AlwaysValidate && terms.lifetime.duration() > age_when_sent;

@@ -59,6 +59,7 @@ class Peer:
     """What all of them have: a port without and one with TLS, an access log or none, processes that cost."""
 
     tls = True
+    only_for_upstreams = False
 
     def __init__(self, directory, origin, pem, log):
         self.key, self.cert, self.both = pem
@@ -240,6 +241,7 @@ class PlainNginx(Nginx):
     """nginx as it is when nothing is said of upstreams: a connection for each request. Of interest where upstreams are asked."""
 
     name, upstream_keeps, to_upstream = "nginx-plain", "", ""
+    only_for_upstreams = True
 
 
 class Haproxy(Peer, Listener):

@@ -41,8 +41,8 @@ class Row:
         """Whether this tells something of a peer: of the kernel's floor nothing but plain hits, of nginx as it is no hits."""
         if peer.name == "floor":
             return not self.tls and not self.logged and self.source == "hit"
-        if peer.name == "nginx-plain":
-            return self.source != "hit"
+        if peer.only_for_upstreams and self.source == "hit":
+            return False
         return peer.tls or not self.tls
 
 

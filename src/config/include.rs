@@ -202,7 +202,7 @@ fn shown(path: &Path) -> String {
 }
 
 /// The paths that a pattern stands for, sorted. A pattern without wildcards stands for itself, existing or not.
-fn matching(base: &Path, pattern: &Path) -> Vec<PathBuf> {
+pub fn matching(base: &Path, pattern: &Path) -> Vec<PathBuf> {
     let mut paths = vec![base.to_owned()];
     for component in pattern.components() {
         let wildcards = match component {

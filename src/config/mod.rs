@@ -36,6 +36,7 @@ pub use source::Location;
 use crate::admin::settings::AdminSettings;
 use error::Report;
 use include::Loader;
+pub use include::matching;
 use settings::Settings;
 use tree::Table;
 

@@ -163,6 +163,18 @@ impl Document {
         add(root, "server", server);
         let listen = self.listen.iter().map(listen);
         add_all(root, "listen", listen);
+        // The administration's own port, unless nginx has it: then the next that it has not.
+        let is_taken = |port: &u16| {
+            let end = format!(":{port}");
+            self.listen.iter().any(|listen| listen.addr.ends_with(&end))
+        };
+        if is_taken(&9900)
+            && let Some(port) = (9901..=u16::MAX).find(|port| !is_taken(port))
+        {
+            let mut admin = Table::new();
+            admin.insert("listen", text(&format!("127.0.0.1:{port}")).into());
+            root.insert("admin", Item::Table(admin));
+        }
         let mut limits = Table::new();
         for (key, value) in &self.limits {
             limits.insert(key, text(value).into());

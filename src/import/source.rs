@@ -4,11 +4,12 @@
 //! `x` beside the main file comes first: the file that is imported is mostly a copy in a repository.
 
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::ImportError;
 use super::tree::{self, Directive};
+use crate::config::matching;
 
 /// More files than anybody includes; a pattern that matches its own output would go on for ever.
 const FILES_MAX: usize = 1000;
@@ -103,67 +104,6 @@ impl Reader {
     }
 }
 
-/// The paths that a pattern stands for, sorted, existing or not where it has no wildcards.
-fn matching(base: &Path, pattern: &Path) -> Vec<PathBuf> {
-    let mut paths = vec![base.to_owned()];
-    for component in pattern.components() {
-        let wildcards = match component {
-            Component::Normal(name) => name.to_str().filter(|name| name.contains(['*', '?'])),
-            _ => None,
-        };
-        paths = match wildcards {
-            None => paths.iter().map(|path| path.join(component)).collect(),
-            Some(name) => paths.iter().flat_map(|path| entries(path, name)).collect(),
-        };
-    }
-    paths
-}
-
-/// What of a directory matches, sorted. Hidden names only where the pattern begins with a dot, as `glob` does it.
-fn entries(directory: &Path, pattern: &str) -> Vec<PathBuf> {
-    let readable = if directory.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        directory
-    };
-    let names = fs::read_dir(readable).into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> = names
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| pattern.starts_with('.') || !name.starts_with('.'))
-        .filter(|name| is_match(pattern.as_bytes(), name.as_bytes()))
-        .map(|name| directory.join(name))
-        .collect();
-    found.sort();
-    found
-}
-
-/// Whether `*` and `?` in `pattern` can stand for `name`. A star that was too short is tried longer, only ever the last one.
-fn is_match(pattern: &[u8], name: &[u8]) -> bool {
-    let (mut p, mut n) = (0, 0);
-    let mut star = None;
-    while n < name.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, n));
-                p += 1;
-            }
-            Some(&c) if c == b'?' || Some(&c) == name.get(n) => {
-                p += 1;
-                n += 1;
-            }
-            _ => match star {
-                Some((at, from)) => {
-                    p = at + 1;
-                    n = from + 1;
-                    star = Some((at, n));
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern.iter().skip(p).all(|&c| c == b'*')
-}
-
 fn parent(path: &Path) -> PathBuf {
     path.parent().map(Path::to_owned).unwrap_or_default()
 }
@@ -171,22 +111,6 @@ fn parent(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn wildcards() {
-        for (pattern, name, expected) in [
-            ("*.conf", "a.conf", true),
-            ("*.conf", "a.conf.bak", false),
-            ("a*b*c", "aXbYbc", true),
-            ("a*b*c", "acb", false),
-            ("?0-*", "10-x", true),
-            ("*", "", true),
-            ("", "a", false),
-        ] {
-            let found = is_match(pattern.as_bytes(), name.as_bytes());
-            assert_eq!(found, expected, "{pattern} {name}");
-        }
-    }
 
     #[test]
     fn includes_stand_in_their_place_and_a_file_that_includes_itself_ends() {

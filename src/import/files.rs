@@ -254,6 +254,7 @@ pub(super) fn error_pages(
             continue;
         };
         let mut left: Vec<&str> = Vec::new();
+        let mut of_proxy = false;
         for code in codes {
             match code.parse::<u16>() {
                 // Of a file nothing else can be wrong.
@@ -262,9 +263,11 @@ pub(super) fn error_pages(
                         pages.insert(status, file.clone());
                     }
                 }
-                // These two are the proxy's own more often than the application's.
-                Ok(status @ (502 | 504)) => {
+                // These are the proxy's own more often than the application's; what nginx says at once is 503 after a hold.
+                Ok(status @ (502..=504)) => {
                     pages.insert(status, file.clone());
+                    pages.entry(503).or_insert_with(|| file.clone());
+                    of_proxy = true;
                 }
                 Ok(status @ 400..=599) if intercepts => {
                     pages.insert(status, file.clone());
@@ -272,6 +275,12 @@ pub(super) fn error_pages(
                 Ok(400..=599) => left.push(code),
                 _ => scope.missing(page, format!("{code} is no status of an error")),
             }
+        }
+        if of_proxy && is_forwarded && !intercepts {
+            scope.differs(
+                page,
+                "sent for the application's own 502, 503 and 504, too; 503 is what is answered here after a hold in vain",
+            );
         }
         if !left.is_empty() {
             scope.differs(

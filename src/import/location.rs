@@ -315,13 +315,15 @@ fn prefix(
         .any(|(_, content)| matches!(content.action, Action::To(_)));
     for (methods, content) in &own.main {
         let ends_with_slash = path.ends_with('/');
-        let written = if path == "/" || is_rewritten || (ends_with_slash && is_forwarded) {
+        let goes_by_segments = ends_with_slash && (is_forwarded || own.is_guarded);
+        let written = if path == "/" || is_rewritten || goes_by_segments {
+            // What is guarded is so without its slash, too: nginx redirects there, and an application answers the same.
             path.to_owned()
         } else {
             // `location /a` is for `/ab`, too, and `location /a/` not for `/a`.
             format!("{path}**")
         };
-        let takes_bare = ends_with_slash && path != "/" && written == *path;
+        let takes_bare = ends_with_slash && path != "/" && written == *path && !own.is_guarded;
         if takes_bare {
             bare(locations, at, path, is_forwarded, compiled, pieces);
         }

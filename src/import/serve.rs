@@ -104,7 +104,11 @@ fn compile_within<'a>(
         Some(_) => rewrite::phase(scope, prefix),
         None => Phase::default(),
     };
+    let fields = header::of_response(scope);
     compiled.subs = phase.redirects;
+    for sub in &mut compiled.subs {
+        sub.content.response_headers = fields.clone();
+    }
     // A redirect of all that comes here is all that is here.
     let is_all =
         |sub: &Piece| !sub.path.starts_with('=') && prefix.starts_with(literal_of(&sub.path));
@@ -115,18 +119,21 @@ fn compile_within<'a>(
         compiled.main.push((Vec::new(), all.content));
         return compiled;
     }
-    for (method, content) in phase.by_method {
+    for (method, mut content) in phase.by_method {
+        content.response_headers = fields.clone();
         compiled.main.push((vec![method], content));
     }
     if let Some(mut content) = phase.returned {
         compiled.is_guarded = matches!(content.action, Action::Respond { status: 400.., .. });
-        content.response_headers = header::of_response(scope);
+        content.response_headers = fields;
         compiled.main.push((Vec::new(), content));
         return compiled;
     }
     if let Some(guard) = access::guard(scope) {
         compiled.is_guarded = true;
-        compiled.main.push((Vec::new(), refusal(guard)));
+        let mut content = refusal(guard);
+        content.response_headers = fields;
+        compiled.main.push((Vec::new(), content));
         return compiled;
     }
     let mut content = answer(site, locations, at, depth);
@@ -145,7 +152,9 @@ fn compile_within<'a>(
     match access::excepted_methods(scope) {
         Some(methods) => {
             compiled.main.push((methods, content));
-            compiled.main.push((Vec::new(), Content::status(403)));
+            let mut content = Content::status(403);
+            content.response_headers = fields;
+            compiled.main.push((Vec::new(), content));
         }
         None => compiled.main.push((Vec::new(), content)),
     }

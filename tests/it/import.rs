@@ -58,6 +58,13 @@ fn requests_go_where_nginx_sends_them() {
     const HOST: &str = "proxy_set_header Host $host;";
     for (server, host, method, target, expected) in [
         (
+            "location /a/ { auth_basic x; proxy_pass http://s; } location / { proxy_pass http://s; }",
+            "x",
+            "GET",
+            "/a",
+            "403",
+        ),
+        (
             "location /a/ { proxy_pass http://s; }",
             "x",
             "GET",
@@ -413,4 +420,25 @@ async fn import_on_the_command_line() {
         .expect(2)
         .complains("gone.conf");
     run_forebay(dir.path(), &["import"]).await.expect(2);
+}
+
+/// nginx adds a field to what it answers by itself as to what an application does.
+#[test]
+fn fields_are_added_to_what_is_answered_here() {
+    let made = imported(
+        "events {} http { server { listen 80; add_header X-A b always; location /a { deny all; } location /b { return 301 /c; } \
+         location /d { limit_except GET { deny all; } proxy_pass http://s; } } }",
+    );
+    let settings = config::load_str(&made.toml, "proxy.toml").unwrap();
+    for route in &settings.routes {
+        let answered_here = !matches!(route.action, Action::Files { .. });
+        let fields = &route.response_headers.set;
+        assert!(
+            !answered_here || fields.iter().any(|(name, _)| name == "x-a"),
+            "{}\n{}",
+            route.name,
+            made.toml
+        );
+    }
+    assert!(settings.routes.len() >= 4, "{}", made.toml);
 }

@@ -2,11 +2,14 @@
 """Measures forebay beside nginx, HAProxy, Apache Traffic Server and Varnish, and prints Markdown tables; `make peers` runs it.
 
     python3 loadtest/peers.py [--only hit-1k,miss] [--peers forebay,nginx] [--rounds 5] [--seconds 5] [--forebay PATH]
-                              [--picture docs/peers.svg] [--from target/peers/peers.json]
+                              [--picture docs/peers.svg] [--from target/peers/peers.json] [--here]
 
 All run at once on one core, and are loaded in turn, in alternating rounds, from another core, where the origin is too. A cell is the
 median of the rounds. Before each row every proxy has to show that its answers are whole and come from its cache, or from the
 origin where the row says so, and after each round the origin's counter has to agree; a peer that does not is "failed" in that row.
+
+As root they run in a network namespace of their own, so that the machine's packet filter costs nobody anything, and with a congestion
+control that does not pace: BBR, where it is the machine's, holds large bodies on loopback back to a third. `--here` stays outside.
 
 Installs what it needs and builds forebay, unless --forebay names one. Writes peers.json, peers.md and peers.svg to target/peers. Exits
 1 when forebay misses a goal, 2 when something cannot be measured. Takes forty minutes and two cores, and needs them to itself.
@@ -40,6 +43,9 @@ OUT = ROOT / "target/peers"
 # Of the largest rate that a proxy made: the load under which its latency is looked at.
 SHARE = 0.5
 IDLE_CONNECTIONS = 5000
+# Set once this runs in a namespace of its own.
+INSIDE = "FOREBAY_PEERS_INSIDE"
+CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 
 
 def options():
@@ -50,6 +56,7 @@ def options():
     parser.add_argument("--seconds", type=int, default=5, help="seconds of each round")
     parser.add_argument("--forebay", type=Path, help="the program to measure, instead of building it")
     parser.add_argument("--picture", type=Path, help="where the picture goes besides target/peers")
+    parser.add_argument("--here", action="store_true", help="in the machine's own network, with its packet filter and its congestion control")
     parser.add_argument("--from", dest="again", type=Path, help="prints and draws these figures again, measures nothing")
     chosen = parser.parse_args()
     chosen.only, chosen.peers = chosen.only.split(","), chosen.peers.split(",")
@@ -104,6 +111,14 @@ def prepare(chosen):
                 absent[name] = str(why)
     figures.allow_files()
     return absent
+
+
+def go_inside():
+    """Begins again in a network namespace of its own; does nothing where that is not allowed. Everything is installed before."""
+    if os.environ.get(INSIDE) or subprocess.run(["unshare", "--net", "ip", "link", "set", "lo", "up"], capture_output=True).returncode:
+        return
+    steps = f'ip link set lo up; for control in cubic reno; do echo $control 2>/dev/null > {CONGESTION} && break; done; exec "$@"'
+    os.execvpe("unshare", ["unshare", "--net", "sh", "-c", steps, "sh", sys.executable, *sys.argv], {**os.environ, INSIDE: "1"})
 
 
 def paths():
@@ -354,6 +369,7 @@ def about(chosen, absent, cores, load):
         "load_core": cores[1],
         "siblings_of_proxy_core": siblings.read_text().strip() if siblings.exists() else None,
         "load_average_before": load,
+        "congestion_control": CONGESTION.read_text().strip(),
         "rounds": chosen.rounds,
         "seconds": chosen.seconds,
     }
@@ -391,6 +407,8 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     load = os.getloadavg()[0]
     absent = prepare(chosen)
+    if not chosen.here:
+        go_inside()
     if load > 0.5:
         say(f"the load average is {load:.1f}: others work on this machine, and the figures will show it")
     available = next(int(l.split()[1]) for l in open("/proc/meminfo") if l.startswith("MemAvailable:")) >> 10

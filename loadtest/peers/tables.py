@@ -131,7 +131,7 @@ def markdown(results, facts):
 def footer(facts, results):
     versions = ", ".join(filter(None, facts["versions"].values()))
     lines = [
-        f"{versions}; at {facts['commit']}, {facts['processor']}, {facts['cores']} cores, Linux {facts['kernel']}, {facts['date']}; "
+        f"{versions}; at {facts['commit']}, {facts['processor']}, {facts['cores']} cores, Linux {facts['kernel']}, {facts.get('congestion_control', 'unknown')}, {facts['date']}; "
         f"medians of {facts['rounds']} alternating rounds of {facts['seconds']} s."
     ]
     noise = [one["others"] for key in ROWS for one in results.get(key, {}).values() if "others" in one]

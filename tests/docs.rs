@@ -4,6 +4,8 @@
 //! A ```` ```toml ```` block is a whole configuration and must load without an error; ```` ```toml,fragment ```` is a part
 //! of one and must be TOML.
 
+#[path = "docs/dashboards.rs"]
+mod dashboards;
 #[path = "docs/manifests.rs"]
 mod manifests;
 #[path = "docs/replacing.rs"]
@@ -11,6 +13,8 @@ mod replacing;
 
 use forebay::cache::outcome::Reason;
 use forebay::config;
+use forebay::listen::gate::refusals;
+use forebay::proxy::words::WORDS;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
@@ -161,11 +165,15 @@ fn every_metric_is_described() {
         "cache/fill/metrics.rs",
         "cache/metrics.rs",
         "telemetry/metrics.rs",
+        "telemetry/route.rs",
+        "proxy/events/hub.rs",
         "telemetry/access_log/mod.rs",
         "upstream/metrics.rs",
     ]
     .into_iter()
     .flat_map(|file| literals(&format!("src/{file}"), "r.register("))
+    // Those that are made of others.
+    .chain(literals("src/telemetry/route.rs", "family("))
     .collect();
     assert_eq!(compare(&registered, "`forebay_", &["build_info"]), "");
 }
@@ -213,6 +221,116 @@ fn every_reason_of_the_cache_is_described() {
     } else {
         assert_eq!(written, table, "docs/caching.md has another table");
     }
+}
+
+/// A reason as a page has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct OnPage {
+    word: String,
+    sentence: String,
+}
+
+fn on_page(word: &str, sentence: &str) -> OnPage {
+    OnPage {
+        word: word.to_owned(),
+        sentence: sentence.to_owned(),
+    }
+}
+
+/// The reasons below a heading of docs/reasons.md; each must say what to do, and a gate's must have its anchor.
+fn reasons_below(text: &str, heading: &str) -> Vec<OnPage> {
+    let (_, rest) = text
+        .split_once(&format!("\n## {heading}\n"))
+        .expect(heading);
+    let section = rest.split("\n## ").next().unwrap_or_default();
+    let mut found = Vec::new();
+    for part in section.split("\n### `").skip(1) {
+        let (word, rest) = part.split_once("`\n\n").expect("a word, and an empty line");
+        let mut paragraphs = rest.split("\n\n");
+        let sentence = paragraphs.next().unwrap_or_default().trim();
+        let to_do = paragraphs.next().unwrap_or_default();
+        let says = to_do.strip_prefix("*What to do:* ").unwrap_or_default();
+        assert!(says.len() > 5, "`{word}`: what is to be done? {part:?}");
+        found.push(on_page(word, sentence));
+    }
+    found
+}
+
+/// docs/reasons.md has the program's words, in their order and with their sentences, and no others.
+#[test]
+fn every_reason_has_its_place() {
+    let path = root().join("docs/reasons.md");
+    let text = fs::read_to_string(path).expect("the page is there");
+    let caches: Vec<_> = Reason::ALL
+        .iter()
+        .map(|reason| on_page(reason.word(), reason.sentence()))
+        .collect();
+    assert_eq!(reasons_below(&text, "What the cache says"), caches);
+    let is_caches = |word: &str| caches.iter().any(|it| it.word == word);
+    let ours: Vec<_> = WORDS
+        .iter()
+        .filter(|(word, _)| !is_caches(word))
+        .map(|(word, sentence)| on_page(word, sentence))
+        .collect();
+    assert_eq!(reasons_below(&text, "Answers of our own"), ours);
+    let gates: Vec<_> = refusals::ALL
+        .iter()
+        .map(|refusal| {
+            let mut letters = refusal.message.chars();
+            let first = letters.next().expect("it says something");
+            let sentence = format!("{}{}.", first.to_uppercase(), letters.as_str());
+            on_page(refusal.reason, &sentence)
+        })
+        .collect();
+    assert_eq!(reasons_below(&text, "Turned away at the gate"), gates);
+    for refusal in refusals::ALL {
+        let anchor = format!("<a id=\"gate-{}\"></a>", refusal.reason);
+        assert!(text.contains(&anchor), "no {anchor}");
+    }
+    for reason in Reason::ALL {
+        let (page, anchor) = reason.page().split_once('#').expect("it has an anchor");
+        assert_eq!((page, anchor), ("docs/reasons.md", reason.word()));
+    }
+}
+
+/// Whatever the program answers by itself, it has a word of the table for.
+#[test]
+fn every_word_of_our_own_answers_is_in_the_table() {
+    let mut words = BTreeSet::new();
+    let proxy = root().join("src/proxy");
+    for entry in fs::read_dir(&proxy).expect("src/proxy is a directory") {
+        let name = entry.expect("it can be listed").file_name();
+        let file = format!("src/proxy/{}", name.to_string_lossy());
+        if Path::new(&file).extension().is_none_or(|it| it != "rs") {
+            continue;
+        }
+        let text = fs::read_to_string(root().join(&file)).expect("the source is there");
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (at, before) in code.match_indices("Verdict::new(") {
+            let rest = &code[at + before.len()..];
+            let call = rest.split(&[';', ')'][..]).next().unwrap_or_default();
+            words.extend(call.split('"').nth(1).map(str::to_owned));
+        }
+    }
+    words.extend(literals("src/proxy/events/mod.rs", "METHOD_NOT_ALLOWED,"));
+    words.extend(literals("src/upstream/refusal.rs", "=>"));
+    words.extend(literals("src/proxy/purge.rs", "reason:"));
+    let text = fs::read_to_string(root().join("src/proxy/purge.rs")).expect("it is there");
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let purges = code.match_indices("\"purge-").filter_map(|(at, _)| {
+        let rest = &code[at + 1..];
+        Some(rest[..rest.find('"')?].to_owned())
+    });
+    words.extend(purges);
+    words.extend(literals("src/cache/fill/verdict.rs", "word:"));
+    words.extend(literals("src/cache/fill/writer.rs", "word:"));
+    for status in [400, 404, 408, 413, 500, 502, 503, 504] {
+        words.extend(literals("src/proxy/failure.rs", &format!("({status},")));
+    }
+    assert!(words.len() > 20, "does the search still work? {words:?}");
+    let known: BTreeSet<String> = WORDS.iter().map(|(word, _)| (*word).to_owned()).collect();
+    let unknown: Vec<_> = words.difference(&known).collect();
+    assert!(unknown.is_empty(), "src/proxy/words.rs lacks {unknown:?}");
 }
 
 /// A key that is read and on no page is a key that nobody finds.

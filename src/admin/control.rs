@@ -1,9 +1,17 @@
 //! What the control plane asks of the server, and the shapes of its answers.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
 
-/// The server as the control plane sees it. All answers but a reload's are given at once, without waiting.
+use super::stats::Stats;
+use crate::cache::inspect::{Filter, Listing, Order, Summary};
+use crate::cache::purge::{Purge, PurgeEvent, Purged};
+
+/// The server as the control plane sees it. None of its methods but
+/// `reload` and `stats` waits for anything.
 #[async_trait]
 pub trait Control: Send + Sync + 'static {
     /// Reads the configuration again and puts it into force. A second call while one runs waits its turn. Runs to its
@@ -19,8 +27,39 @@ pub trait Control: Send + Sync + 'static {
     /// The state of every upstream and its servers.
     fn upstreams(&self) -> serde_json::Value;
 
+    /// Everything that the views draw. Waits where what is stored has to be walked over.
+    async fn stats(&self) -> Stats;
+
     /// All metrics in Prometheus' text format (`application/openmetrics-text`).
     fn metrics(&self) -> String;
+
+    /// Purges. Once this returns, nothing of what is meant is served any more as it was. Takes its time, as listing and
+    /// counting do.
+    fn purge(&self, purge: &Purge) -> Purged;
+
+    /// The purges from now on.
+    fn purges(&self) -> broadcast::Receiver<Arc<PurgeEvent>>;
+
+    /// The first of the stored responses that fit.
+    fn cached(&self, filter: &Filter, order: Order, limit: usize) -> Listing;
+
+    /// How much is stored.
+    fn cache_stats(&self) -> Summary;
+
+    /// What would become of a request, and why; with a real one where the question says so, which takes its time.
+    ///
+    /// # Errors
+    /// What is wrong with the question, and how it is asked.
+    async fn explain(&self, question: serde_json::Value) -> Result<Explained, String>;
+}
+
+/// What would become of a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Explained {
+    /// For programs: an object, whose members `docs/explaining.md` lists.
+    pub value: serde_json::Value,
+    /// For people.
+    pub text: String,
 }
 
 /// What a reload did.

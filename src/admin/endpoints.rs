@@ -1,191 +1,127 @@
-//! What each path of the control plane answers.
+//! The door of the control plane: which call is meant, whether it may be made, and what it was given.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use futures::{Stream, StreamExt};
+use http::header::{ALLOW, EXPECT, WWW_AUTHENTICATE};
+use http::{HeaderValue, Request, StatusCode};
+use http_body_util::BodyExt;
 use hyper::body::Body;
-use percent_encoding::percent_decode_str;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::timeout;
 
 use super::access::{Access, Need, Refusal};
-use super::control::{Control, Readiness};
+use super::answer::{self, Answer, Failure};
+use super::asked::{Asked, Desk, Query};
+use super::calls::{CALLS, Call};
 
-/// A request body of a call, at most. No call needs more than a few names.
+/// A request body of a call, at most. No call needs more than a few hundred names.
 const BODY_MAX: usize = 64 * 1024;
+/// Of a body that is larger, this much is read and forgotten: a caller that is still sending would not see the answer.
+const BODY_SPARED: usize = 64 * 1024 * 1024;
 /// The time a caller has to send it.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// What `Registry::encode` writes.
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-type Answer = Response<Full<Bytes>>;
-
-/// The calls there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Call {
-    Healthz,
-    Readyz,
-    Metrics,
-    Upstreams,
-    Reload,
-}
-
-impl Call {
-    const ALL: [Self; 5] = [
-        Self::Healthz,
-        Self::Readyz,
-        Self::Metrics,
-        Self::Upstreams,
-        Self::Reload,
-    ];
-
-    fn path(self) -> &'static str {
-        match self {
-            Self::Healthz => "/healthz",
-            Self::Readyz => "/readyz",
-            Self::Metrics => "/metrics",
-            Self::Upstreams => "/upstreams",
-            Self::Reload => "/reload",
-        }
-    }
-
-    fn need(self) -> Need {
-        match self {
-            Self::Healthz | Self::Readyz => Need::Probe,
-            Self::Metrics | Self::Upstreams => Need::Read,
-            Self::Reload => Need::Change,
-        }
-    }
-
-    /// The methods allowed, as `Allow` lists them.
-    fn allow(self) -> &'static str {
-        match self.need() {
-            Need::Probe | Need::Read => "GET, HEAD",
-            Need::Change => "POST",
-        }
-    }
-
-    fn allows(self, method: &Method) -> bool {
-        self.allow()
-            .split(", ")
-            .any(|allowed| allowed == method.as_str())
-    }
-}
 
 /// Answers one request. Never fails: what goes wrong is an answer too.
-pub(super) async fn answer<B>(
-    request: Request<B>,
-    access: &Access,
-    control: &Arc<dyn Control>,
-) -> Answer
+pub(super) async fn answer<B>(request: Request<B>, access: &Access, desk: &Desk) -> Answer
 where
-    B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Send,
 {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
-    let call = Call::ALL.into_iter().find(|call| call.path() == path);
+    let call = CALLS.iter().find(|call| call.path == path);
     // Strangers do not learn which paths there are.
-    let need = call.map_or(Need::Read, Call::need);
-    if let Err(refusal) = access.admit(need, &head.headers) {
-        tracing::warn!(path, %refusal, "refused a call of the admin listener");
-        return refused(&refusal);
-    }
+    let need = call.map_or(Need::Read, |call| call.need);
+    let admitted = match access.admit(need, &head.method, &head.headers) {
+        Ok(admitted) => admitted,
+        Err(refusal) => {
+            tracing::warn!(path, %refusal, "refused a call of the admin listener");
+            return refused(&refusal);
+        }
+    };
     let Some(call) = call else {
-        let paths = Call::ALL.map(|call| format!("{} {}", call.allow(), call.path()));
-        let value = json!({ "error": format!("no such path `{path}`"), "paths": paths });
-        return json_answer(StatusCode::NOT_FOUND, &value);
+        return unknown(path);
     };
     if !call.allows(&head.method) {
-        let text = format!(
-            "`{path}` is called by {}, not {}",
-            call.allow(),
-            head.method
-        );
-        let mut answer = failed(StatusCode::METHOD_NOT_ALLOWED, &text);
-        let allow = HeaderValue::from_static(call.allow());
-        answer.headers_mut().insert(ALLOW, allow);
-        return answer;
+        return wrong_method(call, head.method.as_str());
     }
-    match call {
-        Call::Healthz => json_answer(StatusCode::OK, &json!({ "status": "alive" })),
-        Call::Readyz => readyz(control.readiness(), head.uri.query()),
-        Call::Metrics => text_answer(OPENMETRICS, control.metrics()),
-        Call::Upstreams => json_answer(StatusCode::OK, &control.upstreams()),
-        Call::Reload => match received(body).await {
-            Ok(()) => reload(Arc::clone(control)).await,
-            Err(status) => failed(status, "the request body was too large or too slow"),
-        },
+    let query = Query::read(head.uri.query().unwrap_or_default());
+    if !call.by_post {
+        let asked = Asked::new(query, Bytes::new(), admitted, desk);
+        return call.answer(asked).await.unwrap_or_else(Answer::from);
     }
-}
-
-/// 200 while every route has somebody to answer it; with `?route=NAME`, while that one has.
-///
-/// One dead upstream turns the whole answer on purpose: monitors ask here, and nothing is restarted for it (that
-/// is what `/healthz` is asked for). A balancer in front of several edges asks for the route it balances.
-fn readyz(readiness: Readiness, query: Option<&str>) -> Answer {
-    let mut routes = readiness.routes;
-    let wanted = query
-        .into_iter()
-        .flat_map(|query| query.split('&'))
-        .find_map(|pair| pair.strip_prefix("route="))
-        .map(|name| percent_decode_str(name).decode_utf8_lossy().into_owned());
-    if let Some(wanted) = wanted {
-        routes.retain(|route| route.route == wanted);
-        if routes.is_empty() {
-            return failed(
-                StatusCode::NOT_FOUND,
-                &format!("no route is named `{wanted}`"),
-            );
+    let (waits, desk) = (head.headers.contains_key(EXPECT), desk.clone());
+    // In a task of its own: a caller that hangs up must not stop a reload halfway, or a purge that it has asked for.
+    let answering = tokio::spawn(async move {
+        let body = received(body, waits).await?;
+        call.answer(Asked::new(query, body, admitted, &desk)).await
+    });
+    match answering.await {
+        Ok(outcome) => outcome.unwrap_or_else(Answer::from),
+        Err(panic) => {
+            let text = panic.to_string();
+            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, text).into()
         }
     }
-    if readiness.draining {
-        for route in &mut routes {
-            route.ready = false;
-            route.reason = Some("draining".to_owned());
-        }
-    }
-    let (code, status) = if readiness.draining {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining")
-    } else if routes.iter().all(|route| route.ready) {
-        (StatusCode::OK, "ready")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "unready")
-    };
-    json_answer(code, &json!({ "status": status, "routes": routes }))
 }
 
-/// In a task of its own: a caller that hangs up must not stop a reload halfway.
-async fn reload(control: Arc<dyn Control>) -> Answer {
-    tracing::info!("reload asked for through the admin listener");
-    match tokio::spawn(async move { control.reload().await }).await {
-        Ok(Ok(report)) => json_answer(StatusCode::OK, &json!(report)),
-        Ok(Err(errors)) => failed(StatusCode::UNPROCESSABLE_ENTITY, &errors),
-        Err(panic) => failed(StatusCode::INTERNAL_SERVER_ERROR, &panic.to_string()),
-    }
-}
-
-/// Reads a body to its end and forgets it: calls take no arguments there, but what was sent must not stay on the wire.
-async fn received<B>(body: B) -> Result<(), StatusCode>
+/// Reads a body to its end. `waits` is for a caller that sends it only when it is told to.
+async fn received<B>(body: B, waits: bool) -> Result<Bytes, Failure>
 where
-    B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Send,
 {
-    if body.size_hint().lower() > BODY_MAX as u64 {
-        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    let too_large = |pieces| {
+        if !waits {
+            tokio::spawn(timeout(BODY_TIMEOUT, forget(pieces)));
+        }
+        let text = format!("the request body is larger than {BODY_MAX} bytes; make several calls");
+        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+    };
+    let declared = body.size_hint().lower();
+    let mut pieces = Box::pin(body.into_data_stream());
+    if declared > BODY_MAX as u64 {
+        return Err(too_large(pieces));
     }
-    let body = std::pin::pin!(Limited::new(body, BODY_MAX));
-    match timeout(BODY_TIMEOUT, body.collect()).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE),
-        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+    let mut kept = Vec::new();
+    let reading = async {
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(|_| Failure::bad("the request body is malformed"))?;
+            if kept.len() + piece.len() > BODY_MAX {
+                return Ok(false);
+            }
+            kept.extend_from_slice(&piece);
+        }
+        Ok(true)
+    };
+    match timeout(BODY_TIMEOUT, reading).await {
+        Ok(Ok(true)) => Ok(kept.into()),
+        Ok(Ok(false)) => Err(too_large(pieces)),
+        Ok(Err(failure)) => Err(failure),
+        Err(_) => {
+            let within = BODY_TIMEOUT.as_secs();
+            let text = format!("the request body did not arrive within {within} s");
+            Err(Failure::new(StatusCode::REQUEST_TIMEOUT, text))
+        }
+    }
+}
+
+/// Takes the rest of a body from the wire, as far as can be afforded: a caller that sends all of it before it reads would
+/// find the connection reset, and the answer gone.
+async fn forget<E>(mut pieces: impl Stream<Item = Result<Bytes, E>> + Unpin) {
+    let mut left = BODY_SPARED;
+    while let Some(Ok(piece)) = pieces.next().await {
+        match left.checked_sub(piece.len()) {
+            Some(rest) => left = rest,
+            None => return,
+        }
     }
 }
 
 fn refused(refusal: &Refusal) -> Answer {
-    let mut answer = failed(refusal.status(), &refusal.to_string());
+    let mut answer = Answer::from(Failure::new(refusal.status(), refusal.to_string()));
     if refusal.status() == StatusCode::UNAUTHORIZED {
         let bearer = HeaderValue::from_static("Bearer");
         answer.headers_mut().insert(WWW_AUTHENTICATE, bearer);
@@ -193,20 +129,20 @@ fn refused(refusal: &Refusal) -> Answer {
     answer
 }
 
-fn failed(status: StatusCode, text: &str) -> Answer {
-    json_answer(status, &json!({ "error": text }))
+fn unknown(path: &str) -> Answer {
+    let paths = CALLS.iter();
+    let paths: Vec<String> = paths
+        .map(|call| format!("{} {}", call.allow(), call.path))
+        .collect();
+    let value = json!({ "error": format!("no such path `{path}`"), "paths": paths });
+    answer::json_with(StatusCode::NOT_FOUND, &value)
 }
 
-fn json_answer(status: StatusCode, value: &Value) -> Answer {
-    let mut answer = text_answer("application/json", format!("{value:#}\n"));
-    *answer.status_mut() = status;
-    answer
-}
-
-fn text_answer(content_type: &'static str, text: String) -> Answer {
-    let mut answer = Response::new(Full::from(text));
-    let fields = answer.headers_mut();
-    fields.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+fn wrong_method(call: &Call, method: &str) -> Answer {
+    let (path, allow) = (call.path, call.allow());
+    let text = format!("`{path}` is called by {allow}, not {method}");
+    let mut answer = Answer::from(Failure::new(StatusCode::METHOD_NOT_ALLOWED, text));
+    let allow = HeaderValue::from_static(allow);
+    answer.headers_mut().insert(ALLOW, allow);
     answer
 }

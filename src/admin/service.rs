@@ -11,13 +11,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use super::access::Access;
+use super::asked::Desk;
 use super::control::Control;
 use super::endpoints;
 use super::socket::{Listener, Socket};
+use super::stall::Stalling;
 
 /// Connections at once. More wait in the kernel's queue.
 const CONNECTIONS: usize = 64;
@@ -25,8 +27,8 @@ const CONNECTIONS: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// A head's bytes, and what is read ahead, at most.
 const BUFFER: usize = 32 * 1024;
-/// A connection's whole life: one whose client does not read its answer must not keep a place for ever.
-const LIFE: Duration = Duration::from_secs(300);
+/// How long an answer waits for a client to read on: one that does not must not keep a place for ever.
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long answers in the making may take after the stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after an accept that failed, for want of descriptors most likely.
@@ -49,8 +51,12 @@ pub async fn serve(
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        // Who has sent a whole request and goes is still somebody who asked.
+        .half_close(true)
         .max_buf_size(BUFFER);
     let mut stop = std::pin::pin!(stop);
+    let (stopping, stopped) = watch::channel(());
+    let desk = Desk::new(control, stopped);
     loop {
         let place = Arc::clone(&places).acquire_owned();
         let (place, stream) = tokio::select! {
@@ -65,20 +71,21 @@ pub async fn serve(
                 continue;
             }
         };
-        let (access, control) = (access.clone(), Arc::clone(&control));
+        let (access, desk) = (access.clone(), desk.clone());
         let service = service_fn(move |request| {
-            let (access, control) = (access.clone(), Arc::clone(&control));
-            async move { Ok::<_, Infallible>(endpoints::answer(request, &access, &control).await) }
+            let (access, desk) = (access.clone(), desk.clone());
+            async move { Ok::<_, Infallible>(endpoints::answer(request, &access, &desk).await) }
         });
+        let stream = Stalling::new(stream, STALL_TIMEOUT);
         let connection = http.serve_connection(TokioIo::new(stream), service);
         let connection = connections.watch(connection);
         tokio::spawn(async move {
             // A caller's broken connection is the caller's affair.
-            let _ = timeout(LIFE, connection).await;
+            let _ = connection.await;
             drop(place);
         });
     }
-    drop(acceptor);
+    drop((acceptor, stopping));
     if timeout(STOP_TIMEOUT, connections.shutdown()).await.is_err() {
         tracing::debug!("a connection of the admin listener outlived it");
     }

@@ -2,13 +2,17 @@
 
 use super::*;
 use crate::admin::settings::{AdminListen, AdminSettings};
-use crate::admin::{Readiness, ReloadReport, RouteReadiness};
+use crate::admin::stats::Stats;
+use crate::admin::{Explained, Readiness, ReloadReport, RouteReadiness};
+use crate::cache::inspect::{Filter, Listing, Order, Summary};
+use crate::cache::purge::{Mode, Purge, PurgeEvent, Purged, Scope};
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
 
 /// A server with a route that is ready and one that is not.
@@ -21,6 +25,9 @@ struct Made {
     held: Option<Arc<Notify>>,
     begun: Arc<Notify>,
     done: Arc<Notify>,
+    /// What was purged and listed.
+    purged: Arc<Mutex<Vec<Purge>>>,
+    listed: Arc<Mutex<Vec<String>>>,
 }
 
 #[async_trait]
@@ -63,8 +70,77 @@ impl Control for Made {
         serde_json::json!([{ "name": "b" }])
     }
 
+    async fn stats(&self) -> Stats {
+        Stats::default()
+    }
+
     fn metrics(&self) -> String {
         "# EOF\n".to_owned()
+    }
+
+    /// A cache in which `items` is on three responses, and nothing else is known.
+    fn purge(&self, purge: &Purge) -> Purged {
+        self.begun.notify_one();
+        self.purged.lock().push(purge.clone());
+        let matched = match &purge.scope {
+            Scope::Url(_) => Some(0),
+            Scope::Tags(tags) => Some(if tags.iter().any(|tag| tag == "items") {
+                3
+            } else {
+                0
+            }),
+            Scope::Prefix(_) | Scope::Host(_) | Scope::Everything => None,
+        };
+        self.done.notify_one();
+        Purged { matched }
+    }
+
+    /// One for each permit of `held`.
+    fn purges(&self) -> broadcast::Receiver<Arc<PurgeEvent>> {
+        let (told, purges) = broadcast::channel(4);
+        let held = self.held.clone();
+        tokio::spawn(async move {
+            let Some(held) = held else { return };
+            loop {
+                held.notified().await;
+                let event = PurgeEvent {
+                    scope: Scope::Tags(vec!["a".to_owned()]),
+                    mode: Mode::Soft,
+                    matched: Some(2),
+                    at: std::time::UNIX_EPOCH,
+                };
+                let _ = told.send(Arc::new(event));
+            }
+        });
+        purges
+    }
+
+    fn cached(&self, filter: &Filter, order: Order, limit: usize) -> Listing {
+        self.listed
+            .lock()
+            .push(format!("{filter:?} {order:?} {limit}"));
+        Listing {
+            entries: Vec::new(),
+            total: 0,
+            more: false,
+        }
+    }
+
+    fn cache_stats(&self) -> Summary {
+        Summary {
+            keys: 7,
+            ..Summary::default()
+        }
+    }
+
+    async fn explain(&self, question: serde_json::Value) -> Result<Explained, String> {
+        match question["url"].as_str() {
+            Some(url) => Ok(Explained {
+                value: serde_json::json!({ "verdict": url }),
+                text: format!("{url}\n"),
+            }),
+            None => Err("missing field `url`".to_owned()),
+        }
     }
 }
 
@@ -100,7 +176,7 @@ fn plane(made: Made, token: Option<&str>) -> Plane {
     }
 }
 
-/// Sends a head and returns the whole answer: its status line, fields and body.
+/// Sends a head without its end and returns the whole answer: its status line, fields and body.
 async fn talk(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> String {
     let request = format!("{request}\r\nConnection: close\r\n\r\n");
     stream
@@ -145,7 +221,9 @@ async fn each_path_answers() {
         ("POST /reload", "200", "route `a`: new"),
         ("GET /reload", "405", "allow: POST"),
         ("POST /metrics", "405", "allow: GET, HEAD"),
-        ("GET /", "404", "POST /reload"),
+        ("GET /nowhere", "404", "POST /reload"),
+        ("GET /stats", "200", "\"hit_ratio\""),
+        ("GET /", "200", "default-src 'none'; script-src 'sha256-"),
     ] {
         let answer = plane.ask(request).await;
         assert_eq!(status(&answer), code, "{request}: {answer}");
@@ -209,12 +287,18 @@ async fn strangers_are_refused() {
 #[tokio::test]
 async fn a_body_too_large_is_refused() {
     let plane = plane(Made::default(), None);
-    let request = format!(
-        "POST /reload HTTP/1.1\r\nHost: {}\r\nContent-Length: 10000000",
+    let head = format!(
+        "POST /reload HTTP/1.1\r\nHost: {}\r\nContent-Length: 10000000\r\n\r\n",
         plane.addr
     );
-    let answer = talk(plane.connect().await, &request).await;
-    assert_eq!(status(&answer), "413", "{answer}");
+    let mut stream = plane.connect().await;
+    let sent = stream.write_all(head.as_bytes());
+    sent.await.expect("the service reads");
+    // It is there before the body is, which would be taken in for a while.
+    let mut answer = [0; 12];
+    let read = stream.read_exact(&mut answer);
+    read.await.expect("the service answers");
+    assert_eq!(&answer, b"HTTP/1.1 413");
 }
 
 #[tokio::test]
@@ -283,3 +367,6 @@ async fn a_unix_socket_serves_too() {
     let answer = talk(stream, "GET /metrics HTTP/1.1\r\nHost: any").await;
     assert_eq!(status(&answer), "200", "{answer}");
 }
+
+#[path = "calls_tests.rs"]
+mod calls;

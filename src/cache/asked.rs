@@ -5,6 +5,7 @@ use super::key::CacheKey;
 use super::lookup::{Ask, Forward};
 use super::outcome::{ForwardReason, Outcome, Reason};
 use super::policy::{Asked, invalidation};
+use super::purge::Since;
 use super::request::Request;
 use super::settings::ClientDirectives;
 use crate::fields::range::{self, ByteRangeSpec};
@@ -20,11 +21,17 @@ pub(super) fn asked<'a>(ask: &Ask<'a>) -> Asked<'a> {
 }
 
 /// A request that goes past the cache. What may change what is stored is kept, to be judged by.
-pub(super) fn passed(ask: &Ask<'_>, forward: ForwardReason, reason: Reason) -> Forward {
+pub(super) fn passed(
+    ask: &Ask<'_>,
+    forward: ForwardReason,
+    reason: Reason,
+    since: impl FnOnce() -> Since,
+) -> Forward {
     let why = (forward, Some(reason));
-    let request = (!invalidation::is_safe(ask.method)).then(|| {
+    let changes = !invalidation::is_safe(ask.method) || reason == Reason::OnWrite;
+    let request = changes.then(|| {
         let key = CacheKey::new(ask.target, ask.headers, &ask.rules.key);
-        Arc::new(Request::new(ask, key, why))
+        Arc::new(Request::since(ask, key, why, since()))
     });
     Forward::new(Outcome::forwarded(forward, Some(reason)), request)
 }

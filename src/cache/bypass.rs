@@ -2,6 +2,7 @@
 
 use super::lookup::Ask;
 use super::outcome::{ForwardReason, Reason};
+use super::purge::written;
 use super::settings::BypassRule;
 use crate::fields::cookie;
 use crate::fields::view::Marks;
@@ -14,6 +15,9 @@ pub(super) fn passes(ask: &Ask<'_>) -> Option<(ForwardReason, Reason)> {
     use ForwardReason::{Bypass, Method as Semantics};
     const PRECONDITIONS: Marks = Marks::of(&["if-match", "if-unmodified-since"]);
     let has = |name| ask.headers.contains(name);
+    if !ask.rules.on_write.is_empty() && written::changes(ask.rules, ask.method, ask.target.path) {
+        return Some((Bypass, Reason::OnWrite));
+    }
     if !ask.rules.enabled {
         return Some((Bypass, Reason::RouteOff));
     }
@@ -41,7 +45,8 @@ pub(super) fn passes(ask: &Ask<'_>) -> Option<(ForwardReason, Reason)> {
         .then_some((Bypass, Reason::BypassRule))
 }
 
-fn matches(rule: &BypassRule, ask: &Ask<'_>) -> bool {
+/// Whether a request is one that the rule is about.
+pub(super) fn matches(rule: &BypassRule, ask: &Ask<'_>) -> bool {
     match rule {
         BypassRule::Cookie(name) => {
             let lines = ask.headers.get_all(&header::COOKIE);

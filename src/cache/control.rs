@@ -353,14 +353,7 @@ impl Control {
     /// RFC 9213 §2.2: the first field of our target list with a valid value that is not empty, else `Cache-Control`.
     pub fn of(headers: &HeaderMap, rules: &Rules) -> Self {
         let lines = |name: &HeaderName| headers.get_all(name).into_iter();
-        let targeted =
-            ResponseDirectives::parse_targeted(lines(&CDN_CACHE_CONTROL)).or_else(|| {
-                rules
-                    .surrogate_control
-                    .then(|| ResponseDirectives::parse_surrogate(lines(&SURROGATE_CONTROL)))
-                    .flatten()
-            });
-        if let Some(directives) = targeted {
+        if let Some((_, directives)) = targeted(headers, rules) {
             return Self {
                 directives,
                 beside: Beside::Nothing,
@@ -379,6 +372,24 @@ impl Control {
         }
         Self { directives, beside }
     }
+}
+
+/// The name of the field whose directives count, as it is spelt.
+pub fn spoken_in(headers: &HeaderMap, rules: &Rules) -> &'static str {
+    targeted(headers, rules).map_or("Cache-Control", |(name, _)| name)
+}
+
+/// The targeted field that speaks, where one does.
+fn targeted(headers: &HeaderMap, rules: &Rules) -> Option<(&'static str, ResponseDirectives)> {
+    let lines = |name: &HeaderName| headers.get_all(name).into_iter();
+    let cdns = ResponseDirectives::parse_targeted(lines(&CDN_CACHE_CONTROL));
+    cdns.map(|said| ("CDN-Cache-Control", said)).or_else(|| {
+        let said = rules
+            .surrogate_control
+            .then(|| ResponseDirectives::parse_surrogate(lines(&SURROGATE_CONTROL)))
+            .flatten()?;
+        Some(("Surrogate-Control", said))
+    })
 }
 
 /// Seconds, or `@` and seconds since 1970. `None` for anything else, which is ignored.

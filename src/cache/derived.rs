@@ -18,7 +18,7 @@
 //! Until an entry that may be coded is asked for by a client that wants it, all this is 8 octets.
 
 use super::body::{Body, SEGMENT};
-use super::response::{Parts, StoredResponse};
+use super::response::{About, Parts, StoredResponse};
 use super::section::Section;
 use super::settings::Rules;
 use crate::coding::encoder::{Effort, Encoder};
@@ -78,6 +78,11 @@ pub(super) fn around(plain: &StoredResponse, coding: Coding, body: Body) -> Opti
         nominated: plain.nominated_values(),
         route: plain.route().clone(),
         body,
+        // It is found by way of the plain one only, which has the rest.
+        about: About {
+            cost: plain.cost(),
+            ..About::default()
+        },
     })
 }
 
@@ -166,8 +171,7 @@ impl<T: Clone> Derived<T> {
     ///
     /// `places` bounds how many forms are made at a time, all entries together; where none is free, a later request makes it.
     pub fn find(&self, request: FieldView<'_>, places: &Arc<Semaphore>) -> Found<T> {
-        // A range is one of the plain octets: the tag of a coded form is weak, so nothing could be put together with it.
-        if request.contains(&RANGE) || compressible::forbids_transformation(request) {
+        if gets_plain(request) {
             return Found::plain();
         }
         let Some(shelf) = self.shelf(request) else {
@@ -201,6 +205,20 @@ impl<T: Clone> Derived<T> {
         let made = wish(request, &slots[..], |slot| matches!(slot, Slot::Made(_)));
         let coded = made.and_then(|coding| slots[place_of(coding)].made().cloned());
         Found { coded, make }
+    }
+
+    /// The coded form that [`find`](Self::find) would give; nothing is begun.
+    pub fn glance(&self, request: FieldView<'_>) -> Option<T> {
+        if gets_plain(request) {
+            return None;
+        }
+        let shelf = self.shelf.load_full()?;
+        let slots = shelf.lock();
+        wish(request, &slots[..], |slot| {
+            !matches!(slot, Slot::NotWorthIt)
+        })?;
+        let made = wish(request, &slots[..], |slot| matches!(slot, Slot::Made(_)))?;
+        slots[place_of(made)].made().cloned()
     }
 
     /// The shelf, put up where there is none and the client takes a coding.
@@ -268,6 +286,11 @@ impl<T> Drop for Making<T> {
             *slot = Slot::Nothing;
         }
     }
+}
+
+/// A range is one of the plain octets: the tag of a coded form is weak, so nothing could be put together with it.
+fn gets_plain(request: FieldView<'_>) -> bool {
+    request.contains(&RANGE) || compressible::forbids_transformation(request)
 }
 
 /// What the client prefers among the forms in such a state.

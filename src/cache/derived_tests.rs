@@ -3,7 +3,7 @@
 use super::body::Body;
 use super::derived::{Derived, Found, derive};
 use super::policy::{Lifetime, Terms, WhenStale};
-use super::response::{Parts, StoredResponse};
+use super::response::{About, Parts, StoredResponse};
 use super::section::Section;
 use super::vary::Nominated;
 use crate::coding::Coding;
@@ -39,6 +39,7 @@ fn stored(content_type: &'static str, body: &[u8]) -> Arc<StoredResponse> {
         nominated: Nominated::default(),
         route: "r".into(),
         body: Body::new(pieces),
+        about: About::default(),
     })
 }
 

@@ -1,11 +1,14 @@
 //! What all threads share of the engine: the store, the fetches under way, and what was learnt of keys.
 
 use super::fill::{Abandoned, BackOff, FillMetrics, Table, Uncacheable};
+use super::purge::{EVENTS_KEPT, PurgeEvent};
 use super::refresh::Refreshes;
-use super::settings::CacheSettings;
+use super::settings::{CacheSettings, KeyRules};
 use super::store::Store;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio::sync::broadcast;
 
 /// The parts.
 #[derive(Debug)]
@@ -19,6 +22,12 @@ pub(super) struct Engine {
     pub(super) abandoned: Arc<Abandoned>,
     pub(super) refreshes: Refreshes,
     pub(super) metrics: FillMetrics,
+    /// What a target may be stored under: the key rules of all routes, each once.
+    pub(super) key_rules: ArcSwap<Vec<KeyRules>>,
+    /// Tells of purges.
+    pub(super) purges: broadcast::Sender<Arc<PurgeEvent>>,
+    /// Whether somebody sweeps.
+    pub(super) sweeping: AtomicBool,
 }
 
 impl Engine {
@@ -32,6 +41,9 @@ impl Engine {
             abandoned: Abandoned::new(settings.abandoned),
             refreshes: Refreshes::default(),
             metrics,
+            sweeping: AtomicBool::new(false),
+            key_rules: ArcSwap::from_pointee(vec![KeyRules::default()]),
+            purges: broadcast::Sender::new(EVENTS_KEPT),
             settings: ArcSwap::from_pointee(settings),
         }
     }
@@ -39,6 +51,11 @@ impl Engine {
     /// The largest body that is stored, in octets.
     pub(super) fn object_max(&self) -> u64 {
         self.settings.load().object.bytes()
+    }
+
+    /// `[cache] memory`, in octets.
+    pub(super) fn memory(&self) -> u64 {
+        self.settings.load().memory.bytes()
     }
 
     /// Takes over other settings. What is under way keeps what it has.

@@ -2,7 +2,7 @@
 
 use super::derived;
 use super::fill::{Begun, Classes, FillWriter, Lasting, PartKept, PartWriter, Wanted, Watch};
-use super::key::{CacheKey, Target};
+use super::key::Target;
 use super::lookup::{Cache, Forward};
 use super::outcome::{Outcome, Reason};
 use super::partial::PartHead;
@@ -10,8 +10,9 @@ use super::policy::fields;
 use super::policy::storable::{self, Concerns};
 use super::policy::validate::{HeadUpdate, update_by_head};
 use super::policy::{Received, invalidation};
+use super::purge::tags::Tags;
 use super::request::Request;
-use super::response::{Parts, StoredResponse};
+use super::response::{About, Parts, StoredResponse};
 use super::section::Section;
 use super::vary::Nominated;
 use crate::fields::content_length::{self, ContentLength};
@@ -57,6 +58,13 @@ impl Cache {
     pub fn forwarded(&self, forward: &mut Forward, received: Received<'_>) -> Option<Tee> {
         let request = forward.request.take()?;
         let watch = forward.watch.take();
+        let changes = request.why.1 == Some(Reason::OnWrite);
+        if changes || !invalidation::is_safe(&request.method) {
+            self.purge_written(&request, &received);
+        }
+        if changes {
+            return None;
+        }
         match request.method {
             Method::GET if received.status == StatusCode::PARTIAL_CONTENT => {
                 return self.keep_part(&request, watch?, received, &mut forward.outcome);
@@ -97,6 +105,7 @@ impl Cache {
             Ok(PartKept {
                 terms: storable::evaluate(request.asked(), received, &request.rules)?,
                 nominated: Nominated::new(received.headers, &request.headers)?,
+                tags: Tags::of(received.headers, &request.rules)?,
                 fields: fields::to_store(&received, &request.rules),
             })
         });
@@ -120,6 +129,7 @@ impl Cache {
     fn shareable_again(&self, request: &Request, received: Received<'_>) -> Result<(), Reason> {
         storable::evaluate(request.asked(), received, &request.rules)?;
         Nominated::new(received.headers, &request.headers)?;
+        Tags::of(received.headers, &request.rules)?;
         let length = content_length::parse(received.headers.get_all(header::CONTENT_LENGTH));
         let length = length.ok().and_then(ContentLength::value);
         let fits = length.is_some_and(|length| length <= self.engine.object_max());
@@ -144,7 +154,9 @@ impl Cache {
                 derived::announce(status, &mut fields, length, &request.rules);
                 let headers = &request.headers;
                 // What cannot vary any more as it did is found by its next GET.
-                if let Ok(nominated) = Nominated::freshened(stored, received.headers, headers) {
+                let nominated = Nominated::freshened(stored, received.headers, headers);
+                let tags = Tags::freshened(stored.tags(), received.headers, &request.rules);
+                if let (Ok(nominated), Ok(tags)) = (nominated, tags) {
                     let parts = Parts {
                         status,
                         fields: Section::new(&fields),
@@ -152,6 +164,11 @@ impl Cache {
                         nominated,
                         route: Arc::clone(stored.route()),
                         body: stored.body(),
+                        about: About {
+                            tags,
+                            cost: stored.cost(),
+                            since: stored.checked().min(request.since.number()),
+                        },
                     };
                     let fresh = store.make(&request.key, parts);
                     if stored.is_asked_for() {
@@ -193,7 +210,9 @@ impl Cache {
                 path: &uri.path,
                 query: uri.query.as_deref(),
             };
-            self.invalidate(&CacheKey::of_target(target, &request.rules.key));
+            for key in self.keys_of(target) {
+                self.invalidate(&key);
+            }
         }
     }
 
@@ -213,6 +232,7 @@ impl Cache {
             client: NOBODY,
             lasting: Lasting::Fed,
             permit: None,
+            since: request.since.clone(),
             account: Arc::clone(&engine.abandoned),
             store: engine.store.clone(),
             metrics: engine.metrics.clone(),

@@ -2,15 +2,18 @@
 
 use super::asked::asked;
 use super::bypass;
+use super::explain::glance_form;
 use super::key::CacheKey;
 use super::lookup::{Ask, Cache, Serve};
 use super::outcome::{Outcome, Reason};
 use super::policy::Terms;
 use super::policy::reuse::{self, Reuse};
 use super::response::StoredResponse;
+use super::store::Resource;
 use crate::clock::Instant;
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 thread_local! {
     /// A key is needed for as long as a look takes: its memory is used again.
@@ -27,12 +30,26 @@ impl Cache {
         KEY.with_borrow_mut(|key| {
             key.renew(ask.target, ask.headers, &ask.rules.key);
             let found = self.engine.store.get(key)?;
-            let stored = found.select(ask.route, ask.headers)?;
-            let terms = stored.terms();
-            match reuse::decide(asked(ask), &terms, ask.rules, now) {
-                Reuse::Serve(reason) => Some(self.serve(stored, &terms, ask, reason, now)),
-                Reuse::ServeAndRefresh | Reuse::Validate(..) | Reuse::Ignore(..) => None,
-            }
+            let (stored, terms, reason) = plain_hit(&found, ask, now)?;
+            Some(self.serve(stored, &terms, ask, reason, now))
+        })
+    }
+
+    /// What [`hit`](Self::hit) would give. Counts as no use, and begins nothing.
+    pub fn would_hit(&self, ask: &Ask<'_>, now: Instant) -> Option<Serve> {
+        if bypass::passes(ask).is_some() {
+            return None;
+        }
+        let key = CacheKey::new(ask.target, ask.headers, &ask.rules.key);
+        let found = self.engine.store.glance(&key)?;
+        let (stored, terms, reason) = plain_hit(&found, ask, now)?;
+        let age = terms.current_age(now);
+        Some(Serve {
+            response: glance_form(stored, ask),
+            age,
+            saved: stored.cost(),
+            outcome: outcome_of(&terms, age, reason),
+            refresh: None,
         })
     }
 
@@ -45,21 +62,46 @@ impl Cache {
         reason: Option<Reason>,
         now: Instant,
     ) -> Serve {
+        stored.count_hit();
         if ask.rules.refresh_every.is_some() {
             stored.ask_for();
         }
         let age = terms.current_age(now);
-        let outcome = Outcome {
-            hit: true,
-            ttl: Some(terms.remaining_at(age)),
-            reason,
-            ..Outcome::default()
-        };
         Serve {
             response: self.form(stored, ask),
             age,
-            outcome,
+            saved: stored.cost(),
+            outcome: outcome_of(terms, age, reason),
             refresh: None,
         }
+    }
+}
+
+/// What of it is served as it is, with nothing else to be done about it.
+#[inline]
+fn plain_hit<'f>(
+    found: &'f Resource,
+    ask: &Ask<'_>,
+    now: Instant,
+) -> Option<(&'f Arc<StoredResponse>, Terms, Option<Reason>)> {
+    let stored = found.select(ask.route, ask.headers)?;
+    // Purged softly, or just now: the full lane knows what to do.
+    if !stored.is_checked() {
+        return None;
+    }
+    let terms = stored.terms();
+    match reuse::decide(asked(ask), &terms, ask.rules, now) {
+        Reuse::Serve(reason) => Some((stored, terms, reason)),
+        Reuse::ServeAndRefresh | Reuse::Validate(..) | Reuse::Ignore(..) => None,
+    }
+}
+
+/// What is said of a stored response that is served at this age.
+pub(super) fn outcome_of(terms: &Terms, age: Duration, reason: Option<Reason>) -> Outcome {
+    Outcome {
+        hit: true,
+        ttl: Some(terms.remaining_at(age)),
+        reason,
+        ..Outcome::default()
     }
 }

@@ -10,6 +10,6 @@ impl Cache {
         let engine = &self.engine;
         engine
             .fills
-            .invalidate(key, || engine.store.invalidate(key))
+            .invalidate(key, |_| engine.store.invalidate(key))
     }
 }

@@ -8,8 +8,8 @@
 //! Invariants: equal octets if and only if equal parts; one allocation a key (a second where `sort_query` asks for one).
 
 use super::settings::{KeyRules, QueryRule};
-use crate::fields::cookie;
 use crate::fields::view::FieldView;
+use crate::fields::{cookie, path};
 use http::header;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
@@ -112,6 +112,30 @@ impl CacheKey {
     }
 }
 
+/// A field or cookie of the operator's choice, as it stands in a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extra {
+    /// Whether it is a cookie; else a field.
+    pub cookie: bool,
+    /// Its name.
+    pub name: String,
+    /// Its values, none where it is absent.
+    pub values: Vec<Vec<u8>>,
+}
+
+impl CacheKey {
+    /// What of the request is in it besides the target.
+    pub fn extras(&self) -> Vec<Extra> {
+        let mut rest = self.bytes.get(self.target_length..).unwrap_or_default();
+        let mut extras = Vec::new();
+        while let Some((extra, after)) = read_extra(rest) {
+            extras.push(extra);
+            rest = after;
+        }
+        extras
+    }
+}
+
 impl PartialEq for CacheKey {
     fn eq(&self, other: &Self) -> bool {
         self.hash == other.hash && self.bytes == other.bytes
@@ -135,8 +159,13 @@ impl fmt::Debug for CacheKey {
     }
 }
 
+/// For what belongs to keys and is looked up by other parts of them.
+pub(super) fn hasher() -> impl Hasher + Clone {
+    HASHING.build_hasher()
+}
+
 pub(super) fn hash(bytes: &[u8]) -> u64 {
-    let mut hasher = HASHING.build_hasher();
+    let mut hasher = hasher();
     hasher.write(bytes);
     hasher.finish()
 }
@@ -195,7 +224,8 @@ fn write_target(bytes: &mut Vec<u8>, target: Target<'_>, rules: &KeyRules, extra
     if let Some(written) = bytes.get_mut(folded..) {
         written.make_ascii_lowercase();
     }
-    write_framed(bytes, target.path.as_bytes());
+    // RFC 3986 §6.2.2.1: the letters of an escape mean the same in either case. Forwarded is what the client wrote.
+    write_framed(bytes, path::upper_case_hex(target.path).as_bytes());
     match query {
         None => write_number(bytes, 0),
         Some((query, length)) => {
@@ -299,6 +329,25 @@ fn write_extras(bytes: &mut Vec<u8>, headers: FieldView<'_>, rules: &KeyRules) {
             write_framed(bytes, value);
         }
     }
+}
+
+fn read_extra(bytes: &[u8]) -> Option<(Extra, &[u8])> {
+    let (kind, rest) = bytes.split_first()?;
+    let (name, rest) = read_framed(rest)?;
+    let (count, mut rest) = read_number(rest)?;
+    let mut values = Vec::new();
+    for _ in 0..count {
+        let (length, after) = read_number(rest)?;
+        let (value, after) = after.split_at_checked(length)?;
+        values.push(value.to_vec());
+        rest = after;
+    }
+    let extra = Extra {
+        cookie: *kind == b'c',
+        name: name.to_owned(),
+        values,
+    };
+    Some((extra, rest))
 }
 
 /// The most octets that a number takes here: lengths are below 2³⁵.

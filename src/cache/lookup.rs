@@ -1,23 +1,21 @@
 //! A request's way through the engine: hit, follow, lead or forward.
 
-use super::asked::{asked, from_its_beginning, is_single_range, only_if_cached, passed};
+use super::asked::{is_single_range, passed};
 use super::bypass;
+use super::decide::{Decision, Serving, Sharing, Sight};
 use super::engine::Engine;
-use super::fill::{
-    Begun, Classes, Completing, FillWriter, Follower, Found, Joiner, Lasting, Permit, Watch,
-};
+use super::fill::{Begun, Completing, FillWriter, Follower, Found, Lasting, Permit, Watch};
 use super::key::{CacheKey, Target};
 use super::outcome::{ForwardReason, Outcome, Reason};
-use super::policy::reuse::{self, Reuse};
-use super::policy::{Moment, Terms, stale, validate};
+use super::policy::{Moment, validate};
 use super::request::Request;
 use super::response::StoredResponse;
 use super::serve::Plan;
-use super::settings::{CacheSettings, ClientDirectives, Rules};
-use super::store::{Resource, StoredPart};
+use super::settings::{CacheSettings, KeyRules, Rules};
+use super::store::StoredPart;
 use super::vary;
 use crate::fields::view::FieldView;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, Method, header};
 use prometheus_client::registry::Registry;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -79,6 +77,8 @@ pub struct Serve {
     pub response: Arc<StoredResponse>,
     /// Its age.
     pub age: Duration,
+    /// How long the origin took for it, whichever form of it is served.
+    pub saved: Duration,
     /// What to say of it.
     pub outcome: Outcome,
     /// A fetch to be begun behind it.
@@ -131,9 +131,6 @@ impl Forward {
     }
 }
 
-/// Why a request is forwarded.
-type Why = (ForwardReason, Option<Reason>);
-
 impl Cache {
     /// An empty cache.
     pub fn new(settings: CacheSettings) -> Self {
@@ -154,10 +151,16 @@ impl Cache {
         self.engine.resize(settings);
     }
 
+    /// The key rules of all routes, each once. A purge finds a URL under each of them.
+    pub fn keyed_by(&self, rules: Vec<KeyRules>) {
+        self.engine.key_rules.store(Arc::new(rules));
+    }
+
     /// What to do with a request. Every request on a forwarding route is asked about, whatever its method.
     pub fn ask(&self, ask: &Ask<'_>, now: Moment) -> Answer {
         if let Some((forward, reason)) = bypass::passes(ask) {
-            return Answer::Forward(passed(ask, forward, reason));
+            let since = || self.engine.store.ledger().begin();
+            return Answer::Forward(passed(ask, forward, reason, since));
         }
         let key = CacheKey::new(ask.target, ask.headers, &ask.rules.key);
         for _ in 1..LOOKS_MAX {
@@ -165,11 +168,11 @@ impl Cache {
                 return answer;
             }
         }
-        match self.look(ask, &key, now, true) {
-            Some(answer) => answer,
+        self.look(ask, &key, now, true).unwrap_or_else(|| {
             // The last look is final by its own word; a request that is forwarded is served all the same.
-            None => Answer::Forward(passed(ask, ForwardReason::UriMiss, Reason::Crowded)),
-        }
+            let since = || self.engine.store.ledger().begin();
+            Answer::Forward(passed(ask, ForwardReason::UriMiss, Reason::Crowded, since))
+        })
     }
 
     /// A client that the kernel can send to is sent a stored response: for the next, a large body is moved to where the kernel
@@ -190,51 +193,47 @@ impl Cache {
 
     fn look(&self, ask: &Ask<'_>, key: &CacheKey, now: Moment, last: bool) -> Option<Answer> {
         let seen = self.engine.store.get(key);
-        let found = seen
+        let fitting = seen
             .as_ref()
-            .and_then(|resource| resource.select(ask.route, ask.headers))
-            .cloned();
-        let search = Search {
-            cache: self,
+            .and_then(|seen| seen.select(ask.route, ask.headers));
+        // What a soft purge was about is put there anew, and then looked for again.
+        let instead = match fitting.and_then(|stored| self.engine.outdated(stored)) {
+            Some(_) if !last => return None,
+            instead => instead,
+        };
+        let sight = Sight {
+            engine: &self.engine,
             ask,
             key,
             now,
-            last,
             seen: seen.as_ref(),
+            instead: instead.as_ref(),
         };
-        let Some(stored) = found else {
-            let part = seen
-                .as_ref()
-                .and_then(|resource| resource.select_part(ask.route, ask.headers));
-            if let Some(part) = part {
-                return search.of_part(part);
-            }
-            let forward = seen
-                .as_ref()
-                .map_or(ForwardReason::UriMiss, |resource| resource.miss(ask.route));
-            return search.miss(None, None, (forward, None));
+        let search = Search {
+            cache: self,
+            sight,
+            last,
         };
-        let terms = stored.terms();
-        let serve = |reason, refresh| {
-            let serve = self.serve(&stored, &terms, ask, reason, now.at);
-            Some(Answer::Serve(Serve { refresh, ..serve }))
-        };
-        match reuse::decide(asked(ask), &terms, ask.rules, now.at) {
-            Reuse::Serve(reason) => serve(reason, None),
-            Reuse::ServeAndRefresh => {
-                let refresh = search.refresh(&stored);
-                serve(Some(Reason::StaleWhileRevalidate), refresh.map(Box::new))
+        match sight.decide() {
+            Decision::Serve(Serving {
+                stored,
+                terms,
+                reason,
+                refresh,
+            }) => {
+                let refresh = refresh.then(|| search.refresh(stored)).flatten();
+                let serve = self.serve(stored, &terms, ask, reason, now.at);
+                let refresh = refresh.map(Box::new);
+                Some(Answer::Serve(Serve { refresh, ..serve }))
             }
-            Reuse::Validate(forward, reason) => {
-                // The origin has just failed to answer this: it is not asked again as long as the answer would be the same.
-                let trouble = self.engine.back_off.holds(key, ask.route, now.at);
-                let stale = trouble.and_then(|it| stale::may_serve(&terms, it, now.at));
-                match stale {
-                    Some(stale) => serve(Some(stale), None),
-                    None => search.miss(Some(stored), None, (forward, Some(reason))),
-                }
-            }
-            Reuse::Ignore(forward, reason) => search.miss(None, None, (forward, Some(reason))),
+            Decision::ServePart(part, plan, outcome) => Some(Answer::ServePart(ServePart {
+                part: Arc::clone(part),
+                plan,
+                outcome,
+            })),
+            Decision::OnlyIfCached(outcome) => Some(Answer::OnlyIfCached(outcome)),
+            Decision::Forward((forward, reason)) => Some(search.forward(forward, reason)),
+            Decision::Share(sharing) => search.share(&sharing),
         }
     }
 }
@@ -242,100 +241,46 @@ impl Cache {
 /// One look.
 struct Search<'a> {
     cache: &'a Cache,
-    ask: &'a Ask<'a>,
-    key: &'a CacheKey,
-    now: Moment,
+    sight: Sight<'a>,
     last: bool,
-    seen: Option<&'a Resource>,
 }
 
 impl Search<'_> {
-    /// A part of what fits is stored.
-    fn of_part(&self, part: &Arc<StoredPart>) -> Option<Answer> {
-        let Self { ask, now, .. } = self;
-        let terms = part.partial().terms;
-        match reuse::decide(asked(ask), &terms, ask.rules, now.at) {
-            Reuse::Serve(None) => {}
-            // Parts are not validated by themselves: the next part, or the whole, tells what they are worth.
-            Reuse::Serve(Some(_)) | Reuse::ServeAndRefresh => {
-                return self.miss(None, None, (ForwardReason::Stale, None));
-            }
-            Reuse::Validate(forward, reason) | Reuse::Ignore(forward, reason) => {
-                return self.miss(None, None, (forward, Some(reason)));
-            }
-        }
-        if let Some(plan) = part.partial().plan(ask.method, ask.headers, *now) {
-            return Some(Answer::ServePart(ServePart {
-                part: Arc::clone(part),
-                plan,
-                outcome: Outcome {
-                    hit: true,
-                    ttl: Some(terms.remaining(now.at)),
-                    ..Outcome::default()
-                },
-            }));
-        }
-        self.miss(None, Some(part), (ForwardReason::Partial, None))
+    fn forward(&self, forward: ForwardReason, reason: Option<Reason>) -> Answer {
+        let Sight { ask, key, .. } = self.sight;
+        let since = self.cache.engine.store.ledger().begin();
+        let request = Request::since(ask, key.clone(), (forward, reason), since);
+        let outcome = Outcome::forwarded(forward, reason);
+        Answer::Forward(Forward::new(outcome, Some(Arc::new(request))))
     }
 
-    /// What is stored, if anything, does not answer the request. What is here in part is asked for the rest of.
-    fn miss(
-        &self,
-        stored: Option<Arc<StoredResponse>>,
-        part: Option<&Arc<StoredPart>>,
-        why: Why,
-    ) -> Option<Answer> {
-        let Self { ask, key, now, .. } = self;
+    /// Follows the fetch that is under way, or begins one.
+    fn share(&self, sharing: &Sharing<'_>) -> Option<Answer> {
+        let Sight { ask, key, now, .. } = self.sight;
+        let Sharing {
+            stored,
+            part,
+            why,
+            leads,
+        } = *sharing;
         let engine = &self.cache.engine;
-        if only_if_cached(ask) {
-            let outcome = Outcome::forwarded(why.0, Some(Reason::OnlyIfCached));
-            return Some(Answer::OnlyIfCached(outcome));
-        }
-        let forward = |forward: ForwardReason, reason: Option<Reason>| {
-            let request = Request::new(ask, (*key).clone(), (forward, reason));
-            let outcome = Outcome::forwarded(forward, reason);
-            Some(Answer::Forward(Forward::new(
-                outcome,
-                Some(Arc::new(request)),
-            )))
-        };
-        if self.uncacheable().is_some() {
-            return forward(why.0, Some(Reason::HitForMiss));
-        }
-        // The answer to a HEAD has no body that could be shared: it freshens what is stored, or tells nothing.
-        if *ask.method == Method::HEAD {
-            return forward(why.0, why.1);
-        }
-        let leads = stored.is_some() || from_its_beginning(ask.headers);
-        let usable = |terms: &Terms| match reuse::decide(asked(ask), terms, ask.rules, now.at) {
-            Reuse::Serve(_) | Reuse::ServeAndRefresh => Ok(()),
-            // What is on its way is as new as what a validation would bring.
-            Reuse::Validate(ForwardReason::Request, _)
-                if ask.rules.clients == ClientDirectives::Revalidate =>
-            {
-                Ok(())
-            }
-            Reuse::Validate(forward, reason) | Reuse::Ignore(forward, reason) => {
-                Err((forward, reason))
-            }
-        };
         let found = engine.fills.find(
-            self.joiner(),
-            self.newest().as_ref(),
-            usable,
+            self.sight.joiner(),
+            self.sight.newest().as_ref(),
+            |terms| self.sight.usable(terms),
             || self.unchanged(),
             || leads.then(|| self.begun(Lasting::WhileWanted, None)),
         );
         match found {
             Found::Joined(flight, place) => {
-                let request = Arc::new(Request::new(ask, (*key).clone(), why));
+                let request = Arc::new(Request::new(ask, key.clone(), why));
                 let follower = Follower::new(flight, place, request, false);
                 Some(Answer::Follow(follower))
             }
-            Found::Unusable((because, reason)) => forward(because, Some(reason)),
+            Found::Unusable((because, reason)) => Some(self.forward(because, Some(reason))),
             Found::Led(flight, place) => {
-                let request = Arc::new(Request::new(ask, (*key).clone(), why));
-                let mut headers = to_fetch_with(ask.headers, stored.as_deref());
+                let request = Arc::new(Request::new(ask, key.clone(), why));
+                let mut headers = to_fetch_with(ask.headers, stored.map(Arc::as_ref));
                 let completing = part.and_then(|part| {
                     let missing = part.partial().missing_request()?;
                     headers.extend(missing.fields.iter().cloned());
@@ -344,7 +289,8 @@ impl Search<'_> {
                 });
                 let follower =
                     Follower::new(Arc::clone(&flight), place, Arc::clone(&request), true);
-                let writer = FillWriter::new(Arc::clone(engine), flight, request, stored, *now)
+                let stored = stored.cloned();
+                let writer = FillWriter::new(Arc::clone(engine), flight, request, stored, now)
                     .completing(completing);
                 let lead = Lead {
                     writer,
@@ -353,16 +299,16 @@ impl Search<'_> {
                 Some(Answer::Lead(Box::new(lead), follower))
             }
             Found::Crowded if !leads => Some(Answer::Forward(self.ranged(why.0))),
-            Found::Crowded => forward(why.0, Some(Reason::Crowded)),
+            Found::Crowded => Some(self.forward(why.0, Some(Reason::Crowded))),
             Found::Changed => None,
         }
     }
 
     /// A request for a part, as it came. Where it is for one range of octets, the answer may be kept.
     fn ranged(&self, why: ForwardReason) -> Forward {
-        let Self { ask, key, .. } = self;
+        let Sight { ask, key, .. } = self.sight;
         let reason = Some(Reason::RangeUncached);
-        let request = Request::new(ask, (*key).clone(), (why, reason));
+        let request = Request::new(ask, key.clone(), (why, reason));
         let engine = &self.cache.engine;
         let watch = || {
             let begun = self.begun(Lasting::WhileWanted, None);
@@ -376,23 +322,23 @@ impl Search<'_> {
 
     /// A fetch behind a stale response that is served, for the first who asks.
     fn refresh(&self, stored: &Arc<StoredResponse>) -> Option<Lead> {
-        let Self { ask, key, now, .. } = self;
+        let Sight { ask, key, now, .. } = self.sight;
         let engine = &self.cache.engine;
         let why = (ForwardReason::Stale, Some(Reason::StaleWhileRevalidate));
         let held = engine.back_off.holds(key, ask.route, now.at).is_some();
-        if held || self.uncacheable().is_some() {
+        if held || self.sight.uncacheable().is_some() {
             return None;
         }
         let flight = engine.fills.begin_unless_found(
-            self.joiner(),
-            self.newest().as_ref(),
+            self.sight.joiner(),
+            self.sight.newest().as_ref(),
             || self.unchanged(),
             || {
                 let permit = engine.abandoned.enter(None)?;
                 Some(self.begun(Lasting::Refresh, Some(permit)))
             },
         )?;
-        let request = Request::new(ask, (*key).clone(), why).fetching();
+        let request = Request::new(ask, key.clone(), why).fetching();
         Some(Lead {
             request: to_fetch_with(ask.headers, Some(stored)),
             writer: FillWriter::new(
@@ -400,67 +346,39 @@ impl Search<'_> {
                 flight,
                 Arc::new(request),
                 Some(Arc::clone(stored)),
-                *now,
+                now,
             ),
         })
     }
 
-    fn joiner(&self) -> Joiner<'_> {
-        Joiner {
-            key: self.key,
-            route: self.ask.route,
-            headers: self.ask.headers,
-        }
-    }
-
     fn begun(&self, lasting: Lasting, permit: Option<Permit>) -> Begun {
+        let Sight { ask, key, .. } = self.sight;
         let engine = &self.cache.engine;
         Begun {
-            key: self.key.clone(),
-            route: Arc::clone(self.ask.route),
-            upstream: Arc::clone(self.ask.upstream),
-            client: self.ask.client,
+            key: key.clone(),
+            route: Arc::clone(ask.route),
+            upstream: Arc::clone(ask.upstream),
+            client: ask.client,
             lasting,
             permit,
+            since: engine.store.ledger().begin(),
             account: Arc::clone(&engine.abandoned),
             store: engine.store.clone(),
             metrics: engine.metrics.clone(),
         }
     }
 
-    /// The origin's `Vary` of the newest response that is stored for the key, of a complete one if there is any.
-    fn newest(&self) -> Option<HeaderMap> {
-        let route = &**self.ask.route;
-        let mut variants = self.seen?.variants().iter();
-        let mut parts = self.seen?.parts().iter();
-        if let Some(newest) = variants.find(|stored| **stored.route() == *route) {
-            return Some(vary::names(newest.nominated()));
-        }
-        let newest = parts.find(|part| *part.partial().route == *route)?;
-        let fields = newest.partial().fields.lines();
-        let lines = fields.get_all(&header::VARY);
-        let lines = lines.filter_map(|line| HeaderValue::from_bytes(line).ok());
-        Some(lines.map(|line| (header::VARY, line)).collect())
-    }
-
     /// Whether nothing was stored or removed, and no verdict fell, since this look began. What a fill brings is stored, and
     /// that it cannot be shared is remembered, before it is closed to others: whoever finds none of them would fetch once
     /// more what is there, or wait for what is not for it.
     fn unchanged(&self) -> bool {
-        let found = self.cache.engine.store.get(self.key);
-        let same = match (self.seen, &found) {
+        let found = self.cache.engine.store.get(self.sight.key);
+        let same = match (self.sight.seen, &found) {
             (None, None) => true,
             (Some(seen), Some(found)) => seen.is_as(found),
             (Some(_), None) | (None, Some(_)) => false,
         };
-        self.last || (same && self.uncacheable().is_none())
-    }
-
-    /// Why a request like this one need not wait for others.
-    fn uncacheable(&self) -> Option<Reason> {
-        let classes = Classes::of(self.ask.headers);
-        let memory = &self.cache.engine.uncacheable;
-        memory.recall(self.key, self.ask.route, classes, self.now.at)
+        self.last || (same && self.sight.uncacheable().is_none())
     }
 }
 

@@ -6,6 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::lookup::Cache;
 use super::outcome::Reason;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -34,11 +35,18 @@ pub struct StoreMetrics {
     evictions: Counter,
     refused: Family<WithReason, Counter>,
     derived: Family<WithCoding, Counter>,
+    tags: Gauge,
+    tag_bytes: Gauge,
 }
 
 impl StoreMetrics {
     /// With the account's own gauges: what is scraped is what the budget is held by.
-    pub(super) fn new(bytes: &Gauge, in_flight: &Gauge, in_arena: &Gauge) -> Self {
+    pub(super) fn new(
+        bytes: &Gauge,
+        in_flight: &Gauge,
+        in_arena: &Gauge,
+        (tags, tag_bytes): (&Gauge, &Gauge),
+    ) -> Self {
         Self {
             entries: Gauge::default(),
             bytes: bytes.clone(),
@@ -48,6 +56,8 @@ impl StoreMetrics {
             evictions: Counter::default(),
             refused: Family::default(),
             derived: Family::default(),
+            tags: tags.clone(),
+            tag_bytes: tag_bytes.clone(),
         }
     }
 
@@ -62,6 +72,8 @@ impl StoreMetrics {
             evictions,
             refused,
             derived,
+            tags,
+            tag_bytes,
         } = self.clone();
         let r = registry;
         r.register(
@@ -100,6 +112,16 @@ impl StoreMetrics {
             "Coded forms made of what is stored, by coding",
             derived,
         );
+        r.register(
+            "cache_tags",
+            "Tags and groups that something stored has, or that were purged lately",
+            tags,
+        );
+        r.register(
+            "cache_tag_index_bytes",
+            "Memory that the counts of tags take; part of cache_bytes",
+            tag_bytes,
+        );
     }
 
     pub(super) fn entries(&self, entries: u64) {
@@ -127,6 +149,43 @@ impl StoreMetrics {
             reason: reason.word(),
         };
         self.refused.get_or_create(&labels).inc();
+    }
+}
+
+/// What the cache holds and does now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CacheFigures {
+    /// Keys that something is stored for.
+    pub entries: u64,
+    /// Memory that the cache keeps alive.
+    pub bytes: u64,
+    /// Memory that it may take.
+    pub capacity_bytes: u64,
+    /// Of the memory, that of responses under way.
+    pub in_flight_bytes: u64,
+    /// Keys evicted since the start.
+    pub evictions: u64,
+    /// Fetches under way whose responses may be shared.
+    pub fills: u64,
+    /// Clients at such a fetch, those who began it included.
+    pub followers: u64,
+}
+
+impl Cache {
+    /// The figures of now, as a scrape has them.
+    pub fn figures(&self) -> CacheFigures {
+        let count = |gauge: &Gauge| u64::try_from(gauge.get()).unwrap_or_default();
+        let store = self.engine.store.metrics();
+        let (fills, followers) = self.engine.metrics.now();
+        CacheFigures {
+            entries: count(&store.entries),
+            bytes: count(&store.bytes),
+            capacity_bytes: count(&store.capacity),
+            in_flight_bytes: count(&store.in_flight),
+            evictions: store.evictions.get(),
+            fills,
+            followers,
+        }
     }
 }
 

@@ -17,7 +17,10 @@
 //! | [`fill`] | one fetch, many followers |
 //! | [`refresh`] | what is fetched anew before it expires? |
 //! | [`lookup`] | a request's way through all of these |
-//! | [`invalidate`] | what is no longer to be used? |
+//! | [`explain`] | what would become of a request, and why? |
+//! | [`invalidate`] | what is no longer to be used after a write? |
+//! | [`purge`] | what is no longer to be used because somebody says so? |
+//! | [`inspect`] | what is here? For people. |
 //!
 //! Absent on purpose: sockets, Pingora's types, and the clock inside `policy`.
 
@@ -53,10 +56,15 @@ mod forwarded;
 mod request;
 
 mod asked;
+mod decide;
+pub mod explain;
 mod hit;
 pub mod invalidate;
 pub mod lookup;
+pub mod purge;
 pub mod refresh;
+
+pub mod inspect;
 
 pub mod metrics;
 

@@ -58,6 +58,11 @@ macro_rules! reasons {
             pub fn sentence(self) -> &'static str {
                 match self { $(Self::$variant => $sentence,)* }
             }
+
+            /// Where it stands with what to do about it.
+            pub fn page(self) -> &'static str {
+                match self { $(Self::$variant => concat!("docs/reasons.md#", $word),)* }
+            }
         }
     };
 }
@@ -65,6 +70,7 @@ macro_rules! reasons {
 reasons! {
     // Why the cache was not asked.
     RouteOff = "route-off", "The route says `cache = false`.";
+    OnWrite = "on-write", "The request changes something by a rule of the route: `on_write`.";
     BypassRule = "bypass-rule", "A bypass rule of the route matches the request.";
     MethodNotCached = "method", "Only GET and HEAD are answered from the cache.";
     RequestBody = "request-body", "The request has a body, which is not part of the key.";
@@ -89,12 +95,12 @@ reasons! {
     ExpiredNoValidator = "expired", "The response is stale on arrival and has nothing to validate it by.";
     UnsafeMethod = "unsafe-method", "The response is to a method that is not stored.";
     PartialUnusable = "partial", "The part cannot be combined with others: it has no strong validator, or its range is not understood.";
+    TagsMany = "tags-many", "The response has more tags than are kept.";
     TooLarge = "too-large", "The response is larger than the largest that is stored.";
     Invalidated = "invalidated", "The target was invalidated while it was fetched.";
     Incomplete = "incomplete", "The response ended before its end.";
 
     // Why a stored response was used or not.
-    Collapsed = "collapsed", "Another request was fetching it.";
     StaleWhileRevalidate = "stale-while-revalidate", "It is stale and served while it is fetched anew.";
     StaleIfError = "stale-if-error", "It is stale and served because the origin failed.";
     StaleIfUnreachable = "stale-if-unreachable", "It is stale and served because the origin cannot be reached.";

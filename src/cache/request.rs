@@ -4,6 +4,7 @@ use super::key::{CacheKey, Target};
 use super::lookup::Ask;
 use super::outcome::{ForwardReason, Reason};
 use super::policy::Asked;
+use super::purge::Since;
 use super::settings::Rules;
 use http::{HeaderMap, Method};
 use std::sync::Arc;
@@ -19,6 +20,8 @@ pub(super) struct Request {
     pub(super) route: Arc<str>,
     /// Why it could not be answered from what is stored.
     pub(super) why: (ForwardReason, Option<Reason>),
+    /// The last purge when it came. Its own, where it is no fetch that others share.
+    pub(super) since: Since,
     scheme: Box<str>,
     authority: Box<str>,
     path: Box<str>,
@@ -27,6 +30,16 @@ pub(super) struct Request {
 
 impl Request {
     pub(super) fn new(ask: &Ask<'_>, key: CacheKey, why: (ForwardReason, Option<Reason>)) -> Self {
+        Self::since(ask, key, why, Since::default())
+    }
+
+    /// The same, of one whose answer may be stored though it is no fetch.
+    pub(super) fn since(
+        ask: &Ask<'_>,
+        key: CacheKey,
+        why: (ForwardReason, Option<Reason>),
+        since: Since,
+    ) -> Self {
         Self {
             key,
             method: ask.method.clone(),
@@ -34,6 +47,7 @@ impl Request {
             rules: Arc::clone(ask.rules),
             route: Arc::clone(ask.route),
             why,
+            since,
             scheme: ask.target.scheme.into(),
             authority: ask.target.authority.into(),
             path: ask.target.path.into(),

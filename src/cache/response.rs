@@ -9,9 +9,12 @@ use super::derived::{self, Derived};
 use super::key::{CacheKey, Target, read_target};
 use super::packed::Packed;
 use super::policy::Terms;
+use super::purge::labels::Subject;
+use super::purge::ledger::Standing;
+use super::purge::tags::Tags;
 use super::section::{Lines, Section};
 use super::segments::{Moving, Segments};
-use super::store::account::{Account, Extras, allocated};
+use super::store::account::{Account, allocated};
 use super::vary::{self, Nominated};
 use crate::clock::Instant;
 use crate::coding::compressible;
@@ -19,7 +22,8 @@ use crate::fields::view::{FieldLines, FieldView};
 use http::{HeaderName, StatusCode, header};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// What a stored response is made of.
 #[derive(Debug)]
@@ -36,24 +40,36 @@ pub struct Parts {
     pub route: Arc<str>,
     /// The body.
     pub body: Body,
+    /// What else is known of it.
+    pub about: About,
+}
+
+/// What is known of a response besides what it says to clients.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    /// What it can be purged by, beside its place.
+    pub tags: Tags,
+    /// The time that the origin took to make it, to its last octet; zero where that is not known.
+    pub cost: Duration,
+    /// The last purge when its fetch began.
+    pub since: u64,
 }
 
 /// A complete stored response.
 pub struct StoredResponse {
-    /// Key, fields, nominated values, and the body where it is small; in this order, without gaps.
+    /// Key, fields, nominated values, cost and tags, and the body where it is small; in this order, without gaps.
     block: Box<[u8]>,
-    key_length: u32,
+    key: KeyPart,
     fields_length: u32,
     nominated_length: u32,
-    /// Whether it was served since it was made, where its route wants to know.
-    asked_for: AtomicBool,
+    /// How often it was served, and above that whether it was since its last refresh.
+    hits: AtomicU32,
     terms: Packed,
-    marks: Marks,
     route: Arc<str>,
     /// The body, where it is not in the block.
     segments: Option<Arc<Segments>>,
-    /// Where the key has extras.
-    extras: Option<Box<Extras>>,
+    /// The last purge that it was compared with.
+    checked: AtomicU64,
     /// Its coded forms, which live as long as it does.
     derived: Derived<Arc<StoredResponse>>,
     account: Arc<Account>,
@@ -62,53 +78,85 @@ pub struct StoredResponse {
 /// `X-Request-Id`.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What each hit asks of the fields, a bit for each: an octet more, and the whole falls into a larger class of memory.
+/// The length of the key, and above it what each hit asks of the fields, a bit for each: an octet more, and the whole falls
+/// into a larger class of memory.
 #[derive(Debug, Clone, Copy)]
-struct Marks(u8);
+struct KeyPart(u32);
 
-impl Marks {
+impl KeyPart {
     /// A coding would be allowed, and worth it.
-    const MAY_BE_CODED: u8 = 1;
+    const MAY_BE_CODED: u32 = 1 << 31;
     /// There is a `Date`.
-    const DATED: u8 = 2;
+    const DATED: u32 = 1 << 30;
     /// There is an `X-Request-Id`.
-    const IDENTIFIED: u8 = 4;
+    const IDENTIFIED: u32 = 1 << 29;
+    /// The key has the operator's extras.
+    const EXTRAS: u32 = 1 << 28;
+    /// A key is shorter: a request's head is.
+    const LENGTH: u32 = Self::EXTRAS - 1;
 
-    fn has(self, mark: u8) -> bool {
+    fn has(self, mark: u32) -> bool {
         self.0 & mark != 0
     }
+
+    fn length(self) -> u32 {
+        self.0 & Self::LENGTH
+    }
 }
+
+/// Of [`StoredResponse::hits`]: somebody asked for it since it was last refreshed.
+const ASKED_FOR: u32 = 1 << 31;
+
+/// What stands in front of the tags: the cost in tenths of a millisecond, and their length.
+const ABOUT: usize = size_of::<u32>() + size_of::<u16>();
 
 impl StoredResponse {
     /// On an account, from here to its last holder.
     pub(super) fn new(account: &Arc<Account>, key: &CacheKey, parts: Parts) -> Self {
-        Self::build(account, key.as_bytes(), account.extras(key), parts)
+        let response = Self::build(account, key.as_bytes(), key.has_extras(), parts);
+        if let Some(subject) = response.subject() {
+            account.ledger.count(response.checked(), &subject);
+        }
+        response
     }
 
-    /// A form of this one: on the same account, found only by way of it, and so invalidated with it.
+    /// The same with other parts.
+    pub(super) fn anew(&self, parts: Parts) -> Arc<Self> {
+        let extras = self.key.has(KeyPart::EXTRAS);
+        let response = Self::build(&self.account, self.key(), extras, parts);
+        if let Some(subject) = response.subject() {
+            self.account.ledger.count(response.checked(), &subject);
+        }
+        Arc::new(response)
+    }
+
+    /// A form of this one: on the same account, found only by way of it, and so purged with it.
     pub(super) fn beside(&self, parts: Parts) -> Arc<Self> {
-        Arc::new(Self::build(&self.account, self.key(), None, parts))
+        Arc::new(Self::build(&self.account, self.key(), false, parts))
     }
 
-    fn build(
-        account: &Arc<Account>,
-        key: &[u8],
-        extras: Option<Box<Extras>>,
-        parts: Parts,
-    ) -> Self {
+    fn build(account: &Arc<Account>, key: &[u8], extras: bool, parts: Parts) -> Self {
         let lines = parts.fields.lines().headers();
         let view = FieldView::Lines(FieldLines::new(&lines));
         let judged = compressible::judge(parts.status, view, Some(parts.body.length()));
         let fields = parts.fields.lines().as_bytes();
         let nominated = parts.nominated.as_bytes();
+        let tags = parts.about.tags.as_bytes();
         let inline = usize::try_from(parts.body.length())
             .ok()
             .filter(|length| *length <= INLINE_MAX);
-        let length = key.len() + fields.len() + nominated.len() + inline.unwrap_or_default();
-        let mut block = Vec::with_capacity(length);
+        let head = key.len() + fields.len() + nominated.len() + ABOUT + tags.len();
+        let mut block = Vec::with_capacity(head + inline.unwrap_or_default());
         block.extend_from_slice(key);
         block.extend_from_slice(fields);
         block.extend_from_slice(nominated);
+        let cost = parts.about.cost.as_micros() / 100;
+        let cost = u32::try_from(cost).unwrap_or(u32::MAX);
+        block.extend_from_slice(&cost.to_le_bytes());
+        // They are fewer, or the response were not stored.
+        let tags_length = u16::try_from(tags.len()).unwrap_or(u16::MAX);
+        block.extend_from_slice(&tags_length.to_le_bytes());
+        block.extend_from_slice(tags);
         let segments = if inline.is_some() {
             parts.body.write_to(&mut block);
             None
@@ -116,21 +164,23 @@ impl StoredResponse {
             Some(parts.body.counted(account))
         };
         let short = |length| u32::try_from(length).unwrap_or(u32::MAX);
+        let mark = |mark: u32, is_so: bool| if is_so { mark } else { 0 };
         let response = Self {
-            key_length: short(key.len()),
+            key: KeyPart(
+                short(key.len()).min(KeyPart::LENGTH)
+                    | mark(KeyPart::MAY_BE_CODED, judged.is_ok())
+                    | mark(KeyPart::DATED, view.contains(&header::DATE))
+                    | mark(KeyPart::IDENTIFIED, view.contains(&X_REQUEST_ID))
+                    | mark(KeyPart::EXTRAS, extras),
+            ),
             fields_length: short(fields.len()),
             nominated_length: short(nominated.len()),
             block: block.into_boxed_slice(),
-            asked_for: AtomicBool::new(false),
+            hits: AtomicU32::new(0),
             terms: Packed::new(parts.status, &parts.terms),
-            marks: Marks(
-                u8::from(judged.is_ok()) * Marks::MAY_BE_CODED
-                    + u8::from(view.contains(&header::DATE)) * Marks::DATED
-                    + u8::from(view.contains(&X_REQUEST_ID)) * Marks::IDENTIFIED,
-            ),
             route: parts.route,
             segments,
-            extras,
+            checked: AtomicU64::new(parts.about.since),
             derived: Derived::default(),
             account: Arc::clone(account),
         };
@@ -159,7 +209,7 @@ impl StoredResponse {
 
     /// The fields, with `Content-Length` and without `Age`.
     pub fn fields(&self) -> Lines<'_> {
-        let begin = self.key_length as usize;
+        let begin = self.key.length() as usize;
         Lines::of_bytes(self.part(begin, self.fields_length))
     }
 
@@ -181,19 +231,52 @@ impl StoredResponse {
     /// Notes that somebody asked for it.
     pub(super) fn ask_for(&self) {
         // All threads serve it: only the first of them writes where the others read.
-        if !self.asked_for.load(Ordering::Relaxed) {
-            self.asked_for.store(true, Ordering::Relaxed);
+        if !self.is_asked_for() {
+            self.hits.fetch_or(ASKED_FOR, Ordering::Relaxed);
         }
     }
 
     /// Whether somebody asked for it.
     pub(super) fn is_asked_for(&self) -> bool {
-        self.asked_for.load(Ordering::Relaxed)
+        self.hits.load(Ordering::Relaxed) & ASKED_FOR != 0
     }
 
     /// Begins to note anew.
     pub(super) fn forget_asked_for(&self) {
-        self.asked_for.store(false, Ordering::Relaxed);
+        self.hits.fetch_and(!ASKED_FOR, Ordering::Relaxed);
+    }
+
+    /// It was served once more.
+    pub(super) fn count_hit(&self) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it was served, freshened or not.
+    pub fn hits(&self) -> u64 {
+        u64::from(self.hits.load(Ordering::Relaxed) & !ASKED_FOR)
+    }
+
+    /// The time that the origin took to make it; zero where that is not known.
+    pub fn cost(&self) -> Duration {
+        let cost = self.about().map_or([0; 4], |(cost, _)| *cost);
+        Duration::from_micros(u64::from(u32::from_le_bytes(cost)).saturating_mul(100))
+    }
+
+    /// What is known of it besides.
+    pub(super) fn about_it(&self) -> About {
+        About {
+            tags: Tags::of_bytes(self.tags()),
+            cost: self.cost(),
+            since: self.checked(),
+        }
+    }
+
+    /// What it can be purged by beside its place, as [`tags::each`](super::purge::tags::each) reads it.
+    pub(super) fn tags(&self) -> &[u8] {
+        let length = self.tags_length();
+        let begin = (self.about_begin() + ABOUT).min(self.block.len());
+        let tags = self.block.get(begin..begin.saturating_add(length));
+        tags.unwrap_or_default()
     }
 
     /// What it is a response to.
@@ -237,17 +320,17 @@ impl StoredResponse {
 
     /// Whether a client may get it coded.
     pub(super) fn may_be_coded(&self) -> bool {
-        self.marks.has(Marks::MAY_BE_CODED)
+        self.key.has(KeyPart::MAY_BE_CODED)
     }
 
     /// Whether its fields have a `Date`.
     pub fn is_dated(&self) -> bool {
-        self.marks.has(Marks::DATED)
+        self.key.has(KeyPart::DATED)
     }
 
     /// Whether its fields have an `X-Request-Id`.
     pub fn is_identified(&self) -> bool {
-        self.marks.has(Marks::IDENTIFIED)
+        self.key.has(KeyPart::IDENTIFIED)
     }
 
     /// Its coded forms.
@@ -255,12 +338,26 @@ impl StoredResponse {
         &self.derived
     }
 
-    /// Takes over the coded forms of the one that it was freshened from. To be called before it is stored.
+    /// Takes over the coded forms and the hits of the one that it was freshened from. To be called before it is stored.
     pub(super) fn carry(&self, old: &Self) {
+        self.hits.fetch_add(
+            old.hits.load(Ordering::Relaxed) & !ASKED_FOR,
+            Ordering::Relaxed,
+        );
         self.derived.carry(&old.derived, |form, coding| {
             let parts = derived::around(self, coding, form.body())?;
             Some(self.beside(parts))
         });
+    }
+
+    /// The codings of the forms that are made by now.
+    pub(super) fn codings(&self) -> Vec<String> {
+        let forms = self.derived.made();
+        let coding = |form: &Arc<Self>| {
+            let coding = form.fields().get(&header::CONTENT_ENCODING)?;
+            Some(String::from_utf8_lossy(coding).into_owned())
+        };
+        forms.iter().filter_map(coding).collect()
     }
 
     /// The memory of the coded forms that are made by now.
@@ -280,7 +377,7 @@ impl StoredResponse {
     }
 
     pub(super) fn key(&self) -> &[u8] {
-        self.part(0, self.key_length)
+        self.part(0, self.key.length())
     }
 
     /// The values that the fields nominated by its `Vary` had in its request.
@@ -289,15 +386,39 @@ impl StoredResponse {
     }
 
     pub(super) fn nominated(&self) -> &[u8] {
-        let begin = self.key_length as usize + self.fields_length as usize;
+        let begin = self.key.length() as usize + self.fields_length as usize;
         self.part(begin, self.nominated_length)
     }
 
-    /// Whether its target was invalidated since it was made; known here only where its key has extras.
+    /// What purges make of it.
+    pub(super) fn standing(&self) -> Standing {
+        match self.subject() {
+            Some(subject) => self.account.ledger.check(&self.checked, &subject),
+            None => Standing::Gone,
+        }
+    }
+
+    /// Whether there was no purge since it was last found to be none's. All that a hit asks as long as there is none.
+    pub(super) fn is_checked(&self) -> bool {
+        self.checked() == self.account.ledger.now()
+    }
+
+    /// The last purge that it was compared with.
+    pub(super) fn checked(&self) -> u64 {
+        self.checked.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is not to be used any more.
     pub(super) fn is_invalidated(&self) -> bool {
-        self.extras
-            .as_ref()
-            .is_some_and(|extras| extras.is_invalidated())
+        !self.is_checked() && self.standing() == Standing::Gone
+    }
+
+    fn subject(&self) -> Option<Subject<'_>> {
+        Some(Subject {
+            target: self.target()?,
+            tags: self.tags(),
+            has_extras: self.key.has(KeyPart::EXTRAS),
+        })
     }
 
     pub(super) fn is_on(&self, account: &Arc<Account>) -> bool {
@@ -305,7 +426,22 @@ impl StoredResponse {
     }
 
     fn body_begin(&self) -> usize {
-        self.key_length as usize + self.fields_length as usize + self.nominated_length as usize
+        self.about_begin() + ABOUT + self.tags_length()
+    }
+
+    fn about_begin(&self) -> usize {
+        self.key.length() as usize + self.fields_length as usize + self.nominated_length as usize
+    }
+
+    fn about(&self) -> Option<(&[u8; 4], &[u8; 2])> {
+        let about = self.block.get(self.about_begin()..)?;
+        let (cost, rest) = about.split_first_chunk()?;
+        Some((cost, rest.first_chunk()?))
+    }
+
+    fn tags_length(&self) -> usize {
+        let length = self.about().map_or([0; 2], |(_, length)| *length);
+        usize::from(u16::from_le_bytes(length))
     }
 
     fn part(&self, begin: usize, length: u32) -> &[u8] {
@@ -323,7 +459,6 @@ impl StoredResponse {
                 .segments
                 .as_ref()
                 .map_or(0, |segments| segments.own_bytes())
-            + self.extras.as_ref().map_or(0, |_| Extras::BYTES)
     }
 }
 
@@ -337,8 +472,8 @@ pub(super) const SLOT: u64 = 64;
 impl Drop for StoredResponse {
     fn drop(&mut self) {
         self.account.subtract(self.head_bytes());
-        if let Some(extras) = self.extras.take() {
-            self.account.drop_extras(extras);
+        if let Some(subject) = self.subject() {
+            self.account.ledger.discount(self.checked(), &subject);
         }
     }
 }

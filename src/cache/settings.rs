@@ -1,8 +1,10 @@
 //! What an operator may decide about the cache: as a whole, and route by route.
 
 use crate::units::ByteSize;
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 use std::time::Duration;
+
+pub use super::purge::Scope;
 
 /// `[cache]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +92,12 @@ pub struct Rules {
     pub x_accel_expires: bool,
     /// Whether identity responses are compressed for clients that accept it. Default true.
     pub compress: bool,
+    /// Requests that change something, and what of; the route's `on_write`. Those by GET are never answered from here.
+    pub on_write: Vec<WriteRule>,
+    /// Tags that every response has which is stored here.
+    pub tags: Vec<String>,
+    /// Whether clients get the fields that tags came in. Default false.
+    pub show_tags: bool,
 }
 
 /// Whether the origin's freshness counts.
@@ -145,6 +153,17 @@ pub enum BypassRule {
     Query(String, Option<String>),
     /// Its path is this one; `*` at the end is any text.
     Path(String),
+}
+
+/// A rule of `on_write`: requests that change something, and what of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteRule {
+    /// The methods; none is every method. With GET, HEAD is meant too.
+    pub methods: Vec<Method>,
+    /// The path; each `*` is any text.
+    pub path: String,
+    /// What is purged. A place without a host is on the request's own.
+    pub purge: Vec<Scope>,
 }
 
 /// What the key is made of besides scheme, authority and path.
@@ -242,6 +261,9 @@ impl Default for Rules {
             surrogate_control: false,
             x_accel_expires: false,
             compress: true,
+            on_write: Vec::new(),
+            tags: Vec::new(),
+            show_tags: false,
         }
     }
 }

@@ -145,6 +145,36 @@ pub(super) fn names(encoded: &[u8]) -> HeaderMap {
     names
 }
 
+/// A field that a stored response nominates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Nominee {
+    pub(super) name: HeaderName,
+    /// What the stored response's request had, normalised; `None` where it was absent.
+    pub(super) stored: Option<Vec<u8>>,
+    /// What this request has, normalised alike.
+    pub(super) asked: Option<Vec<u8>>,
+}
+
+/// The fields in what [`Nominated::as_bytes`] gave, beside those of a request.
+pub(super) fn beside(encoded: &[u8], request: FieldView<'_>) -> Vec<Nominee> {
+    let mut nominees = Vec::new();
+    let mut rest = encoded;
+    while let Some((Some(name), after)) = read_part(rest)
+        && let Some((stored, after)) = read_part(after)
+        && let Ok(name) = HeaderName::from_bytes(name)
+    {
+        let mut asked = Vec::new();
+        let present = normalise(&name, request, &mut |piece| asked.extend_from_slice(piece));
+        nominees.push(Nominee {
+            name,
+            stored: stored.map(<[u8]>::to_vec),
+            asked: present.then_some(asked),
+        });
+        rest = after;
+    }
+    nominees
+}
+
 fn write_part(encoded: &mut Vec<u8>, part: Option<&[u8]>) {
     let length = part.map_or(0, |part| part.len().saturating_add(1));
     let length = u32::try_from(length).unwrap_or(u32::MAX);

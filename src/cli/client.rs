@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST};
 use http::uri::Scheme;
 use http::{Method, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,8 +19,10 @@ use tokio::time::timeout;
 
 use crate::admin::settings::{AdminListen, AdminSettings};
 
-/// An answer's body, at most.
-const BODY_MAX: usize = 4 * 1024 * 1024;
+use super::error::CliError;
+
+/// An answer's body, at most: ten thousand entries with their tags.
+const BODY_MAX: usize = 64 * 1024 * 1024;
 
 /// Why a running proxy could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -109,12 +111,45 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
 }
 
-/// Makes one call and waits for its whole answer.
+impl Answer {
+    /// What stands in `{"error": "…"}`, or the body as it is.
+    pub(super) fn error_text(&self) -> String {
+        let value: Option<serde_json::Value> = serde_json::from_slice(&self.body).ok();
+        match value.as_ref().and_then(|value| value["error"].as_str()) {
+            Some(text) => text.to_owned(),
+            None => String::from_utf8_lossy(&self.body).into_owned(),
+        }
+    }
+
+    /// The body, which is JSON of a shape that both of us know.
+    pub(super) fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, CliError> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            let text = format!(
+                "the answer is none of this program's version: {error}; is another version running?"
+            );
+            CliError::Refused(text)
+        })
+    }
+}
+
+/// Makes one call without a body and waits for its whole answer.
 pub(super) fn call(
     method: Method,
     at: &Place,
     path: &str,
     token: Option<&str>,
+    within: Duration,
+) -> Result<Answer, ClientError> {
+    send(method, at, path, token, Bytes::new(), within)
+}
+
+/// Makes one call and waits for its whole answer.
+pub(super) fn send(
+    method: Method,
+    at: &Place,
+    path: &str,
+    token: Option<&str>,
+    body: Bytes,
     within: Duration,
 ) -> Result<Answer, ClientError> {
     let unreachable = |source| ClientError::Unreachable {
@@ -134,7 +169,7 @@ pub(super) fn call(
         request = request.header(AUTHORIZATION, format!("Bearer {token}"));
     }
     let request = request
-        .body(Empty::<Bytes>::new())
+        .body(Full::new(body))
         .map_err(|error| garbled(error.to_string()))?;
     let conversation = async {
         match at {
@@ -159,7 +194,7 @@ pub(super) fn call(
         })?
 }
 
-async fn exchange<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<Answer, String>
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, String>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -33,18 +33,34 @@ pub(super) enum CliError {
     /// A running proxy answered that it is not well, or would not.
     #[error("forebay: {0}")]
     Refused(String),
+    /// What was asked for is not there.
+    #[error("forebay: {0}")]
+    Nothing(String),
     /// The machine has no place for the demo application.
     #[error("forebay: cannot start the demo application: {0}")]
     Demo(#[source] std::io::Error),
+    /// The terminal is none, or is gone.
+    #[error("forebay: cannot draw on the terminal: {0}")]
+    Terminal(#[source] std::io::Error),
+    /// A log that cannot be read.
+    #[error("forebay: cannot read the log `{file}`: {source}")]
+    Log {
+        /// Its file.
+        file: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
 }
 
 impl CliError {
-    /// 1 while running, 2 configuration and usage, 3 cannot listen.
+    /// 1 while running, 2 configuration and usage, 3 cannot listen, 4 nothing matched.
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Client(_)
             | Self::Refused(_)
             | Self::Demo(_)
+            | Self::Terminal(_)
+            | Self::Log { .. }
             | Self::Import(ImportError::Invalid(_)) => 1,
             Self::Import(_)
             | Self::Config(_)
@@ -52,6 +68,7 @@ impl CliError {
             | Self::Find(_)
             | Self::Usage(_) => 2,
             Self::Run(error) => error.exit_code(),
+            Self::Nothing(_) => 4,
         }
     }
 }
@@ -87,6 +104,7 @@ mod tests {
             (unreadable.into(), 2),
             (CliError::Run(RunError::Config("…".to_owned())), 2),
             (CliError::Run(bind), 3),
+            (CliError::Nothing("…".to_owned()), 4),
         ] {
             assert_eq!(error.exit_code(), code, "{error:?}");
         }

@@ -25,8 +25,20 @@ mod routes;
 mod show;
 
 mod client;
+mod explain;
 mod healthcheck;
 mod reload;
+
+mod running;
+
+mod cache;
+mod purge;
+
+mod log;
+mod top;
+
+mod amounts;
+mod table;
 
 use args::{Cli, Command};
 use error::CliError;
@@ -61,6 +73,11 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Config(args) => return Ok(show::run(args.file.config)),
         Command::Healthcheck(args) => healthcheck::run(&args)?,
         Command::Reload(args) => reload::run(args.config.as_deref())?,
+        Command::Top(args) => top::run(&args)?,
+        Command::Log(args) => log::run(&args)?,
+        Command::Explain(args) => explain::run(&args)?,
+        Command::Purge(args) => purge::run(&args)?,
+        Command::Cache(command) => cache::run(&command)?,
         Command::Version => output::print(concat!("forebay ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Completions { shell } => {
             let mut script = Vec::new();

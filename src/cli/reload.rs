@@ -54,9 +54,9 @@ fn outcome(answer: &Answer) -> Result<String, CliError> {
             Ok(report) => Ok(words(&report)),
             Err(_) => Err(CliError::Refused("the answer is not a reload's".to_owned())),
         },
-        StatusCode::UNPROCESSABLE_ENTITY => Err(CliError::Rejected(error_text(&answer.body))),
+        StatusCode::UNPROCESSABLE_ENTITY => Err(CliError::Rejected(answer.error_text())),
         status => {
-            let (status, text) = (status.as_u16(), error_text(&answer.body));
+            let (status, text) = (status.as_u16(), answer.error_text());
             Err(CliError::Refused(format!(
                 "not reloaded ({status}): {text}"
             )))
@@ -80,15 +80,6 @@ fn words(report: &ReloadReport) -> String {
         }
     }
     text
-}
-
-/// What stands in `{"error": "…"}`, or the body as it is.
-fn error_text(body: &[u8]) -> String {
-    let value: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-    match value.as_ref().and_then(|value| value["error"].as_str()) {
-        Some(text) => text.to_owned(),
-        None => String::from_utf8_lossy(body).into_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::settings::{ServerSettings, Settings};
 use crate::admin::settings::AdminSettings;
 use crate::cache::settings::CacheSettings;
 use crate::listen::settings::{LimitSettings, ListenSettings};
-use crate::proxy::settings::ProxySettings;
+use crate::proxy::settings::{ProxySettings, PurgeSettings};
 use crate::telemetry::settings::LogSettings;
 
 /// `[server]`.
@@ -28,6 +28,7 @@ pub(super) fn server(around: &Surroundings<'_>) -> Server {
             trusted_proxies: Vec::new(),
             forwarded: false,
             via: true,
+            purge: PurgeSettings::default(),
         },
     }
 }

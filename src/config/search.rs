@@ -143,6 +143,7 @@ fn everything_to(upstream: &str) -> RouteSettings {
         error_pages: std::collections::BTreeMap::new(),
         body_limit: None,
         hold_on: Vec::new(),
+        events: None,
         index: 0,
     }
 }

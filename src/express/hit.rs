@@ -16,7 +16,7 @@ use crate::listen::stream::Client;
 use crate::proxy::Site;
 use crate::proxy::entry::{self, Peer};
 use crate::proxy::site::Place;
-use crate::routing::settings::{Action, RouteSettings};
+use crate::routing::settings::{Action, EventSettings, RouteSettings};
 use crate::routing::{self, RequestView};
 use http::header::{
     AGE, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderName, IF_NONE_MATCH,
@@ -139,6 +139,20 @@ pub struct Hit<'a> {
 
 /// Looks. `None` says nothing about the request: the full lane answers it.
 pub fn find<'a>(site: &'a Site, request: &Request<'a>, now: Instant) -> Option<Hit<'a>> {
+    find_by(site, request, |ask| site.cache.hit(ask, now))
+}
+
+/// Whether [`find`] would find something; counts as no use of it.
+pub fn would_find(site: &Site, request: &Request<'_>, now: Instant) -> bool {
+    find_by(site, request, |ask| site.cache.would_hit(ask, now)).is_some()
+}
+
+#[inline]
+fn find_by<'a>(
+    site: &'a Site,
+    request: &Request<'a>,
+    hit: impl FnOnce(&Ask<'_>) -> Option<Serve>,
+) -> Option<Hit<'a>> {
     let Request {
         method,
         authority,
@@ -160,7 +174,11 @@ pub fn find<'a>(site: &'a Site, request: &Request<'a>, now: Instant) -> Option<H
         method,
         headers: fields,
     })?;
-    if !matches!(route.action, Action::Forward(_)) || !writes_as_told(route) {
+    let is_stream = |events: &EventSettings| events.path == path;
+    if !matches!(route.action, Action::Forward(_))
+        || !writes_as_told(route)
+        || route.events.as_ref().is_some_and(is_stream)
+    {
         return None;
     }
     let place = site.place(Some(route));
@@ -181,7 +199,7 @@ pub fn find<'a>(site: &'a Site, request: &Request<'a>, now: Instant) -> Option<H
         upstream: &place.upstream,
         client,
     };
-    let serve = site.cache.hit(&ask, now)?;
+    let serve = hit(&ask)?;
     let response = &serve.response;
     let plan = if serve::has_conditions(fields) {
         serve::plan(method, fields, &StoredView::stored(response, Moment::now()))

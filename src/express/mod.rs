@@ -17,16 +17,29 @@ pub mod hit;
 mod http2;
 mod record;
 
+use crate::clock;
 use crate::listen::Handler;
 use crate::listen::at_once::{Circumstances, Given};
 use crate::listen::burst::Burst;
 use crate::listen::exchange::Exchange;
-use crate::listen::gate::canonical::Canonical;
+use crate::listen::gate::canonical::{self, Canonical};
 use crate::listen::gate::http2::Asked;
 use crate::listen::reply::Reply;
+use crate::listen::settings::LimitSettings;
+use crate::listen::stream::Client;
 use crate::proxy::{Proxy, Site};
 use arc_swap::ArcSwap;
+use std::mem::MaybeUninit;
 use std::sync::Arc;
+
+/// Whether the lane would answer this request, which is one as a client sends it over HTTP/1.1.
+pub fn would_answer(site: &Site, octets: &[u8], limits: &LimitSettings, client: &Client) -> bool {
+    let mut lines = [MaybeUninit::uninit(); canonical::LINES_MAX];
+    let Some(asked) = canonical::read(octets, &mut lines, limits) else {
+        return false;
+    };
+    hit::would_find(site, &hit::Request::new(site, asked, client), clock::now())
+}
 
 /// Both lanes of one data thread.
 #[derive(Debug, Clone)]

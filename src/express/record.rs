@@ -5,6 +5,7 @@ use crate::cache::outcome::Reason;
 use crate::clock;
 use crate::listen::at_once::{Circumstances, Given};
 use crate::telemetry::access_log::{AccessEntry, EndState};
+use crate::telemetry::ended::{Ended, Source};
 use bytes::Bytes;
 use http::HeaderName;
 use http::header::{REFERER, USER_AGENT};
@@ -22,7 +23,14 @@ pub fn given(
     let outcome = &hit.serve.outcome;
     let reason = outcome.reason.map(Reason::word);
     let metrics = &hit.place.metrics;
-    metrics.observe(request.method.into(), status, ttfb);
+    metrics.observe(&Ended {
+        method: request.method.into(),
+        status,
+        source: Source::Cache,
+        duration: ttfb,
+        bytes: sent,
+    });
+    metrics.saved(hit.serve.saved);
     metrics.cached(outcome.result(), reason.unwrap_or("none"));
     metrics.expressed();
     if !circumstances.logged {

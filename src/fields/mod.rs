@@ -19,6 +19,7 @@ pub mod directive;
 
 pub mod content_length;
 pub mod host;
+pub mod path;
 pub mod reference;
 pub mod uri;
 
@@ -28,6 +29,7 @@ pub mod via;
 pub mod view;
 
 pub mod cookie;
+pub mod credentials;
 pub mod date;
 pub mod etag;
 pub mod range;

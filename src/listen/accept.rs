@@ -1,5 +1,6 @@
 //! Takes connections from the kernel, and finds out who is there and what they speak.
 
+use super::gate::refusals;
 use super::lifecycle::Connected;
 use super::proxy_protocol::{self, Header, Parsed, V2_BYTES_MAX};
 use super::stream::{Client, ClientStream};
@@ -184,9 +185,19 @@ async fn welcome<H: Handler>(
     let Some(acceptor) = &speech.tls else {
         return plain(tcp, speech.http2, client, shared, handler).await;
     };
-    let handshake = tokio_rustls::TlsAcceptor::from(acceptor.config()).accept(tcp);
+    let handshake = async {
+        if is_plain(&tcp).await {
+            return Ok(Err(tcp));
+        }
+        let accepting = tokio_rustls::TlsAcceptor::from(acceptor.config()).accept(tcp);
+        accepting.await.map(Ok)
+    };
     let stream = match timeout(handshake_timeout, handshake).await {
-        Ok(Ok(stream)) => Box::new(stream),
+        Ok(Ok(Ok(stream))) => Box::new(stream),
+        Ok(Ok(Err(tcp))) => {
+            let stream = ClientStream::Tcp(tcp);
+            return http1::refuse(stream, refusals::PLAIN_ON_TLS, &client, &shared).await;
+        }
         failed => {
             if let Ok(Err(error)) = failed {
                 tracing::debug!("{peer} on {}: TLS hand-shake: {error}", listener.name);
@@ -209,6 +220,12 @@ async fn welcome<H: Handler>(
     } else {
         http1::serve(stream, BytesMut::new(), client, shared, handler).await;
     }
+}
+
+/// Whether plain HTTP is spoken: a method begins with a letter, and no record of TLS does.
+async fn is_plain(tcp: &TcpStream) -> bool {
+    let mut first = [0];
+    matches!(tcp.peek(&mut first).await, Ok(1)) && first[0].is_ascii_uppercase()
 }
 
 /// Finds out by its first bytes whether a plain connection speaks HTTP/2, and serves it.

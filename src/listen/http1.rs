@@ -73,10 +73,7 @@ pub async fn serve<H: Handler>(
             Next::Request(request) => *request,
             Next::Over => return,
             Next::Refused(refusal) => {
-                connection.refuse(refusal);
-                record::refused(&shared, &client, refusal);
-                let _ = poll_fn(|cx| connection.poll_flush(cx)).await;
-                return linger(connection).await;
+                return end_with(connection, refusal, &client, &shared).await;
             }
         };
         connection.begin(&request);
@@ -134,6 +131,21 @@ pub async fn serve<H: Handler>(
         connection.outbox.release();
         early.touch(clock::now());
     }
+}
+
+/// Refuses what a connection brings without reading it.
+pub async fn refuse(stream: ClientStream, refusal: Refusal, client: &Arc<Client>, shared: &Shared) {
+    let write_timeout = shared.limits.load().write_timeout;
+    let mut connection = Http1::new(stream, BytesMut::new(), write_timeout);
+    end_with(&mut connection, refusal, client, shared).await;
+}
+
+/// A refusal is the last that a connection hears.
+async fn end_with(connection: &mut Http1, refusal: Refusal, client: &Arc<Client>, shared: &Shared) {
+    connection.refuse(refusal);
+    record::refused(shared, client, refusal);
+    let _ = poll_fn(|cx| connection.poll_flush(cx)).await;
+    linger(connection).await;
 }
 
 /// What came of waiting for a request.

@@ -43,11 +43,11 @@ impl Entered {
     }
 }
 
-/// Decides; on success the walk knows its client, id, path and, where one matches, its route.
+/// Decides whether it may enter; then the walk knows its client, id and path.
 ///
 /// # Errors
 /// The [`Verdict`] that the client is to be answered.
-pub fn accept(header: &mut RequestHeader, walk: &mut Walk) -> Result<(), Verdict> {
+pub fn enter(header: &mut RequestHeader, walk: &mut Walk) -> Result<(), Verdict> {
     let Some(entered) = &mut walk.entered else {
         return Err(Verdict::new(StatusCode::INTERNAL_SERVER_ERROR, "internal"));
     };
@@ -61,8 +61,17 @@ pub fn accept(header: &mut RequestHeader, walk: &mut Walk) -> Result<(), Verdict
     if entry::is_loop(&entered.site, fields) {
         return Err(Verdict::new(StatusCode::LOOP_DETECTED, "loop"));
     }
-    count_forwards(header)?;
+    count_forwards(header)
+}
 
+/// Finds the route of a request that has entered; then the walk knows it, where one matches.
+///
+/// # Errors
+/// The [`Verdict`] that the client is to be answered.
+pub fn find_route(header: &RequestHeader, walk: &mut Walk) -> Result<(), Verdict> {
+    let Some(entered) = &walk.entered else {
+        return Err(Verdict::new(StatusCode::INTERNAL_SERVER_ERROR, "internal"));
+    };
     let fields = FieldView::from(&header.headers);
     let sought = RequestView {
         scheme: entered.peer.scheme(fields),
@@ -137,6 +146,9 @@ fn count_forwards(header: &mut RequestHeader) -> Result<(), Verdict> {
     let _ = header.insert_header(MAX_FORWARDS, left - 1);
     Ok(())
 }
+
+/// What `Allow` says where it is about no resource.
+pub const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Answered by us: `OPTIONS *`, or one that may not be forwarded.
 pub const OPTIONS_HERE: Verdict = Verdict::new(StatusCode::NO_CONTENT, "options");

@@ -10,8 +10,8 @@ use crate::cache::fill::{Event, Follower};
 use crate::cache::key::Target;
 use crate::cache::lookup::Forward;
 use crate::cache::outcome::{ForwardReason, Outcome, Reason};
-use crate::cache::policy::{Moment, Received};
-use crate::cache::{Answer, Ask, Tee};
+use crate::cache::policy::{Moment, Received, fields};
+use crate::cache::{Answer, Ask, Cache, Tee};
 use crate::clock;
 use crate::fields::uri;
 use crate::fields::view::FieldView;
@@ -22,6 +22,7 @@ use bytes::Bytes;
 use http::header::AGE;
 use http::{HeaderName, HeaderValue, StatusCode};
 use pingora::Result;
+use pingora::http::RequestHeader;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub struct Seen {
     pub outcome: Outcome,
     /// The answer's age, where it came from the store or was shared.
     pub age: Option<Duration>,
+    /// How long the origin took for what came from the store.
+    pub saved: Duration,
     /// The fetch that it caused.
     pub errand: Option<Arc<Errand>>,
     /// What the engine wants to hear of the answer, where the request is forwarded.
@@ -98,10 +101,27 @@ pub async fn answer(proxy: &Proxy, session: &mut Exchange, walk: &mut Walk) -> R
 
 /// Asks the engine, also where the route keeps it from answering: what is written there may be stored by another route.
 fn ask(session: &mut Exchange, walk: &mut Walk) -> Option<Answer> {
+    let has_body = !session.is_body_empty();
+    let upgrade = session.is_upgrade_req();
+    asking(
+        session.req_header(),
+        walk,
+        has_body,
+        upgrade,
+        |cache, ask| cache.ask(ask, Moment::now()),
+    )
+}
+
+/// What the engine is asked about an accepted request; None where it was not accepted.
+pub(super) fn asking<T>(
+    header: &RequestHeader,
+    walk: &Walk,
+    has_body: bool,
+    upgrade: bool,
+    with: impl FnOnce(&Cache, &Ask<'_>) -> T,
+) -> Option<T> {
     let entered = walk.entered.as_ref()?;
     let place = entered.site.place(walk.route.as_deref());
-    let has_body = !session.is_body_empty();
-    let header = session.req_header();
     let fields = FieldView::from(&header.headers);
     let ask = Ask {
         method: &header.method,
@@ -113,13 +133,13 @@ fn ask(session: &mut Exchange, walk: &mut Walk) -> Option<Answer> {
         },
         headers: fields,
         has_body,
-        upgrade: session.is_upgrade_req(),
+        upgrade,
         rules: &place.rules,
         route: &place.name,
         upstream: &place.upstream,
         client: entered.client,
     };
-    Some(entered.site.cache.ask(&ask, Moment::now()))
+    Some(with(&entered.site.cache, &ask))
 }
 
 async fn act(
@@ -133,7 +153,9 @@ async fn act(
             if let Some(lead) = serve.refresh {
                 fetch::begin(proxy, session.req_header(), walk, *lead);
             }
-            see(walk, Seen::new(serve.outcome));
+            let seen = Seen::new(serve.outcome);
+            let saved = serve.saved;
+            see(walk, Seen { saved, ..seen });
             relay::stored(session, walk, &serve.response).await?;
             Ok(Next::Done)
         }
@@ -274,6 +296,16 @@ pub fn passed(data: Option<&Bytes>, end: bool, walk: &mut Walk) {
     }
     if end && let Some(tee) = seen.tee.take() {
         tee.end();
+    }
+}
+
+/// Takes out of an answer what was for the cache and is not for clients. What comes from the store is without it.
+pub fn withhold(response: &mut ResponseHead, walk: &Walk) {
+    if let (Some(entered), Some(_), Some(route)) = (&walk.entered, &walk.seen, &walk.route) {
+        let rules = entered.site.rules(route);
+        for name in fields::ours(rules) {
+            response.fields.remove(name);
+        }
     }
 }
 

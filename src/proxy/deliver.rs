@@ -1,6 +1,6 @@
 //! What changes in an answer on its way to the client, and how our own answers are made.
 
-use super::accept::OPTIONS_HERE;
+use super::accept::{METHODS, OPTIONS_HERE};
 use super::entry::X_REQUEST_ID;
 use super::session::Session;
 use super::walk::{Verdict, Walk};
@@ -121,6 +121,7 @@ pub fn write_response(
         return Ok(());
     }
     cached::tell(response, walk);
+    cached::withhold(response, walk);
     if entered.site.settings.via {
         let via = entered.site.via(response.version);
         response.fields.append(&VIA, via);
@@ -176,7 +177,7 @@ pub async fn own_answer_with(
     let mut response = ResponseHead::new(verdict.status, HeaderSection::from(&fields));
     let answer = &mut response.fields;
     if verdict == OPTIONS_HERE {
-        answer.insert_text(&ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        answer.insert_text(&ALLOW, METHODS);
         return send(session, walk, response, Bytes::new()).await;
     }
     let operators = walk

@@ -7,7 +7,7 @@ use super::direct::kept::Kept;
 use super::fetch::Errand;
 use super::phases::{self, FrontDoor};
 use super::walk::{Entered, Walk};
-use super::{Site, accept, answer, cached, deliver, direct, failure, fetch, record};
+use super::{Site, accept, answer, cached, deliver, direct, events, failure, fetch, purge, record};
 use crate::listen::exchange::Exchange;
 use crate::listen::lifecycle::Lifecycle;
 use arc_swap::ArcSwap;
@@ -107,11 +107,17 @@ impl Proxy {
     async fn walk(&self, session: &mut Exchange, walk: &mut Walk) -> Result<bool> {
         // A request of our own was accepted as what caused it.
         if walk.errand.is_none() {
-            if let Err(verdict) = accept::accept(session.req_header_mut(), walk) {
+            let entered = accept::enter(session.req_header_mut(), walk);
+            if entered.is_ok() && purge::answer(session, walk).await? {
+                return Ok(true);
+            }
+            let routed = entered.and_then(|()| accept::find_route(session.req_header(), walk));
+            if let Err(verdict) = routed {
                 deliver::own_answer(session, walk, verdict).await?;
                 return Ok(true);
             }
-            if answer::without_asking(session, walk).await?
+            if events::answer(session, walk).await?
+                || answer::without_asking(session, walk).await?
                 || cached::answer(self, session, walk).await?
             {
                 return Ok(true);

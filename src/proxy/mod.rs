@@ -6,7 +6,9 @@
 //! | stop | question |
 //! |---|---|
 //! | [`accept`] | may it enter, whom is it from, which route is it for? |
+//! | [`purge`] | is something to be purged, and may who asks? |
 //! | [`answer`] | can it be answered without asking anybody? |
+//! | [`events`] | is it a viewer who wants to be told what changes? |
 //! | [`cached`] | can the cache answer, alone or by a fetch that is shared? |
 //! | [`fetch`] | the request of our own that such a fetch is |
 //! | [`forward`] | who is asked, on which connection, in which words? |
@@ -15,6 +17,8 @@
 //! | [`encode`] | does the client get it coded? |
 //! | [`deliver`] | what changes in the answer on its way to the client? |
 //! | [`record`] | what goes into the access log? |
+//! | [`explain`] | what would become of a request, and why? |
+//! | [`probe`] | what becomes of one that an operator asks for? |
 
 pub mod accept;
 pub mod answer;
@@ -24,12 +28,16 @@ pub mod direct;
 pub mod encode;
 pub mod entry;
 pub mod error_page;
+pub mod events;
+pub mod explain;
 pub mod failure;
 pub mod fetch;
 pub mod files;
 pub mod forward;
 mod front;
 mod phases;
+pub mod probe;
+pub mod purge;
 pub mod record;
 mod relay;
 mod session;
@@ -37,6 +45,7 @@ pub mod settings;
 pub mod site;
 mod template;
 mod walk;
+pub mod words;
 
 pub use front::Proxy;
 pub use site::Site;

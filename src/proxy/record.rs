@@ -8,6 +8,7 @@ use crate::cache::outcome::Reason;
 use crate::clock;
 use crate::fields::uri;
 use crate::telemetry::access_log::{AccessEntry, EndState};
+use crate::telemetry::ended::{Ended, Rescue, Source};
 use crate::upstream;
 use bytes::Bytes;
 use http::header::{REFERER, USER_AGENT};
@@ -34,20 +35,28 @@ pub fn leave_entry(session: &impl Session, walk: &Walk, error: Option<&Error>) {
     let now = clock::now();
     let duration = now - entered.ticket.arrived;
     let place = entered.site.place(walk.route.as_deref());
-    place
-        .metrics
-        .observe((&header.method).into(), status, duration);
     let seen = walk.seen.as_ref();
+    let asked_of = asked_of(walk);
+    place.metrics.observe(&Ended {
+        method: (&header.method).into(),
+        status,
+        source: source(walk),
+        duration,
+        bytes: entered.ticket.bytes_out(),
+    });
+    if let Some(by) = rescued(walk, status, asked_of.as_ref()) {
+        place.metrics.rescued(by);
+    }
     let cache_reason = seen.and_then(|seen| seen.outcome.reason).map(Reason::word);
     if let Some(seen) = seen {
         let reason = cache_reason.unwrap_or("none");
         place.metrics.cached(seen.outcome.result(), reason);
+        place.metrics.saved(seen.saved);
     }
     if !entered.ticket.is_logged() {
         return;
     }
     let asked = uri::split_path_query(target(header));
-    let asked_of = asked_of(walk);
     let report = asked_of.as_ref().map(|report| &report.claim);
     let reason = walk.verdict.map(|verdict| verdict.reason);
     entered.ticket.leave_entry(AccessEntry {
@@ -109,6 +118,32 @@ pub fn leave_entry(session: &impl Session, walk: &Walk, error: Option<&Error>) {
         user_agent: field(header, &USER_AGENT),
         referer: field(header, &REFERER),
     });
+}
+
+/// Whose answer it was. What is stale and served because the origin failed was waited for.
+fn source(walk: &Walk) -> Source {
+    match &walk.seen {
+        Some(seen) if seen.outcome.hit => Source::Cache,
+        Some(_) => Source::Upstream,
+        None if walk.forwarding.is_some() => Source::Upstream,
+        None => Source::Proxy,
+    }
+}
+
+/// What kept the request from failing, where something did: nobody answered its first try, and then somebody did. Those who
+/// shared its fetch are not counted, for they do not know.
+fn rescued(walk: &Walk, status: u16, asked_of: Option<&Report>) -> Option<Rescue> {
+    let claim = &asked_of?.claim;
+    if walk.verdict.is_some() || !(100..500).contains(&status) {
+        return None;
+    }
+    if !claim.hold.is_zero() {
+        Some(Rescue::Hold)
+    } else if claim.tries > 1 {
+        Some(Rescue::Retry)
+    } else {
+        None
+    }
 }
 
 /// What an upstream was asked for this request: by itself, or by the fetch that it caused.

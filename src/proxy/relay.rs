@@ -20,6 +20,9 @@ use http::{HeaderMap, Method, StatusCode};
 use pingora::{Error, ErrorType, Result};
 use std::sync::Arc;
 
+/// The word for a 416 of ours.
+pub(super) const UNSATISFIABLE: &str = "unsatisfiable";
+
 /// The fetch broke off in the middle of the body.
 const CUT: ErrorType = ErrorType::new("Cut");
 
@@ -247,7 +250,7 @@ async fn begin(
 ) -> Result<Option<ResponseHead>> {
     let (status, fields) = plan.head(view);
     if matches!(plan, Plan::Unsatisfiable { .. }) {
-        let verdict = Verdict::new(status, "range");
+        let verdict = Verdict::new(status, UNSATISFIABLE);
         let mut kept = HeaderMap::new();
         kept.extend(
             fields

@@ -2,13 +2,15 @@
 
 use super::encode::{AT_ONCE, Places};
 use super::error_page::ErrorPages;
+use super::events::Hub;
 use super::settings::ProxySettings;
 use crate::cache::Cache;
-use crate::cache::settings::Rules;
+use crate::cache::settings::{KeyRules, Rules};
 use crate::fields::via;
 use crate::routing::Table;
 use crate::routing::settings::{Action, RouteSettings};
-use crate::telemetry::metrics::{HttpMetrics, RouteMetrics};
+use crate::telemetry::metrics::HttpMetrics;
+use crate::telemetry::route::RouteMetrics;
 use crate::upstream::Upstreams;
 use http::{HeaderValue, Version};
 use std::sync::Arc;
@@ -26,6 +28,8 @@ pub struct Site {
     pub error_pages: ErrorPages,
     /// Places for encoders.
     pub encoders: Places,
+    /// What viewers are told of. The same for each site, too.
+    pub events: Arc<Hub>,
     /// What is kept of answers. The same for each site that a reload makes: it drops nothing that is stored.
     pub cache: Arc<Cache>,
     /// Our name in `Cache-Status` (RFC 9211 §2).
@@ -91,6 +95,13 @@ impl Site {
         cache: Arc<Cache>,
         metrics: &HttpMetrics,
     ) -> Self {
+        let mut keys: Vec<KeyRules> = Vec::new();
+        for rules in &rules {
+            if !keys.contains(&rules.key) {
+                keys.push(rules.key.clone());
+            }
+        }
+        cache.keyed_by(keys);
         let places = routes
             .iter()
             .zip(rules)
@@ -105,6 +116,7 @@ impl Site {
             places,
             nowhere: Place::new(UNROUTED, UNROUTED, Arc::new(Rules::off()), metrics),
             cache,
+            events: Arc::default(),
             cache_name: item(&settings.name),
             error_pages: ErrorPages::default(),
             encoders: Places::new(AT_ONCE, metrics.encoders()),

@@ -1,8 +1,8 @@
 //! Whether one route's conditions hold for a request, and which one does not.
 
 use super::glob::Glob;
-use super::normalise::{normalise, upper_case_hex};
 use super::settings::{HostMatch, MatchSettings, PathMatch, Scheme};
+use crate::fields::path::{normalise, upper_case_hex};
 use crate::fields::view::FieldView;
 use http::{HeaderName, Method};
 use std::fmt;

@@ -36,14 +36,13 @@
 
 mod glob;
 mod matcher;
-mod normalise;
 pub mod rewrite;
 pub mod settings;
 mod share;
 mod table;
 mod tree;
 
+pub use crate::fields::path::{AmbiguousPath, normalise};
 pub use matcher::{Mismatch, RequestView};
-pub use normalise::{AmbiguousPath, normalise};
 pub use share::choose;
 pub use table::{Explained, PassedBy, Shadowed, Table, passed_redirects, unreachable_routes};

@@ -1,8 +1,8 @@
 //! How a path changes on its way to the upstream or the directory.
 
 use super::matcher::rest_below;
-use super::normalise::upper_case_hex;
 use super::settings::Rewrite;
+use crate::fields::path::upper_case_hex;
 use std::borrow::Cow;
 
 /// The path that the upstream sees for `path`, which is normalised and belongs to the rewrite's route.

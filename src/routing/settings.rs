@@ -4,6 +4,7 @@ use crate::units::ByteSize;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// One `[[route]]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,8 +27,35 @@ pub struct RouteSettings {
     pub body_limit: Option<ByteSize>,
     /// Statuses of a starting app (502, 503, 504) that hold an idempotent request like a refused connection.
     pub hold_on: Vec<StatusCode>,
+    /// Whether viewers may follow what changes below it, and how.
+    pub events: Option<EventSettings>,
     /// Which route of the file it is, from 0: what other rooms keep for each route is found by it.
     pub index: usize,
+}
+
+/// `events`: a stream that tells viewers of a route what has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventSettings {
+    /// The route's path, which is a prefix.
+    pub prefix: String,
+    /// Where the stream is: `_events` below it.
+    pub path: String,
+    /// Viewers at once; more are answered 503. Default 1000.
+    pub viewers: usize,
+    /// After so long without an event a comment is sent, by which both ends see that the other is there. Default 15 s.
+    pub heartbeat: Duration,
+}
+
+impl EventSettings {
+    /// The defaults, below this prefix.
+    pub fn below(prefix: &str) -> Self {
+        Self {
+            prefix: prefix.to_owned(),
+            path: format!("{}/_events", prefix.trim_end_matches('/')),
+            viewers: 1_000,
+            heartbeat: Duration::from_secs(15),
+        }
+    }
 }
 
 /// Which requests a route is for; all conditions must hold.

@@ -4,9 +4,9 @@ use super::matcher::{
     Mismatch, PathRule, RequestView, bare_host, condition_count, conditions, conditions_cover,
     host_covers, host_matches,
 };
-use super::normalise::upper_case_hex;
 use super::settings::{Action, HostMatch, RouteSettings, Scheme};
 use super::tree::PathTree;
+use crate::fields::path::upper_case_hex;
 use hashbrown::HashMap;
 use std::borrow::Cow;
 use std::cmp::Reverse;

@@ -56,6 +56,7 @@ fn route(text: &str) -> RouteSettings {
         error_pages: std::collections::BTreeMap::new(),
         body_limit: None,
         hold_on: Vec::new(),
+        events: None,
         index: 0,
     }
 }

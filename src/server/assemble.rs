@@ -7,7 +7,7 @@ use super::signals::{Signal, Signals};
 use super::start::{Listening, RunError, Start};
 use super::threads::Threads;
 use super::watch::Watch;
-use super::{drain, reload};
+use super::{board, drain, reload};
 use crate::admin::settings::AdminListen;
 use crate::admin::{self, Access, Socket};
 use crate::cache::Cache;
@@ -70,6 +70,8 @@ async fn serve(start: &mut Start, logging: Logging) -> Result<(), RunError> {
     })?;
     let mut inherited = handover::take().map_err(|error| RunError::Config(error.to_string()))?;
     let (served, mut running) = assemble(start, logging, &mut inherited)?;
+    board::spawn_sampler(&served);
+    board::spawn_clerk(&served);
     let admin = bind_admin(start, &served, &mut inherited).await?;
     let stop_admin = Arc::new(Notify::new());
     if let Some(admin) = admin {
@@ -155,6 +157,8 @@ fn assemble(
         cache,
         &metrics,
     );
+    site.events.register(&registry);
+    tokio::spawn(site.events.clone().run(site.cache.purges()));
     let site = Arc::new(ArcSwap::from_pointee(site));
     let shared = Arc::new(Shared {
         limits: ArcSwap::from_pointee(settings.limits.clone()),

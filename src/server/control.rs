@@ -1,18 +1,23 @@
 //! The running server, as the control plane and the signals see it.
 
+use super::board::{self, Board};
 use super::handover::{self, Sockets};
 use super::reload::State;
 use super::start::ReadAgain;
-use crate::admin::{Control, Readiness, ReloadReport, RouteReadiness};
+use crate::admin::stats::Stats;
+use crate::admin::{Control, Explained, Readiness, ReloadReport, RouteReadiness};
+use crate::cache::inspect::{Filter, Listing, Order, Summary};
+use crate::cache::purge::{Purge, PurgeEvent, Purged};
 use crate::listen::Shared;
 use crate::listen::accept::Stop;
 use crate::proxy::Site;
+use crate::proxy::probe::Probe;
 use crate::routing::settings::{Action, RouteSettings};
 use crate::telemetry::registry::Registry;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use std::sync::Arc;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, broadcast, mpsc};
 
 /// Everything that runs.
 #[derive(Debug)]
@@ -23,6 +28,10 @@ pub struct Served {
     pub shared: Arc<Shared>,
     registry: Registry,
     read_again: ReadAgainFn,
+    /// What the views are made of.
+    pub(super) board: Board,
+    /// Where requests are made that an operator asks for.
+    pub(super) probes: mpsc::Sender<Probe>,
     /// What a reload changes. Held throughout a reload, so that two never mix.
     pub state: Mutex<State>,
 }
@@ -50,6 +59,8 @@ impl Served {
             shared,
             registry,
             read_again: ReadAgainFn(read_again),
+            board: Board::new(state.threads.count()),
+            probes: state.threads.probes().clone(),
             state: Mutex::new(state),
         }
     }
@@ -69,6 +80,7 @@ impl Served {
             Err(_) => Err("reading the configuration failed".to_owned()),
         };
         self.shared.metrics.reloaded(result.is_ok());
+        self.board.reloaded(&result);
         match &result {
             Ok(report) if report.changes.is_empty() => {
                 tracing::info!("reloaded; nothing has changed");
@@ -151,8 +163,37 @@ impl Control for Served {
         serde_json::to_value(views).unwrap_or_default()
     }
 
+    async fn stats(&self) -> Stats {
+        board::stats(self).await
+    }
+
     fn metrics(&self) -> String {
         self.registry.encode()
+    }
+
+    async fn explain(&self, question: serde_json::Value) -> Result<Explained, String> {
+        let explanation = self.explain_now(question).await?;
+        Ok(Explained {
+            text: explanation.to_text(),
+            // It is a plain structure; it always has a JSON form.
+            value: serde_json::to_value(explanation).unwrap_or_default(),
+        })
+    }
+
+    fn purge(&self, purge: &Purge) -> Purged {
+        self.site.load().cache.purge(purge)
+    }
+
+    fn purges(&self) -> broadcast::Receiver<Arc<PurgeEvent>> {
+        self.site.load().cache.purges()
+    }
+
+    fn cached(&self, filter: &Filter, order: Order, limit: usize) -> Listing {
+        self.site.load_full().cache.list(filter, order, limit)
+    }
+
+    fn cache_stats(&self) -> Summary {
+        self.site.load_full().cache.summary()
     }
 }
 

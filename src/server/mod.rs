@@ -15,8 +15,10 @@
 pub mod start;
 
 mod assemble;
+mod board;
 mod control;
 mod drain;
+mod explain;
 mod listeners;
 mod reload;
 mod threads;

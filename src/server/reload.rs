@@ -74,14 +74,16 @@ impl State {
         }
         let report = report(&self.settings, &settings);
 
-        site.store(Arc::new(Site::new(
+        let mut next = Site::new(
             settings.routes.clone(),
             settings.rules.clone(),
             upstreams,
             settings.proxy.clone(),
             previous.cache.clone(),
             &shared.metrics,
-        )));
+        );
+        next.events = previous.events.clone();
+        site.store(Arc::new(next));
         if settings.cache != self.settings.cache {
             previous.cache.resize(settings.cache.clone());
         }

@@ -4,6 +4,7 @@ use super::start::RunError;
 use crate::express::Lane;
 use crate::listen::Shared;
 use crate::listen::accept::{self, Listener, Stop};
+use crate::proxy::probe::Probe;
 use crate::proxy::{Proxy, Site};
 use arc_swap::ArcSwap;
 use std::convert::Infallible;
@@ -28,7 +29,11 @@ pub struct Accept {
 #[derive(Debug)]
 pub struct Threads {
     commands: Vec<mpsc::UnboundedSender<Accept>>,
+    probes: mpsc::Sender<Probe>,
 }
+
+/// Probes that may wait for their thread.
+const PROBES: usize = 16;
 
 impl Threads {
     /// Starts `count` threads.
@@ -40,11 +45,20 @@ impl Threads {
         shared: &Arc<Shared>,
         site: &Arc<ArcSwap<Site>>,
     ) -> Result<Self, RunError> {
-        let commands =
-            (0..count.max(1)).map(|index| start_one(index, shared.clone(), site.clone()));
+        let (probes, probes_inbox) = mpsc::channel(PROBES);
+        // The first thread takes them.
+        let mut inbox = Some(probes_inbox);
+        let commands = (0..count.max(1))
+            .map(|index| start_one(index, shared.clone(), site.clone(), inbox.take()));
         Ok(Self {
             commands: commands.collect::<Result<_, _>>()?,
+            probes,
         })
+    }
+
+    /// Where requests are asked for that an operator wants to see made.
+    pub fn probes(&self) -> &mpsc::Sender<Probe> {
+        &self.probes
     }
 
     /// How many there are.
@@ -65,6 +79,7 @@ fn start_one(
     index: usize,
     shared: Arc<Shared>,
     site: Arc<ArcSwap<Site>>,
+    probes: Option<mpsc::Receiver<Probe>>,
 ) -> Result<mpsc::UnboundedSender<Accept>, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -81,6 +96,10 @@ fn start_one(
             if index == 0 {
                 let (proxy, lifecycle) = (proxy.clone(), shared.lifecycle.clone());
                 tokio::spawn(async move { proxy.refresh(lifecycle).await });
+            }
+            if let Some(probes) = probes {
+                let proxy = proxy.clone();
+                tokio::spawn(async move { proxy.probe(probes).await });
             }
             while let Some(Accept {
                 socket,

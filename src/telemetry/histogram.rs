@@ -9,8 +9,12 @@ use prometheus_client::metrics::{MetricType, TypedMetric};
 
 use crate::telemetry::sharded::Sharded;
 
-/// Upper bounds that suit requests and connects: 1 ms to 60 s.
-pub const REQUEST_BOUNDS: [Duration; 15] = [
+/// Upper bounds that suit requests: 25 µs, for a hit takes no longer, to 60 s.
+pub const REQUEST_BOUNDS: [Duration; 19] = [
+    Duration::from_micros(25),
+    Duration::from_micros(100),
+    Duration::from_micros(250),
+    Duration::from_micros(500),
     Duration::from_millis(1),
     Duration::from_micros(2_500),
     Duration::from_millis(5),
@@ -39,7 +43,8 @@ const BOUNDS_NANOS: [u64; REQUEST_BOUNDS.len()] = {
     bounds
 };
 
-const fn nanos(duration: Duration) -> u64 {
+/// In whole nanoseconds.
+pub(super) const fn nanos(duration: Duration) -> u64 {
     let seconds = duration.as_secs().saturating_mul(1_000_000_000);
     seconds.saturating_add(duration.subsec_nanos() as u64)
 }
@@ -71,6 +76,66 @@ impl DurationHistogram {
     /// How many durations were counted.
     pub fn count(&self) -> u64 {
         self.inner.buckets.iter().map(Sharded::sum).sum()
+    }
+
+    /// What was counted by now.
+    pub fn counts(&self) -> Counts {
+        Counts(std::array::from_fn(|bucket| {
+            self.inner.buckets.get(bucket).map_or(0, Sharded::sum)
+        }))
+    }
+}
+
+/// How many durations fell into each bucket, at one moment or between two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts([u64; REQUEST_BOUNDS.len() + 1]);
+
+impl Counts {
+    /// Those of both.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        self.with(other, u64::saturating_add)
+    }
+
+    /// Those counted since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        self.with(earlier, u64::saturating_sub)
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// The duration that this part of all was not longer than, taken as spread evenly within its bucket; `None` where nothing
+    /// was counted. Beyond the last bound it is that bound.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a count beyond 2^53 is not reached"
+    )]
+    pub fn quantile(&self, part: f64) -> Option<Duration> {
+        let rank = part.clamp(0.0, 1.0) * self.count() as f64;
+        let mut below = 0.0;
+        let mut from = Duration::ZERO;
+        for (bound, count) in REQUEST_BOUNDS.iter().zip(&self.0) {
+            let count = *count as f64;
+            if count > 0.0 && below + count >= rank {
+                let within = ((rank - below) / count).clamp(0.0, 1.0);
+                return Some(from + bound.saturating_sub(from).mul_f64(within));
+            }
+            below += count;
+            from = *bound;
+        }
+        (self.count() > 0).then_some(from)
+    }
+
+    fn with(&self, other: &Self, each: impl Fn(u64, u64) -> u64) -> Self {
+        let mut counts = *self;
+        for (count, other) in counts.0.iter_mut().zip(&other.0) {
+            *count = each(*count, *other);
+        }
+        counts
     }
 }
 
@@ -130,6 +195,41 @@ mod tests {
             "forebay_h_sum 121.002000001\n",
         ] {
             assert!(text.contains(line), "{line} in {text}");
+        }
+    }
+
+    #[test]
+    fn quantiles_lie_within_their_bucket() {
+        let micros = Duration::from_micros;
+        let histogram = DurationHistogram::default();
+        assert_eq!(histogram.counts().quantile(0.5), None);
+        for _ in 0..100 {
+            histogram.observe(micros(10));
+        }
+        let hits = histogram.counts();
+        for _ in 0..100 {
+            histogram.observe(Duration::from_millis(80));
+        }
+        let all = histogram.counts();
+        histogram.observe(Duration::from_secs(600));
+        let one = histogram.counts().since(&all);
+        for (counts, part, expected) in [
+            (hits, 0.5, micros(12) + Duration::from_nanos(500)),
+            (hits, 1.0, micros(25)),
+            // Half of all are below the first bound, and the other half between 50 and 100 ms.
+            (all, 0.5, micros(25)),
+            (all, 0.75, Duration::from_millis(75)),
+            (all.since(&hits), 0.5, Duration::from_millis(75)),
+            (all.since(&hits).and(&hits), 0.75, Duration::from_millis(75)),
+            // Of what lasts longer than is told apart, the last bound is known.
+            (one, 0.5, Duration::from_secs(60)),
+        ] {
+            let got = counts.quantile(part).expect("something was counted");
+            let off = got.abs_diff(expected);
+            assert!(
+                off < micros(1),
+                "{part} of {counts:?}: {got:?} for {expected:?}"
+            );
         }
     }
 

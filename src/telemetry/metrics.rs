@@ -1,48 +1,31 @@
 //! The metrics of requests and connections. Labels come from the configuration or from this program, never from a client.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::Method;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
 use crate::telemetry::Registry;
-use crate::telemetry::histogram::DurationHistogram;
+use crate::telemetry::figures::Figures;
 use crate::telemetry::label::Label;
-use crate::telemetry::sharded::ShardedCounter;
-use crate::telemetry::words::CountersByWords;
+use crate::telemetry::route::{RouteFamilies, RouteMetrics};
 
 /// The metrics of requests and connections; clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct HttpMetrics {
-    requests: Family<RequestLabels, ShardedCounter>,
-    durations: Family<RouteLabel, DurationHistogram>,
+    routes: RouteFamilies,
     connections: Family<ListenerLabel, Gauge>,
     accepted: Family<ListenerLabel, Counter>,
     tls_handshake_failures: Family<ListenerLabel, Counter>,
     refused: Family<ReasonLabel, Counter>,
-    cache_requests: Family<CacheLabels, ShardedCounter>,
-    express_answers: ShardedCounter,
     encoders: Gauge,
     reloads: Family<ResultLabel, Counter>,
     last_reload_success: Gauge,
     certificates: Family<CertificateLabel, Gauge<f64, AtomicU64>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    route: Label,
-    method: &'static str,
-    status: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RouteLabel {
-    route: Label,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -56,13 +39,6 @@ struct ReasonLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CacheLabels {
-    route: Label,
-    result: &'static str,
-    reason: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabel {
     result: &'static str,
 }
@@ -72,69 +48,6 @@ struct CertificateLabel {
     name: Label,
 }
 
-/// A method as a label: the common ones by name, all else in one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MethodClass {
-    /// GET.
-    Get,
-    /// HEAD.
-    Head,
-    /// POST.
-    Post,
-    /// PUT.
-    Put,
-    /// PATCH.
-    Patch,
-    /// DELETE.
-    Delete,
-    /// OPTIONS.
-    Options,
-    /// Any other: a client may invent methods, and must not invent series.
-    Other,
-}
-
-impl MethodClass {
-    const COUNT: usize = 8;
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Get => "GET",
-            Self::Head => "HEAD",
-            Self::Post => "POST",
-            Self::Put => "PUT",
-            Self::Patch => "PATCH",
-            Self::Delete => "DELETE",
-            Self::Options => "OPTIONS",
-            Self::Other => "other",
-        }
-    }
-}
-
-impl From<&Method> for MethodClass {
-    fn from(method: &Method) -> Self {
-        match *method {
-            Method::GET => Self::Get,
-            Method::HEAD => Self::Head,
-            Method::POST => Self::Post,
-            Method::PUT => Self::Put,
-            Method::PATCH => Self::Patch,
-            Method::DELETE => Self::Delete,
-            Method::OPTIONS => Self::Options,
-            _ => Self::Other,
-        }
-    }
-}
-
-/// Status classes as labels; the last is for a request that got no answer.
-const STATUS_CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
-
-fn status_class(status: u16) -> usize {
-    match status {
-        100..=599 => usize::from(status / 100 - 1),
-        _ => STATUS_CLASSES.len() - 1,
-    }
-}
-
 impl HttpMetrics {
     /// Makes the metrics and registers them, once in a process.
     pub fn new(registry: &Registry) -> Self {
@@ -142,12 +55,7 @@ impl HttpMetrics {
         metrics.last_reload_success.set(1);
         let m = metrics.clone();
         registry.register(|r| {
-            r.register("requests", "Requests ended", m.requests);
-            r.register(
-                "request_duration_seconds",
-                "From a request's first byte to its response's last",
-                m.durations,
-            );
+            m.routes.register(r);
             r.register("connections", "Client connections open", m.connections);
             r.register("accepted", "Client connections accepted", m.accepted);
             r.register(
@@ -159,16 +67,6 @@ impl HttpMetrics {
                 "refused",
                 "Requests and connections refused by the gate or a limit",
                 m.refused,
-            );
-            r.register(
-                "cache_requests",
-                "What became of requests in the cache, and why",
-                m.cache_requests,
-            );
-            r.register(
-                "express_answers",
-                "Requests answered by the express lane",
-                m.express_answers,
             );
             r.register(
                 "encoders_busy",
@@ -192,18 +90,13 @@ impl HttpMetrics {
 
     /// The handles of a route; obtain them once a route, and again after a reload: the same name gives the same series.
     pub fn route(&self, name: &str) -> RouteMetrics {
-        let label = RouteLabel {
-            route: Label::from(name),
-        };
-        RouteMetrics {
-            duration: self.durations.get_or_create_owned(&label),
-            route: label.route,
-            family: self.requests.clone(),
-            requests: Arc::default(),
-            cache_family: self.cache_requests.clone(),
-            cache_requests: Arc::default(),
-            express_answers: self.express_answers.clone(),
-        }
+        self.routes.route(name)
+    }
+
+    /// What was counted of each route by now, in the order of their names. Adds up what the threads have counted, which is for
+    /// once a second, not for each request.
+    pub fn figures(&self) -> Vec<(Arc<str>, Figures)> {
+        self.routes.figures()
     }
 
     /// The handles of a listener, named by its address.
@@ -253,59 +146,6 @@ impl HttpMetrics {
     }
 }
 
-/// The metrics of one route. Counting takes no lock and writes memory of the thread's own only, but for the first request of
-/// each method and status class, and the first of what became of one in the cache.
-#[derive(Debug, Clone)]
-pub struct RouteMetrics {
-    route: Label,
-    duration: DurationHistogram,
-    family: Family<RequestLabels, ShardedCounter>,
-    /// Filled on first use, so that a scrape does not show series of what never happened.
-    requests: Arc<[[OnceLock<ShardedCounter>; STATUS_CLASSES.len()]; MethodClass::COUNT]>,
-    cache_family: Family<CacheLabels, ShardedCounter>,
-    cache_requests: Arc<CountersByWords>,
-    express_answers: ShardedCounter,
-}
-
-impl RouteMetrics {
-    /// Counts a request that ended. A status of 0 is no answer.
-    pub fn observe(&self, method: MethodClass, status: u16, duration: Duration) {
-        self.duration.observe(duration);
-        let class = status_class(status);
-        let cell = self
-            .requests
-            .get(method as usize)
-            .and_then(|row| row.get(class));
-        if let (Some(cell), Some(status)) = (cell, STATUS_CLASSES.get(class)) {
-            cell.get_or_init(|| {
-                self.family.get_or_create_owned(&RequestLabels {
-                    route: self.route.clone(),
-                    method: method.label(),
-                    status,
-                })
-            })
-            .inc();
-        }
-    }
-
-    /// Counts a request that the express lane answered, besides what else is counted of it.
-    pub fn expressed(&self) {
-        self.express_answers.inc();
-    }
-
-    /// Counts what became of a request in the cache: one word of it and one of why, both this program's own.
-    pub fn cached(&self, result: &'static str, reason: &'static str) {
-        let make = || {
-            self.cache_family.get_or_create_owned(&CacheLabels {
-                route: self.route.clone(),
-                result,
-                reason,
-            })
-        };
-        self.cache_requests.of([result, reason], make).inc();
-    }
-}
-
 /// The metrics of one listener.
 #[derive(Debug, Clone)]
 pub struct ListenerMetrics {
@@ -320,6 +160,19 @@ pub struct ListenerMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::ended::{Ended, MethodClass, Source};
+    use http::Method;
+    use std::time::Duration;
+
+    fn ended(method: MethodClass, status: u16) -> Ended {
+        Ended {
+            method,
+            status,
+            source: Source::Proxy,
+            duration: Duration::from_millis(1),
+            bytes: 0,
+        }
+    }
 
     #[test]
     fn requests_by_route_method_and_class() {
@@ -327,19 +180,16 @@ mod tests {
         let metrics = HttpMetrics::new(&registry);
         let name = "a\"b/";
         let route = metrics.route(name);
-        let millisecond = Duration::from_millis(1);
-        route.observe(MethodClass::from(&Method::GET), 200, millisecond);
-        route.observe(MethodClass::from(&Method::GET), 204, millisecond);
-        route.observe(MethodClass::from(&Method::TRACE), 0, millisecond);
+        route.observe(&ended(MethodClass::from(&Method::GET), 200));
+        route.observe(&ended(MethodClass::from(&Method::GET), 204));
+        route.observe(&ended(MethodClass::from(&Method::TRACE), 0));
         // The same name after a reload goes on counting.
-        metrics
-            .route(name)
-            .observe(MethodClass::Get, 299, millisecond);
+        metrics.route(name).observe(&ended(MethodClass::Get, 299));
         let text = registry.encode();
         for line in [
             "forebay_requests_total{route=\"a\\\"b/\",method=\"GET\",status=\"2xx\"} 3\n",
             "forebay_requests_total{route=\"a\\\"b/\",method=\"other\",status=\"none\"} 1\n",
-            "forebay_request_duration_seconds_count{route=\"a\\\"b/\"} 4\n",
+            "forebay_request_duration_seconds_count{route=\"a\\\"b/\",source=\"proxy\"} 4\n",
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
@@ -380,7 +230,7 @@ mod tests {
                         for (result, reason) in WORDS.iter().flat_map(|a| WORDS.map(|b| (a, b))) {
                             route.cached(result, reason);
                         }
-                        route.observe(MethodClass::Get, 200, Duration::from_millis(1));
+                        route.observe(&ended(MethodClass::Get, 200));
                     }
                 });
             }
@@ -394,23 +244,9 @@ mod tests {
         assert!(of_cache.iter().all(|line| line.ends_with(" 800")), "{text}");
         for line in [
             "forebay_requests_total{route=\"/\",method=\"GET\",status=\"2xx\"} 800\n",
-            "forebay_request_duration_seconds_count{route=\"/\"} 800\n",
+            "forebay_request_duration_seconds_count{route=\"/\",source=\"proxy\"} 800\n",
         ] {
             assert!(text.contains(line), "{line} in {text}");
-        }
-    }
-
-    #[test]
-    fn status_classes() {
-        for (status, class) in [
-            (101, "1xx"),
-            (200, "2xx"),
-            (599, "5xx"),
-            (600, "none"),
-            (99, "none"),
-            (0, "none"),
-        ] {
-            assert_eq!(STATUS_CLASSES[status_class(status)], class);
         }
     }
 

@@ -6,13 +6,18 @@ pub mod logging;
 
 pub mod access_log;
 
+pub mod ended;
+pub mod figures;
 pub mod histogram;
+pub mod history;
+pub mod journal;
 pub mod label;
 pub mod metrics;
+pub mod process;
 pub mod registry;
+pub mod route;
 pub mod sharded;
 
-mod process;
 mod timestamp;
 mod words;
 
@@ -20,8 +25,9 @@ use std::io;
 use std::path::PathBuf;
 
 pub use access_log::{AccessEntry, AccessLog, EndState};
-pub use metrics::{HttpMetrics, RouteMetrics};
+pub use metrics::HttpMetrics;
 pub use registry::Registry;
+pub use route::RouteMetrics;
 
 /// Why the program cannot speak of itself as it was told to.
 #[derive(Debug, thiserror::Error)]

@@ -67,6 +67,31 @@ impl Collector for ProcessMetrics {
     }
 }
 
+/// What the process takes of the machine; `None` where the system does not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct ProcessFigures {
+    /// Resident memory, in bytes.
+    pub resident_bytes: Option<f64>,
+    /// Processor time so far, user and system, in seconds.
+    pub cpu_seconds: Option<f64>,
+    /// Open file descriptors.
+    pub open_fds: Option<f64>,
+    /// File descriptors that may be open.
+    pub max_fds: Option<f64>,
+}
+
+impl ProcessFigures {
+    /// Those of now. Reads files of the kernel's, which takes some microseconds, and one for each open descriptor.
+    pub fn read() -> Self {
+        Self {
+            resident_bytes: resident_bytes(),
+            cpu_seconds: cpu_seconds(),
+            open_fds: open_fds(),
+            max_fds: max_fds(),
+        }
+    }
+}
+
 #[expect(clippy::cast_precision_loss, reason = "memory is below 2^53 bytes")]
 fn resident_bytes() -> Option<f64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
@@ -93,7 +118,8 @@ fn max_fds() -> Option<f64> {
     limit.current.map(|limit| limit as f64)
 }
 
-fn cpu_seconds() -> Option<f64> {
+/// Processor time so far, user and system.
+pub fn cpu_seconds() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     // The second field is the program's name in parentheses and may hold anything; the third follows the last one.
     let (_, fields) = stat.rsplit_once(") ")?;

@@ -39,6 +39,14 @@ impl CountersByWords {
         }
     }
 
+    /// All pairs met so far, with what was counted of each.
+    pub(super) fn counted(&self) -> impl Iterator<Item = ([&'static str; 2], u64)> {
+        let parts = std::iter::successors(Some(self), |part| part.more.get().map(|more| &**more));
+        parts
+            .flat_map(|part| part.met.iter().map_while(OnceLock::get))
+            .map(|met| (met.words, met.counter.get()))
+    }
+
     fn find(&self, words: [&'static str; 2]) -> Option<&ShardedCounter> {
         let mut part = self;
         loop {
@@ -101,5 +109,7 @@ mod tests {
         for words in pairs() {
             assert_eq!(counters.of(words, ShardedCounter::default).get(), 2);
         }
+        let counted: Vec<_> = counters.counted().collect();
+        assert_eq!(counted, pairs().map(|words| (words, 2)).collect::<Vec<_>>());
     }
 }

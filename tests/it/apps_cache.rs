@@ -307,7 +307,7 @@ fn wav(path: &Path, seconds: u32) {
 
 /// A browser, where there is one; says where there is none.
 #[expect(clippy::print_stderr, reason = "what was not tested is said aloud")]
-fn browser() -> Option<&'static str> {
+pub fn browser() -> Option<&'static str> {
     let names = ["chromium", "chromium-browser", "google-chrome"];
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = names
@@ -317,6 +317,26 @@ fn browser() -> Option<&'static str> {
         eprintln!("SKIPPED: no browser here: apt-get install chromium");
     }
     found
+}
+
+/// A browser without a screen that opens a page, with a profile of its own.
+pub fn headless(browser: &str, profile: &Path, page: &str) -> Command {
+    let mut command = Command::new(browser);
+    command
+        .args([
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--mute-audio",
+        ])
+        .args([
+            "--autoplay-policy=no-user-gesture-required",
+            "--no-first-run",
+        ])
+        .args(["--disable-dev-shm-usage", "--disable-background-networking"])
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .arg(page);
+    command
 }
 
 /// A page whose video element seeks to three quarters, plays on, and tells the origin "seen".
@@ -332,22 +352,8 @@ async fn seeks(seconds: u32, more: &str) {
     e.client().get("/").send().await.expect(200);
     for visit in 0..2 {
         let profile = dir.path().join(format!("profile-{visit}"));
-        let mut command = Command::new(browser);
-        command
-            .args([
-                "--headless=new",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--mute-audio",
-            ])
-            .args([
-                "--autoplay-policy=no-user-gesture-required",
-                "--no-first-run",
-            ])
-            .args(["--disable-dev-shm-usage", "--disable-background-networking"])
-            .arg(format!("--user-data-dir={}", profile.display()))
-            .arg(format!("http://{}/", e.addr()));
-        let browser = App::start(command);
+        let page = format!("http://{}/", e.addr());
+        let browser = App::start(headless(browser, &profile, &page));
         let told = seen.head(visit).await;
         drop(browser);
         let query: Vec<(&str, &str)> = told

@@ -54,6 +54,11 @@ mod cache_rules; // bypass, key, foreign fields, bounds, refresh, reload
 mod cache_stale; // stale or nothing, invalidation, operator's rules, the key
 mod cache_stampede; // one fetch for many, whatever becomes of it
 mod cache_validate; // conditions, 304, HEAD, ranges, 1xx // conditions and ranges
+mod purge; // by the application, by on_write: read your writes, in either lane
+
+// The operator's side of the cache.
+mod purge_calls; // by the control plane and the command line: every scope, dry runs, lists, exit codes
+mod purge_method; // PURGE on public listeners, in everybody's words
 
 // The express lane.
 mod express; // what is answered at once, and what is not
@@ -74,13 +79,19 @@ mod tls; // SNI, renewal, ALPN
 
 // The process.
 mod admin; // health, readiness, metrics, upstreams
+mod admin_access; // who is kept out: pages, rebound names, wrong tokens, garbage, 10 MB
 mod cli; // commands and exit codes
 mod drain; // SIGTERM
+mod events; // a page that is open learns what changed
+mod explain; // what would become of a request is what becomes of it
+mod explain_cases; // situations that it is held to
 mod import; // nginx.conf to proxy.toml: nginx's rules, the command
 mod import_beside; // and what comes of it beside nginx itself
 mod log; // the access log
+mod reasons; // each of the cache's words is brought about, in three places
 mod reload; // SIGHUP, watch, admin
 mod upgrade; // SIGQUIT
+mod views; // /stats, the status page, top, log, what is saved
 
 // Real applications.
 mod apps; // Flask under gunicorn, a Rust service, gRPC, WebSocket, curl, a gibibyte

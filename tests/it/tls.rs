@@ -127,13 +127,17 @@ async fn a_renewed_pair_is_taken_up_and_a_bad_one_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn plain_http_on_a_tls_port_hurts_nobody() {
+async fn plain_http_on_a_tls_port_is_told_so_and_hurts_nobody() {
     let ca = Authority::new();
     let e = two(&ca).await;
     let mut k = e.client().connect().await;
     let _ = k.try_write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     let rest = String::from_utf8_lossy(&k.rest().await).into_owned();
+    assert!(rest.starts_with("HTTP/1.1 400 "), "{rest}");
+    assert!(rest.contains("ask for https://"), "{rest}");
     assert!(!rest.contains("hello"));
+    let refused = e.metric("forebay_refused_total{reason=\"plain-on-tls\"}");
+    assert!(refused.await > 0.0);
     e.client()
         .tls(ca.client(&[]), "a.test")
         .get("/")

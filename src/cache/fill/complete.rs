@@ -8,6 +8,7 @@ use crate::cache::derived;
 use crate::cache::fill::Head;
 use crate::cache::partial::{Fit, Missing, PartHead};
 use crate::cache::policy::{Received, fields, storable};
+use crate::cache::purge::tags::Tags;
 use crate::cache::request::Request;
 use crate::cache::store::StoredPart;
 use crate::cache::vary::Nominated;
@@ -105,6 +106,7 @@ impl Completing {
             own: HeaderMap::new(),
             length: Some(total),
             terms: Some(terms),
+            tags: Tags::freshened(partial.about.tags.as_bytes(), received.headers, rules).ok()?,
         };
         let verdict = Box::new(Verdict::Share(head, nominated));
         Some(Answered::Completes(verdict, rest))
@@ -118,6 +120,13 @@ impl FillWriter {
         self
     }
 
+    /// The last purge that what is stored of it was compared with; of what is here in part, when that was last looked at.
+    pub(super) fn since(&self) -> u64 {
+        let begun = self.flight.since.number();
+        let held = self.held.as_ref();
+        held.map_or(begun, |held| begun.min(held.checked()))
+    }
+
     /// Judges a head as the answer to what is missing. `None` where it is to be judged as any.
     pub(super) fn judge_rest(&mut self, received: Received<'_>) -> Option<Verdict> {
         let completing = self.completing.take()?;
@@ -128,6 +137,7 @@ impl FillWriter {
         }
         match answered {
             Answered::Completes(verdict, rest) => {
+                self.held = Some(Arc::clone(&rest.part));
                 self.rest = Some(rest);
                 Some(*verdict)
             }

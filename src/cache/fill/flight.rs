@@ -4,6 +4,8 @@ use super::abandoned::{Abandoned, LeftBy, Permit};
 use super::metrics::FillMetrics;
 use super::state::{Lasting, State, Wakers};
 use crate::cache::key::CacheKey;
+use crate::cache::purge::Since;
+use crate::cache::purge::labels::Subject;
 use crate::cache::store::Store;
 use crate::cache::vary::Nominated;
 use crate::fields::view::FieldView;
@@ -21,6 +23,8 @@ pub(in crate::cache) struct Flight {
     pub(super) route: Arc<str>,
     /// What its `Vary` will nominate, as far as can be guessed from what is stored.
     pub(super) guess: Option<Nominated>,
+    /// The last purge when it began.
+    pub(super) since: Since,
     left_by: LeftBy,
     account: Arc<Abandoned>,
     pub(super) store: Store,
@@ -37,6 +41,8 @@ pub(in crate::cache) struct Begun {
     pub(in crate::cache) client: IpAddr,
     pub(in crate::cache) lasting: Lasting,
     pub(in crate::cache) permit: Option<Permit>,
+    /// The last purge, asked for before the request is sent.
+    pub(in crate::cache) since: Since,
     pub(in crate::cache) account: Arc<Abandoned>,
     pub(in crate::cache) store: Store,
     pub(in crate::cache) metrics: FillMetrics,
@@ -57,6 +63,7 @@ impl Flight {
             key: begun.key,
             route: begun.route,
             guess,
+            since: begun.since,
             left_by: LeftBy {
                 client: begun.client,
                 upstream: begun.upstream,
@@ -65,6 +72,21 @@ impl Flight {
             store: begun.store,
             metrics: begun.metrics,
         })
+    }
+
+    /// Whether what it brings may be from before a purge that is about it: whoever asks now must not get it. Without the
+    /// tags that its head names, it may have any.
+    pub(super) fn is_purged(&self, tags: Option<&[u8]>) -> bool {
+        let ledger = self.store.ledger();
+        let subject = Subject {
+            target: self.key.target(),
+            tags: tags.unwrap_or_default(),
+            has_extras: false,
+        };
+        match tags {
+            Some(_) => ledger.is_purged(self.since.number(), &subject),
+            None => ledger.may_be_purged(self.since.number(), &subject),
+        }
     }
 
     /// Takes one step under the lock, and wakes those whom it concerns after that.

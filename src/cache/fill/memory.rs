@@ -129,6 +129,20 @@ impl Uncacheable {
         })
     }
 
+    /// The same with what is left of its time. Forgets nothing.
+    pub(in crate::cache) fn left(
+        &self,
+        key: &CacheKey,
+        route: &str,
+        classes: Classes,
+        now: Instant,
+    ) -> Option<(Reason, Duration)> {
+        classes.each().find_map(|class| {
+            let (until, reason) = self.until.peek(&self.hash(key, route, class))?;
+            (now < until).then(|| (reason, until - now))
+        })
+    }
+
     /// Forgets it: a response came that can be shared. That it was too large is forgotten only where one is known to fit.
     pub(in crate::cache) fn forget(
         &self,
@@ -201,6 +215,17 @@ impl BackOff {
     ) -> Option<Trouble> {
         let failed = self.failed.get(&self.hasher.hash_one((key, route)))?;
         (now < failed.until).then_some(failed.trouble)
+    }
+
+    /// The same with what is left of its time.
+    pub(in crate::cache) fn left(
+        &self,
+        key: &CacheKey,
+        route: &str,
+        now: Instant,
+    ) -> Option<(Trouble, Duration)> {
+        let failed = self.failed.peek(&self.hasher.hash_one((key, route)))?;
+        (now < failed.until).then(|| (failed.trouble, failed.until - now))
     }
 
     /// The origin answered.

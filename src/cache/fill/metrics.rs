@@ -38,6 +38,12 @@ impl FillMetrics {
         );
     }
 
+    /// Fetches under way, and clients at them.
+    pub(in crate::cache) fn now(&self) -> (u64, u64) {
+        let count = |gauge: &Gauge| u64::try_from(gauge.get()).unwrap_or_default();
+        (count(&self.fills), count(&self.followers))
+    }
+
     /// Fetches under way.
     #[cfg(test)]
     pub(in crate::cache) fn fills(&self) -> i64 {

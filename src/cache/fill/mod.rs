@@ -46,11 +46,12 @@ pub(super) use flight::{Begun, Joiner};
 pub(super) use memory::{BackOff, Classes, Uncacheable};
 pub(super) use part::{PartKept, Watch};
 pub(super) use state::Lasting;
-pub(super) use table::{Found, Table};
+pub(super) use table::{Found, Glimpse, Table};
 
 use super::outcome::{Outcome, Reason};
 use super::policy::Terms;
 use super::policy::stale::Trouble;
+use super::purge::tags::Tags;
 use super::response::StoredResponse;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -87,6 +88,8 @@ pub struct Head {
     pub length: Option<u64>,
     /// Its terms, where it is being stored.
     pub terms: Option<Terms>,
+    /// Its tags, where it is.
+    pub tags: Tags,
 }
 
 /// Why a fetch brought nothing: what the client is to be told.

@@ -10,12 +10,15 @@ use crate::cache::engine::Engine;
 use crate::cache::outcome::Reason;
 use crate::cache::partial::{Combined, Partial};
 use crate::cache::policy::Terms;
+use crate::cache::purge::tags::Tags;
 use crate::cache::request::Request;
+use crate::cache::response::About;
 use crate::cache::section::Section;
 use crate::cache::store::{BodyBuilder, StoredPart};
 use crate::cache::vary::Nominated;
 use http::{HeaderMap, header};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What is stored may change while a part is joined with it; after this often the part is let go of.
 const TRIES: usize = 4;
@@ -53,6 +56,7 @@ pub(in crate::cache) struct PartKept {
     pub(in crate::cache) fields: HeaderMap,
     pub(in crate::cache) terms: Terms,
     pub(in crate::cache) nominated: Nominated,
+    pub(in crate::cache) tags: Tags,
 }
 
 /// The writing end of a part: given its octets, it stores them with those that are here. Dropped without
@@ -107,7 +111,12 @@ impl PartWriter {
             body.finish(),
             watch.engine.object_max(),
         );
-        if let Ok(part) = part {
+        if let Ok(mut part) = part {
+            part.about = About {
+                tags: kept.tags,
+                cost: Duration::ZERO,
+                since: watch.flight.since.number(),
+            };
             watch.keep(&request, &part);
         }
     }
@@ -126,6 +135,11 @@ impl Watch {
             let known = resource
                 .as_ref()
                 .and_then(|it| it.select_part(&request.route, &request.headers));
+            // What is made of both is as old as the older one.
+            let mut part = part.clone();
+            if let Some(known) = known {
+                part.about.since = part.about.since.min(known.checked());
+            }
             let combined = match known {
                 Some(known) => known.partial().with(part.clone(), most),
                 None => Combined::of_one(part.clone()),

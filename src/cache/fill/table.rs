@@ -53,6 +53,19 @@ pub(in crate::cache) enum Found<E> {
     Changed,
 }
 
+/// What a request would find.
+#[derive(Debug)]
+pub(in crate::cache) enum Glimpse<E> {
+    /// A fill that it would share.
+    UnderWay,
+    /// A fill whose response must not be used for it.
+    Unusable(E),
+    /// None, and too many are under way.
+    Full,
+    /// None.
+    Nothing,
+}
+
 /// A fill that fits a request.
 enum Fitting {
     Waiting(Arc<Flight>),
@@ -109,6 +122,26 @@ impl Table {
                 None => Found::Changed,
             },
             None => Found::Crowded,
+        }
+    }
+
+    /// What [`find`](Self::find) would find; nothing is joined nor begun.
+    pub(in crate::cache) fn glance<E>(
+        &self,
+        joiner: Joiner<'_>,
+        vary: Option<&HeaderMap>,
+        usable: impl FnOnce(&Terms) -> Result<(), E>,
+    ) -> Glimpse<E> {
+        let shard = self.shard(joiner.key);
+        let mut guess = vary.and_then(|fields| nominate(fields, joiner.headers));
+        match fitting(&shard, joiner, &mut guess) {
+            Some(Fitting::Waiting(_)) => Glimpse::UnderWay,
+            Some(Fitting::Storing(_, head)) => match head.terms.as_ref().map_or(Ok(()), usable) {
+                Ok(()) => Glimpse::UnderWay,
+                Err(unusable) => Glimpse::Unusable(unusable),
+            },
+            None if self.listed.load(Ordering::Relaxed) >= FILLS_MAX => Glimpse::Full,
+            None => Glimpse::Nothing,
         }
     }
 
@@ -196,15 +229,20 @@ impl Table {
         }
     }
 
-    /// Whatever is under way for a key's target is no longer to be stored, and `removal` is done to the store at the same moment.
-    pub(in crate::cache) fn invalidate<T>(&self, key: &CacheKey, removal: impl FnOnce() -> T) -> T {
+    /// Whatever is under way for a key's target is no longer to be stored, and `removal`, which is told whether there is any, is done
+    /// to the store at the same moment.
+    pub(in crate::cache) fn invalidate<T>(
+        &self,
+        key: &CacheKey,
+        removal: impl FnOnce(bool) -> T,
+    ) -> T {
         let shard = self.shard(key);
         let fills = shard.get(key.target_bytes()).cloned().unwrap_or_default();
         let mut wakers = super::state::Wakers::default();
         for flight in &fills {
             flight.quietly(&mut wakers, State::invalidate);
         }
-        let result = removal();
+        let result = removal(!fills.is_empty());
         drop(shard);
         wakers.wake();
         result
@@ -254,6 +292,8 @@ fn fitting(shard: &Shard, joiner: Joiner<'_>, guess: &mut Option<Nominated>) -> 
     for flight in of_route {
         match flight.step(|state, _| state.open()) {
             Open::Closed => {}
+            Open::Waiting if flight.is_purged(None) => {}
+            Open::Storing(head, _) if flight.is_purged(Some(head.tags.as_bytes())) => {}
             Open::Waiting => {
                 let fits = |guess: &Nominated| guess.matches(joiner.headers);
                 if flight.guess.as_ref().is_none_or(fits) {

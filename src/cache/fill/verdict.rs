@@ -5,6 +5,7 @@ use crate::cache::derived;
 use crate::cache::outcome::Reason;
 use crate::cache::policy::stale::Trouble;
 use crate::cache::policy::{Received, Terms, fields, stale, storable, validate};
+use crate::cache::purge::tags::Tags;
 use crate::cache::request::Request;
 use crate::cache::response::StoredResponse;
 use crate::cache::vary::Nominated;
@@ -25,7 +26,7 @@ const UNASKED: Failure = Failure {
 #[derive(Debug)]
 pub(super) enum Verdict {
     /// A 304: what is stored is good, with these fields. Without terms, for the one who asked only.
-    Validated(HeaderMap, Result<(Terms, Nominated), Reason>),
+    Validated(HeaderMap, Result<(Terms, Nominated, Tags), Reason>),
     /// A 304 that is about something else than what is stored.
     AboutAnother,
     /// The origin is in trouble, and what is stored may be served in its stead.
@@ -55,7 +56,9 @@ pub(super) fn judge(
                 derived::announce(stored.status(), &mut fields, length, rules);
                 let headers = &request.headers;
                 let nominated = Nominated::freshened(stored, received.headers, headers);
-                Verdict::Validated(fields, terms.and_then(|terms| Ok((terms, nominated?))))
+                let tags = Tags::freshened(stored.tags(), received.headers, rules);
+                let terms = terms.and_then(|terms| Ok((terms, nominated?, tags?)));
+                Verdict::Validated(fields, terms)
             }
             Some(_) => Verdict::AboutAnother,
             // The client's own conditions were not sent: there is nothing that this could be about.
@@ -82,30 +85,39 @@ pub(super) fn judge(
         storable::evaluate(asked, received, rules)
     };
     let judged = terms
-        .and_then(|terms| Ok((terms, Nominated::new(received.headers, &request.headers)?)))
+        .and_then(|terms| {
+            let nominated = Nominated::new(received.headers, &request.headers)?;
+            Ok((terms, nominated, Tags::of(received.headers, rules)?))
+        })
         .and_then(|judged| {
             let fits = length.is_none_or(|length| length <= largest);
             fits.then_some(judged).ok_or(Reason::TooLarge)
         });
-    let head = |fields, own, terms| Head {
+    let head = |fields, own, terms, tags| Head {
         own,
         status: received.status,
         fields,
         length,
         terms,
+        tags,
     };
     match judged {
-        Ok((terms, nominated)) => {
+        Ok((terms, nominated, tags)) => {
             let (mut fields, own) = fields::split(&received, rules);
             derived::announce(received.status, &mut fields, length, rules);
             // For those who get it now; what is stored counts its age from here.
             if let Some(age) = received.headers.get(header::AGE) {
                 fields.insert(header::AGE, age.clone());
             }
-            Verdict::Share(head(fields, own, Some(terms)), nominated)
+            Verdict::Share(head(fields, own, Some(terms), tags), nominated)
         }
         Err(reason) => Verdict::Alone(
-            head(end_to_end(received.headers), HeaderMap::new(), None),
+            head(
+                end_to_end(received.headers),
+                HeaderMap::new(),
+                None,
+                Tags::default(),
+            ),
             reason,
         ),
     }

@@ -17,7 +17,7 @@ use crate::cache::policy::{Moment, Received};
 use crate::cache::refresh::Running;
 use crate::cache::request::Request;
 use crate::cache::response::StoredResponse;
-use crate::cache::store::{BodyBuilder, Reservation, Sealed, Store};
+use crate::cache::store::{BodyBuilder, Reservation, Sealed, Store, StoredPart};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use std::pin::Pin;
@@ -52,6 +52,8 @@ pub struct FillWriter {
     pub(super) completing: Option<Completing>,
     /// What of it is sent behind what comes.
     pub(super) rest: Option<Rest>,
+    /// What was here in part of what is made whole.
+    pub(super) held: Option<Arc<StoredPart>>,
     requested: Moment,
     step: Step,
     kept: Kept,
@@ -93,6 +95,7 @@ impl FillWriter {
             stored,
             completing: None,
             rest: None,
+            held: None,
             requested,
             step: Step::Head,
             kept: Kept::Nothing,

@@ -11,7 +11,7 @@ mod octets;
 use super::body::Body;
 use super::outcome::Reason;
 use super::policy::{Moment, Terms};
-use super::response::Parts;
+use super::response::{About, Parts};
 use super::section::Section;
 use super::serve::ranges::{Wanted, wanted, wanted_of_unknown};
 use super::serve::{self, Fields, Order, Plan, StoredView, strong_date};
@@ -43,6 +43,8 @@ pub struct Partial {
     pub nominated: Nominated,
     /// The route that it came by.
     pub route: Arc<str>,
+    /// What else is known of it.
+    pub about: About,
     validator: StrongValidator,
     parts: Vec<Part>,
 }
@@ -201,6 +203,7 @@ impl Partial {
             terms,
             nominated,
             route,
+            about: About::default(),
             validator,
             parts: vec![Part {
                 start: range.start,
@@ -268,6 +271,7 @@ impl Partial {
         let parts = self.parts.len();
         allocated(self.fields.lines().as_bytes().len())
             + allocated(self.nominated.as_bytes().len())
+            + allocated(self.about.tags.as_bytes().len())
             + allocated(parts * size_of::<Part>())
             + self.parts.iter().map(|it| it.body.own_bytes()).sum::<u64>()
     }
@@ -375,6 +379,7 @@ impl Partial {
             nominated: self.nominated.clone(),
             route: self.route.clone(),
             body: part.body.clone(),
+            about: self.about.clone(),
         })
     }
 

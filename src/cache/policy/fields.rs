@@ -2,6 +2,7 @@
 
 use super::Received;
 use crate::cache::control::Control;
+use crate::cache::purge::{FOREBAY_PURGE, tags};
 use crate::cache::settings::Rules;
 use crate::fields::date;
 use crate::fields::hop_by_hop::is_hop_by_hop;
@@ -24,7 +25,7 @@ pub fn split(received: &Received<'_>, rules: &Rules) -> (HeaderMap, HeaderMap) {
     let named = withheld(&Control::of(headers, rules));
     let connection = nominated(headers);
     let mut stored = headers.clone();
-    for name in dropped(headers, &connection, &named) {
+    for name in dropped(headers, &connection, &named, rules) {
         stored.remove(name);
     }
     if !stored.contains_key(header::DATE)
@@ -47,13 +48,14 @@ pub fn split(received: &Received<'_>, rules: &Rules) -> (HeaderMap, HeaderMap) {
 /// The names of the fields that may not be stored, of those that are there.
 pub fn to_drop(headers: &HeaderMap, rules: &Rules) -> Vec<HeaderName> {
     let named = withheld(&Control::of(headers, rules));
-    dropped(headers, &nominated(headers), &named)
+    dropped(headers, &nominated(headers), &named, rules)
 }
 
 fn dropped(
     headers: &HeaderMap,
     connection: &[HeaderName],
     named: &[HeaderName],
+    rules: &Rules,
 ) -> Vec<HeaderName> {
     headers
         .keys()
@@ -67,9 +69,24 @@ fn dropped(
                 || named.contains(name)
                 // It was true on arrival only; `Terms` know the age, and each answer says it (§5.1).
                 || **name == header::AGE
+                || ours(rules).contains(name)
         })
         .cloned()
         .collect()
+}
+
+/// The fields that are for this cache, and not for clients. `Cache-Groups` is for browsers' caches too (RFC 9875); where
+/// nothing is cached here, tags are for a cache in front.
+pub fn ours(rules: &Rules) -> &'static [HeaderName] {
+    static OURS: [HeaderName; 4] = [
+        FOREBAY_PURGE,
+        tags::SURROGATE_KEY,
+        tags::XKEY,
+        tags::CACHE_TAG,
+    ];
+    let shown = rules.show_tags || !rules.enabled;
+    OURS.get(..if shown { 1 } else { OURS.len() })
+        .unwrap_or_default()
 }
 
 /// The fields that `Connection` names, besides those that are dropped anyway.

@@ -5,36 +5,73 @@ use crate::cache::control::{Beside, Control, Flag, Seconds};
 use crate::cache::settings::{OriginFields, Rules};
 use crate::fields::date;
 use http::{StatusCode, header};
+use std::cmp::Ordering;
 use std::time::Duration;
 
 /// A guess is never longer than this.
 pub const HEURISTIC_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The field of nginx's, as it is spelt.
+const ACCEL: &str = "X-Accel-Expires";
+
+/// A lifetime, and where it is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Derived {
+    /// How long, and by whose word.
+    pub lifetime: Lifetime,
+    /// The rule, directive or field that says it, as it is spelt; "nothing" for a lifetime of zero that nobody stated.
+    pub from: &'static str,
+    /// `ttl_min` or `ttl_max`, where it is changed by that.
+    pub bound: Option<&'static str>,
+}
+
 /// The lifetime, or `None` where nobody says one and none may be guessed.
 pub fn lifetime(received: &Received<'_>, control: &Control, rules: &Rules) -> Option<Lifetime> {
-    if let Some(ttl) = operators(received.status, rules) {
-        return Some(Lifetime::Operator(
-            ttl.saturating_add(age::initial_age(received)),
-        ));
+    derive(received, control, rules).map(|derived| derived.lifetime)
+}
+
+/// The same, with where it is from.
+pub fn derive(received: &Received<'_>, control: &Control, rules: &Rules) -> Option<Derived> {
+    if let Some((ttl, from)) = operators(received.status, rules) {
+        let ttl = ttl.saturating_add(age::initial_age(received));
+        return Some(Derived {
+            lifetime: Lifetime::Operator(ttl),
+            from,
+            bound: None,
+        });
     }
-    let origins = match rules.origin {
+    let (lifetime, from) = match rules.origin {
         OriginFields::Obey => explicit(received, control)
-            .map(Lifetime::Explicit)
-            .or_else(|| heuristic(received, control).map(Lifetime::Heuristic))?,
+            .map(|(lifetime, from)| (Lifetime::Explicit(lifetime), from))
+            .or_else(|| {
+                let (lifetime, from) = heuristic(received, control)?;
+                Some((Lifetime::Heuristic(lifetime), from))
+            })?,
         OriginFields::Ignore => return None,
     };
-    Some(within(origins, rules))
+    let bounded = within(lifetime, rules);
+    let bound = match bounded.duration().cmp(&lifetime.duration()) {
+        Ordering::Less => Some("ttl_max"),
+        Ordering::Equal => None,
+        Ordering::Greater => Some("ttl_min"),
+    };
+    Some(Derived {
+        lifetime: bounded,
+        from,
+        bound,
+    })
 }
 
 /// What the route says of a status; the most specific word of it. A failure is not what `ttl` was written for: it would
 /// stand in the place of a good response.
-fn operators(status: StatusCode, rules: &Rules) -> Option<Duration> {
-    rules
+fn operators(status: StatusCode, rules: &Rules) -> Option<(Duration, &'static str)> {
+    let by_status = rules
         .ttl_by_status
         .iter()
         .find(|(matching, _)| matching.matches(status))
-        .map(|(_, ttl)| *ttl)
-        .or(rules.ttl.filter(|_| !status.is_server_error()))
+        .map(|(_, ttl)| (*ttl, "ttl_by_status"));
+    let ttl = rules.ttl.filter(|_| !status.is_server_error());
+    by_status.or(ttl.map(|ttl| (ttl, "ttl")))
 }
 
 /// `ttl_min` and `ttl_max`. A lifetime of zero is the origin's way to say "ask me", and stays.
@@ -55,23 +92,27 @@ fn within(lifetime: Lifetime, rules: &Rules) -> Lifetime {
 
 /// §4.2.1. Zero where the origin says something that cannot be read: "Caches are encouraged to consider responses that
 /// have invalid freshness information […] to be stale."
-fn explicit(received: &Received<'_>, control: &Control) -> Option<Duration> {
+fn explicit(received: &Received<'_>, control: &Control) -> Option<(Duration, &'static str)> {
     let until = |time: std::time::SystemTime| {
         time.duration_since(received.received.wall)
             .unwrap_or_default()
     };
     let from_arrival = |left: Duration| left.saturating_add(age::initial_age(received));
     match control.beside {
-        Beside::For(left) => return Some(from_arrival(left)),
-        Beside::Until(time) => return Some(from_arrival(until(time))),
+        Beside::For(left) => return Some((from_arrival(left), ACCEL)),
+        Beside::Until(time) => return Some((from_arrival(until(time)), ACCEL)),
         Beside::Expires | Beside::Nothing => {}
     }
     // "If the cache is shared and the s-maxage response directive is present, use its value, or"
     // "If the max-age response directive is present, use its value, or"
-    for seconds in [control.directives.s_maxage, control.directives.max_age] {
+    let directives = &control.directives;
+    for (seconds, name) in [
+        (directives.s_maxage, "s-maxage"),
+        (directives.max_age, "max-age"),
+    ] {
         match seconds {
-            Seconds::Given(duration) => return Some(duration),
-            Seconds::Unreadable => return Some(Duration::ZERO),
+            Seconds::Given(duration) => return Some((duration, name)),
+            Seconds::Unreadable => return Some((Duration::ZERO, name)),
             Seconds::Absent => {}
         }
     }
@@ -84,13 +125,13 @@ fn explicit(received: &Received<'_>, control: &Control) -> Option<Duration> {
     let expires = received.headers.get(header::EXPIRES)?;
     let lifetime = date::parse(expires.as_bytes())
         .and_then(|expires| expires.duration_since(age::date_value(received)).ok());
-    Some(lifetime.unwrap_or_default())
+    Some((lifetime.unwrap_or_default(), "Expires"))
 }
 
 /// §4.2.2, of `Last-Modified`: a tenth of the time since. Zero without one: what is stored then is validated each time.
 /// `None` where no guess is allowed: the status does not say so, nor does the response ("explicitly marked as
 /// cacheable (e.g., with a public response directive)").
-fn heuristic(received: &Received<'_>, control: &Control) -> Option<Duration> {
+fn heuristic(received: &Received<'_>, control: &Control) -> Option<(Duration, &'static str)> {
     if !is_heuristically_cacheable(received.status) && !control.directives.has(Flag::Public) {
         return None;
     }
@@ -98,11 +139,12 @@ fn heuristic(received: &Received<'_>, control: &Control) -> Option<Duration> {
         .headers
         .get(header::LAST_MODIFIED)
         .and_then(|value| date::parse(value.as_bytes()))
-        .and_then(|modified| age::date_value(received).duration_since(modified).ok())
-        .unwrap_or_default();
+        .and_then(|modified| age::date_value(received).duration_since(modified).ok());
+    let from = since.map_or("nothing", |_| "Last-Modified");
+    let since = since.unwrap_or_default();
     // Whole seconds, so that a lifetime means the same to every cache on the way.
     let tenth = Duration::from_secs(since.as_secs() / 10);
-    Some(tenth.min(HEURISTIC_MAX))
+    Some((tenth.min(HEURISTIC_MAX), from))
 }
 
 /// RFC 9110 §15.1.

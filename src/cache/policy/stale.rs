@@ -1,8 +1,37 @@
 //! Whether a stale response may be served because the origin is in trouble (RFC 9111 §4.2.4, RFC 5861 §4).
 
-use super::{Terms, WhenStale};
+use super::{Lifetime, Terms, WhenStale};
 use crate::cache::outcome::Reason;
 use crate::clock::Instant;
+use std::time::Duration;
+
+/// What is purged softly may be served for at least this long while it is fetched anew.
+pub const SOFT_WINDOW: Duration = Duration::from_secs(60);
+
+/// The terms of something fresh that is stale since `at`, because somebody said so. What may not be served stale at all is
+/// not for this either.
+pub fn since_purge(terms: &Terms, at: Instant) -> Terms {
+    let age = terms.current_age(at);
+    let cut = |lifetime: Duration| lifetime.min(age);
+    let while_revalidate = match terms.when_stale {
+        WhenStale::Windows | WhenStale::WindowsOnly if terms.is_fresh(at) => {
+            terms.while_revalidate.max(SOFT_WINDOW)
+        }
+        WhenStale::Windows
+        | WhenStale::WindowsOnly
+        | WhenStale::MustRevalidate
+        | WhenStale::AlwaysValidate => terms.while_revalidate,
+    };
+    Terms {
+        lifetime: match terms.lifetime {
+            Lifetime::Explicit(lifetime) => Lifetime::Explicit(cut(lifetime)),
+            Lifetime::Heuristic(lifetime) => Lifetime::Heuristic(cut(lifetime)),
+            Lifetime::Operator(lifetime) => Lifetime::Operator(cut(lifetime)),
+        },
+        while_revalidate,
+        ..*terms
+    }
+}
 
 /// What the origin's trouble is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +73,6 @@ pub fn may_serve(terms: &Terms, trouble: Trouble, now: Instant) -> Option<Reason
 mod tests {
     use super::*;
     use crate::cache::policy::testing::{at, terms};
-    use std::time::Duration;
 
     #[test]
     fn windows() {

@@ -2,7 +2,7 @@
 
 use super::{Lifetime, Moment, Received, Terms, WhenStale};
 use crate::cache::body::Body;
-use crate::cache::response::{Parts, StoredResponse};
+use crate::cache::response::{About, Parts, StoredResponse};
 use crate::cache::section::Section;
 use crate::cache::vary::Nominated;
 use crate::clock::Instant;
@@ -98,6 +98,7 @@ pub(crate) fn stored(
         nominated: Nominated::default(),
         route: "r".into(),
         body: Body::new(vec![Bytes::from_static(body)]),
+        about: About::default(),
     };
     StoredResponse::detached(parts)
 }

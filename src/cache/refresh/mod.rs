@@ -268,6 +268,8 @@ impl Cache {
         let (key, route) = (&request.key, &request.route);
         let found = engine.store.get(key)?;
         let stored = found.select(route, &request.headers)?;
+        let outdated = engine.outdated(stored);
+        let stored = outdated.as_ref().unwrap_or(stored);
         let now = Moment::now();
         let asked = stored.is_asked_for();
         if !asked && !stored.terms().is_fresh(now.at) {
@@ -296,6 +298,7 @@ impl Cache {
             client: NOBODY,
             lasting: Lasting::Refresh,
             permit: None,
+            since: engine.store.ledger().begin(),
             account: Arc::clone(&engine.abandoned),
             store: engine.store.clone(),
             metrics: engine.metrics.clone(),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::cache::body::Body;
 use crate::cache::policy::{Lifetime, Moment, Terms, WhenStale};
-use crate::cache::response::{Parts, StoredResponse};
+use crate::cache::response::{About, Parts, StoredResponse};
 use crate::cache::section::Section;
 use crate::cache::vary::Nominated;
 use http::header::{
@@ -76,6 +76,7 @@ fn stored_as(
         nominated: Nominated::default(),
         route: "r".into(),
         body: Body::new(pieces),
+        about: About::default(),
     })
 }
 

@@ -3,15 +3,12 @@
 //! What is stored, what was evicted and is still being sent, and what is under way are counted alike, by the memory itself:
 //! a [`Charge`] lies beside what it counts and goes with it, so that no path can forget one.
 
-use super::super::key::{CacheKey, hash};
-use parking_lot::Mutex;
+use super::super::purge::ledger::Ledger;
 use prometheus_client::metrics::gauge::Gauge;
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What is alive, and when targets were invalidated.
-#[derive(Debug, Default)]
+/// What is alive, and which purges there were.
+#[derive(Debug)]
 pub struct Account {
     /// All octets. A gauge, so that the metric is the account itself.
     pub(super) alive: Gauge,
@@ -19,11 +16,20 @@ pub struct Account {
     pub(super) in_flight: Gauge,
     /// Those of them that lie in the arena.
     pub(super) in_arena: Gauge,
-    /// Counts what is made and what is invalidated, so that one can be told to have come before the other.
-    sequence: AtomicU64,
-    /// Targets that something alive with the operator's extras in its key belongs to. Guards the map only and is held for
-    /// a look-up; the stamps are read without it.
-    targets: Mutex<HashMap<u64, Arc<AtomicU64>>>,
+    /// The purges, and what may be told of how much each is about.
+    pub(in crate::cache) ledger: Ledger,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        let alive = Gauge::default();
+        Self {
+            ledger: Ledger::new(&alive),
+            in_flight: Gauge::default(),
+            in_arena: Gauge::default(),
+            alive,
+        }
+    }
 }
 
 impl Account {
@@ -41,68 +47,6 @@ impl Account {
 
     pub(in crate::cache) fn subtract(&self, bytes: u64) {
         self.alive.dec_by(signed(bytes));
-    }
-
-    /// Tells everything of a target that has extras in its key that it is no longer to be used. True where there is any.
-    pub(super) fn invalidate(&self, target_hash: u64) -> bool {
-        let stamp = self.sequence.fetch_add(1, Ordering::AcqRel) + 1;
-        let targets = self.targets.lock();
-        let target = targets.get(&target_hash);
-        if let Some(target) = target {
-            target.fetch_max(stamp, Ordering::AcqRel);
-        }
-        target.is_some()
-    }
-
-    /// What a response must remember whose key has extras.
-    pub(in crate::cache) fn extras(&self, key: &CacheKey) -> Option<Box<Extras>> {
-        if !key.has_extras() {
-            return None;
-        }
-        let target_hash = hash(key.target_bytes());
-        let invalidated = {
-            let mut targets = self.targets.lock();
-            Arc::clone(targets.entry(target_hash).or_default())
-        };
-        Some(Box::new(Extras {
-            target_hash,
-            made: self.sequence.load(Ordering::Acquire),
-            invalidated,
-        }))
-    }
-
-    /// Forgets a target with the last response of it.
-    pub(in crate::cache) fn drop_extras(&self, extras: Box<Extras>) {
-        let mut targets = self.targets.lock();
-        // The map's and this one: others are made and dropped under the lock only.
-        if Arc::strong_count(&extras.invalidated) == 2 {
-            targets.remove(&extras.target_hash);
-        }
-        drop(extras);
-    }
-
-    #[cfg(test)]
-    pub(super) fn targets(&self) -> usize {
-        self.targets.lock().len()
-    }
-}
-
-/// Of a response whose key has extras: the keys of a target are not known from the target, so an invalidation leaves a
-/// stamp where every one of them looks. It lives as long as anything of the target does: there is nothing to evict.
-#[derive(Debug)]
-pub struct Extras {
-    target_hash: u64,
-    made: u64,
-    invalidated: Arc<AtomicU64>,
-}
-
-impl Extras {
-    /// What it costs: itself, its share of the map's slot, the stamp; roughly.
-    pub(in crate::cache) const BYTES: u64 = 128;
-
-    /// Whether its target was invalidated after it was made.
-    pub(in crate::cache) fn is_invalidated(&self) -> bool {
-        self.invalidated.load(Ordering::Acquire) > self.made
     }
 }
 
@@ -156,7 +100,7 @@ pub fn allocated(bytes: usize) -> u64 {
     class.max((bytes + 8).next_multiple_of(16))
 }
 
-pub(super) fn signed(bytes: u64) -> i64 {
+pub(in crate::cache) fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 

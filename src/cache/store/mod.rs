@@ -25,6 +25,8 @@ mod room;
 use super::key::CacheKey;
 use super::metrics::StoreMetrics;
 use super::outcome::Reason;
+use super::purge::Mode;
+use super::purge::ledger::{Ledger, Standing};
 use super::response::{Parts, StoredResponse};
 use super::settings::CacheSettings;
 use crate::arena::Arena;
@@ -39,6 +41,9 @@ use tokio::sync::Semaphore;
 pub use build::{BodyBuilder, Reservation, Sealed};
 pub use part::StoredPart;
 pub use resource::Resource;
+
+pub(super) use account::signed;
+pub(super) use room::AsItIs;
 
 /// The memory store. Clones are the same one.
 #[derive(Debug, Clone)]
@@ -97,7 +102,12 @@ impl Store {
     /// An empty store.
     pub fn new(settings: &CacheSettings) -> Self {
         let account = Arc::new(Account::default());
-        let metrics = StoreMetrics::new(&account.alive, &account.in_flight, &account.in_arena);
+        let metrics = StoreMetrics::new(
+            &account.alive,
+            &account.in_flight,
+            &account.in_arena,
+            (&account.ledger.known, &account.ledger.bytes),
+        );
         let memory = settings.memory.bytes();
         let budget = room::budget(memory);
         let store = Self {
@@ -136,8 +146,12 @@ impl Store {
         let hash = key.hash_value();
         let of_key = |found: &Resource| found.is_of(key.as_bytes());
         let found = self.inner.small.get(&hash).filter(of_key);
-        let found = found.or_else(|| self.inner.large.get(&hash).filter(of_key))?;
-        (!key.has_extras() || !found.is_invalidated()).then_some(found)
+        found.or_else(|| self.inner.large.get(&hash).filter(of_key))
+    }
+
+    /// The same, without counting as a use of it.
+    pub(super) fn glance(&self, key: &CacheKey) -> Option<Resource> {
+        self.inner.peek(key.hash_value(), key.as_bytes())
     }
 
     /// Makes a stored response, which is counted from now on, though it is not found before it is
@@ -186,11 +200,34 @@ impl Store {
     /// Makes everything that is stored for a key's target useless: all routes, all variants, whatever the operator's
     /// fields and cookies had for values. True where there was something.
     pub fn invalidate(&self, key: &CacheKey) -> bool {
-        let target = key.target_hash();
-        let more = self.inner.account.invalidate(target);
-        let removed = self.inner.remove_of(target, key.target_bytes());
+        let more = self.purge_extras(key, Mode::Hard) > 0;
+        let removed = self.inner.remove_of(key.target_hash(), key.target_bytes());
         self.note();
         removed || more
+    }
+
+    /// Makes everything useless that is stored for a key's target. How many that were.
+    pub(super) fn purge(&self, key: &CacheKey) -> u64 {
+        let found = self.get(key);
+        let found = found.as_ref();
+        let variants = found.map(Resource::variants).unwrap_or_default().iter();
+        let parts = found.map(Resource::parts).unwrap_or_default().iter();
+        let matched = variants.filter(|it| !it.is_invalidated()).count()
+            + parts.filter(|it| !it.is_invalidated()).count();
+        let more = self.purge_extras(key, Mode::Hard);
+        self.inner.remove_of(key.target_hash(), key.target_bytes());
+        self.note();
+        more.saturating_add(matched as u64)
+    }
+
+    /// The same for what is stored under keys that have more than the target.
+    pub(super) fn purge_extras(&self, key: &CacheKey, mode: Mode) -> u64 {
+        self.ledger().purge_target(&key.target(), mode)
+    }
+
+    /// The purges.
+    pub(super) fn ledger(&self) -> &Ledger {
+        &self.inner.account.ledger
     }
 
     /// Counts octets that are kept for the store's sake beside it.
@@ -270,8 +307,20 @@ impl Inner {
         if response.body_length() > self.limits.object.load(Ordering::Relaxed) {
             return Err(Reason::TooLarge);
         }
+        let ledger = &self.account.ledger;
+        // What was purged while it was fetched must not take the place of what came after.
+        if ledger.is_closed_to(response.checked()) || response.is_invalidated() {
+            return Err(Reason::Invalidated);
+        }
         let _stripe = self.stripe(hash).lock();
         let known = self.peek(hash, response.key());
+        if response.standing() != Standing::Valid
+            && known
+                .as_ref()
+                .is_some_and(|known| known.has_newer(response))
+        {
+            return Err(Reason::Invalidated);
+        }
         if let Some(instead) = instead {
             let known = known.as_ref().map(Resource::variants).unwrap_or_default();
             let there = known.iter().any(|stored| Arc::ptr_eq(stored, instead));
@@ -347,13 +396,10 @@ impl Inner {
                 self.remove_held(hash, key);
             }
             Some(left) => {
-                // It weighs less, so it fits where it was; where it was evicted meanwhile, it need not come back.
-                let half = if self.small.contains_key(&hash) {
-                    &self.small
-                } else {
-                    &self.large
-                };
-                drop(half.replace(hash, left, true));
+                // Where it was evicted meanwhile, it need not come back.
+                if self.small.contains_key(&hash) || self.large.contains_key(&hash) {
+                    self.settle(hash, &left);
+                }
             }
         }
     }

@@ -1,15 +1,17 @@
 //! Incomplete responses (RFC 9111 §3.3), stored beside the complete ones of their key.
 
-use super::account::{Account, Charge, Extras, allocated};
+use super::account::{Account, Charge, allocated};
 use super::resource::Resource;
 use super::{Inner, Store};
-use crate::cache::key::{self, CacheKey};
+use crate::cache::key::{self, CacheKey, Target};
 use crate::cache::outcome::Reason;
 use crate::cache::partial::Partial;
+use crate::cache::purge::labels::Subject;
+use crate::cache::purge::ledger::Standing;
 use crate::cache::response::SLOT;
 use crate::fields::view::FieldView;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A stored incomplete response. It never changes: a new part makes a new one.
 #[derive(Debug)]
@@ -18,8 +20,10 @@ pub struct StoredPart {
     partial: Partial,
     weight: u64,
     account: Arc<Account>,
-    /// Where the key has extras.
-    extras: Option<Box<Extras>>,
+    /// Whether its key has the operator's extras.
+    has_extras: bool,
+    /// The last purge that it was compared with.
+    checked: AtomicU64,
     /// All but the octets of the parts, which have charges of their own.
     _charge: Charge,
 }
@@ -27,20 +31,23 @@ pub struct StoredPart {
 impl StoredPart {
     fn new(account: &Arc<Account>, key: &CacheKey, partial: Partial) -> Self {
         let (partial, octets) = partial.counted(account);
-        let extras = account.extras(key);
         let own = allocated(size_of::<Self>() + 16)
             + allocated(key.as_bytes().len())
             + partial.head_bytes()
-            + extras.as_ref().map_or(0, |_| Extras::BYTES)
             + SLOT;
-        Self {
+        let part = Self {
             key: key.as_bytes().into(),
-            partial,
             weight: own.saturating_add(octets),
             account: Arc::clone(account),
-            extras,
+            has_extras: key.has_extras(),
+            checked: AtomicU64::new(partial.about.since),
+            partial,
             _charge: Charge::new(account, own),
+        };
+        if let Some(subject) = part.subject() {
+            account.ledger.count(part.partial.about.since, &subject);
         }
+        part
     }
 
     /// What is here of it.
@@ -55,7 +62,13 @@ impl StoredPart {
             && !self.is_invalidated()
     }
 
-    pub(super) fn weight(&self) -> u64 {
+    /// What it is a response to.
+    pub fn target(&self) -> Option<Target<'_>> {
+        key::read_target(&self.key)
+    }
+
+    /// The memory that it takes.
+    pub fn weight(&self) -> u64 {
         self.weight
     }
 
@@ -68,17 +81,37 @@ impl StoredPart {
         *self.partial.route == *route && self.partial.nominated.as_bytes() == nominated
     }
 
+    /// What purges make of it.
+    pub(in crate::cache) fn standing(&self) -> Standing {
+        match self.subject() {
+            Some(subject) => self.account.ledger.check(&self.checked, &subject),
+            None => Standing::Gone,
+        }
+    }
+
+    /// The last purge that it was compared with.
+    pub(in crate::cache) fn checked(&self) -> u64 {
+        self.checked.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is not to be used any more. What a purge makes stale is too little to be kept for that.
     pub(super) fn is_invalidated(&self) -> bool {
-        self.extras
-            .as_ref()
-            .is_some_and(|extras| extras.is_invalidated())
+        self.standing() != Standing::Valid
+    }
+
+    fn subject(&self) -> Option<Subject<'_>> {
+        Some(Subject {
+            target: self.target()?,
+            tags: self.partial.about.tags.as_bytes(),
+            has_extras: self.has_extras,
+        })
     }
 }
 
 impl Drop for StoredPart {
     fn drop(&mut self) {
-        if let Some(extras) = self.extras.take() {
-            self.account.drop_extras(extras);
+        if let Some(subject) = self.subject() {
+            self.account.ledger.discount(self.checked(), &subject);
         }
     }
 }
@@ -136,6 +169,9 @@ impl Inner {
         if part.partial.octets() > self.limits.object.load(Ordering::Relaxed) {
             return Err(Reason::TooLarge);
         }
+        if self.account.ledger.is_closed_to(part.checked()) || part.is_invalidated() {
+            return Err(Reason::Invalidated);
+        }
         let _stripe = self.stripe(hash).lock();
         let known = self.peek(hash, part.key());
         let (route, nominated) = (&part.partial.route, part.partial.nominated.as_bytes());
@@ -159,7 +195,7 @@ impl Inner {
             (Some(there), Some(instead)) => Arc::ptr_eq(there, instead),
             (Some(_), None) | (None, Some(_)) => false,
         };
-        if !same || part.is_invalidated() {
+        if !same {
             return Err(Reason::Invalidated);
         }
         let most = self.limits.variants.load(Ordering::Relaxed);

@@ -35,6 +35,8 @@ fn request(language: &'static str) -> HeaderMap {
 }
 
 fn put(store: &Store, key: &CacheKey, partial: Partial) -> Arc<StoredPart> {
+    let mut partial = partial;
+    partial.about.since = store.ledger().now();
     let part = store.make_part(key, partial);
     store.put_part(&part, None).expect("there is room");
     part
@@ -151,5 +153,5 @@ fn an_invalidation_of_the_target_hits_parts_whose_keys_have_extras() {
     assert!(find(&store, &of_german, "de").is_some());
     drop(part);
     store.remove(&of_german);
-    assert_eq!((store.stats().bytes, store.inner.account.targets()), (0, 0));
+    assert_eq!((store.stats().bytes, store.ledger().known.get()), (0, 0));
 }

@@ -1,6 +1,7 @@
 //! All that is stored for one key, and which of it fits.
 
 use super::super::outcome::ForwardReason;
+use super::super::purge::ledger::Standing;
 use super::super::response::StoredResponse;
 use super::account::{Account, Charge, allocated};
 use super::part::StoredPart;
@@ -105,6 +106,16 @@ impl Resource {
         list.pop().map(|stored| Self(Kind::One(stored)))
     }
 
+    /// Whether there is a response for the same requests that no purge was about.
+    pub(super) fn has_newer(&self, response: &StoredResponse) -> bool {
+        let (route, nominated) = (response.route(), response.nominated());
+        self.variants().iter().any(|stored| {
+            stored.route() == route
+                && stored.nominated() == nominated
+                && stored.standing() == Standing::Valid
+        })
+    }
+
     /// The same with a response in front, in the place of those that it stands for: those of its route with its nominated
     /// values, incomplete ones too, and `instead` itself. The oldest go beyond `most`.
     pub(super) fn with(
@@ -203,11 +214,6 @@ impl Resource {
             (None, Some(part)) => part.key() == key,
             (None, None) => false,
         }
-    }
-
-    pub(super) fn is_invalidated(&self) -> bool {
-        self.variants().iter().all(|stored| stored.is_invalidated())
-            && self.parts().iter().all(|part| part.is_invalidated())
     }
 
     pub(super) fn is_same(&self, other: &Self) -> bool {

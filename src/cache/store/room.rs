@@ -175,8 +175,8 @@ impl Weighter<u64, Resource> for ByOctets {
 }
 
 /// The key is a hash already.
-#[derive(Debug, Clone)]
-pub(super) struct AsItIs;
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::cache) struct AsItIs;
 
 impl BuildHasher for AsItIs {
     type Hasher = Same;
@@ -187,7 +187,7 @@ impl BuildHasher for AsItIs {
 }
 
 #[derive(Debug)]
-pub(super) struct Same(u64);
+pub(in crate::cache) struct Same(u64);
 
 impl Hasher for Same {
     fn finish(&self) -> u64 {

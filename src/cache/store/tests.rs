@@ -3,6 +3,7 @@
 use super::super::key::{CacheKey, Target};
 use super::super::outcome::ForwardReason;
 use super::super::policy::{Lifetime, Terms, WhenStale};
+use super::super::response::About;
 use super::super::section::Section;
 use super::super::settings::KeyRules;
 use super::super::vary::Nominated;
@@ -80,6 +81,7 @@ pub(super) fn parts(body: Body) -> Parts {
         nominated: Nominated::default(),
         route: "/".into(),
         body,
+        about: About::default(),
     }
 }
 
@@ -99,9 +101,20 @@ fn in_language(language: &'static str, body: &'static str) -> Parts {
 }
 
 fn put(store: &Store, key: &CacheKey, parts: Parts) -> Arc<StoredResponse> {
-    let response = store.make(key, parts);
+    let response = store.make(key, begun_now(store, parts));
     store.insert(&response).expect("there is room");
     response
+}
+
+/// What a fetch brings that begins now.
+fn begun_now(store: &Store, mut parts: Parts) -> Parts {
+    parts.about.since = store.ledger().now();
+    parts
+}
+
+fn is_there(store: &Store, key: &CacheKey) -> bool {
+    let found = store.get(key);
+    found.is_some_and(|found| found.variants().iter().any(|it| !it.is_invalidated()))
 }
 
 fn octets(response: &Arc<StoredResponse>) -> Vec<u8> {
@@ -167,6 +180,8 @@ fn which_variant_is_selected() {
     let response = Arc::clone(&found.variants()[0]);
     assert!(store.remove_variant(&response));
     assert!(!store.remove_variant(&response));
+    // Nothing had to make room.
+    assert_eq!(store.stats().evictions, 0);
     assert_eq!(store.get(&key).expect("stored").variants().len(), 3);
 }
 
@@ -211,27 +226,28 @@ fn an_invalidation_hits_every_key_of_the_target() {
     // It makes no difference whether the target is named with or without extras.
     for named in [&bare, &countries[0]] {
         assert!(store.invalidate(named));
-        assert!(countries.iter().all(|key| store.get(key).is_none()));
-        assert!(store.get(&bare).is_none());
-        assert!(store.get(&other).is_some());
+        assert!(!countries.iter().any(|key| is_there(&store, key)));
+        assert!(!is_there(&store, &bare));
+        assert!(is_there(&store, &other));
         // What was made before and is stored, or freshened, after it does not come back.
-        store.insert(&responses[0]).expect("there is room");
-        assert!(store.get(&countries[0]).is_none());
+        let stored = store.insert(&responses[0]);
+        assert_eq!(stored, Err(Reason::Invalidated));
+        assert!(!is_there(&store, &countries[0]));
         let freshened = store.make(&countries[0], text("x"));
         assert!(!store.replace(&responses[0], &freshened));
         for key in countries.iter().chain([&bare]) {
             put(&store, key, text("y"));
-            assert!(store.get(key).is_some());
+            assert!(is_there(&store, key));
         }
     }
-    // The stamps live as long as what they are about.
-    assert_eq!(store.inner.account.targets(), 2);
+    // The counts live as long as what they are about.
+    assert_eq!(store.ledger().known.get(), 2);
     for key in countries.iter().chain([&bare, &other]) {
         store.remove(key);
     }
     assert!(store.stats().bytes > 0, "some are held here");
     drop(responses);
-    assert_eq!(store.inner.account.targets(), 0);
+    assert_eq!(store.ledger().known.get(), 0);
     assert_eq!(store.stats().bytes, 0);
     assert!(!store.invalidate(&bare));
 }

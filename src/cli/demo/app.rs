@@ -157,7 +157,10 @@ impl App {
             (&Method::GET | &Method::HEAD, "/api/items") => {
                 sleep(SLOW).await;
                 let list = json!({ "items": self.items(), "took_seconds": SLOW.as_secs(), "run": self.run() });
-                json_answer(StatusCode::OK, &list)
+                let mut answer = json_answer(StatusCode::OK, &list);
+                // For the proxy, which hears of mutations; a browser asks anew each time.
+                insert(&mut answer, CACHE_CONTROL, "max-age=0, s-maxage=300");
+                answer
             }
             (&Method::POST, "/api/items") => self.add(body).await,
             (&Method::POST, "/api/restart") => {

@@ -70,14 +70,14 @@ fn text(listening: &Listening) -> String {
 
   Then open {url} in a browser, or go on here:
 
-    curl {url}/api/items                  a slow list: 2 s
-    curl -d 'a new item' {url}/api/items  a mutation
+    curl -i {url}/api/items               a slow list: 2 s, and from the cache after that
+    curl -d 'a new item' {url}/api/items  a mutation: the list is fetched anew
     curl -N {url}/events                  events, as they happen
     curl -X POST {url}/api/restart        the application goes away for {late} s; nobody sees a 502
 
   The proxy itself:
-
-    curl {admin}/upstreams                also /readyz, /healthz and /metrics
+    {admin}                 its status page; also /upstreams, /readyz and /metrics
+    forebay explain {url}/api/items       what it would do, and why; also top, cache ls, purge --all
     kill -HUP {pid}                       reloads; SIGTERM or Ctrl-C drains
 "
     )

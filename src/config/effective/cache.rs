@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::writer::{Writer, duration, inline, list, quoted, size};
 use crate::cache::settings::{
     BypassRule, CacheSettings, ClientDirectives, KeyRules, OriginFields, QueryRule, Rules,
-    StatusMatch,
+    StatusMatch, WriteRule,
 };
 use crate::routing::settings::{Action, RouteSettings};
 
@@ -23,6 +23,7 @@ pub(super) fn write_rules(out: &mut Writer, route: &RouteSettings, rules: &Rules
     if !matches!(route.action, Action::Forward(_)) {
         return;
     }
+    out.set("on_write", list(rules.on_write.iter().map(write_rule)));
     if !rules.enabled {
         out.set("cache", false);
         return;
@@ -65,6 +66,21 @@ pub(super) fn write_rules(out: &mut Writer, route: &RouteSettings, rules: &Rules
     out.set("surrogate_control", rules.surrogate_control);
     out.set("x_accel_expires", rules.x_accel_expires);
     out.set("compress", rules.compress);
+    out.set("tags", list(rules.tags.iter().map(|tag| quoted(tag))));
+    out.set("show_tags", rules.show_tags);
+}
+
+fn write_rule(rule: &WriteRule) -> String {
+    let methods: Vec<&str> = rule.methods.iter().map(http::Method::as_str).collect();
+    let methods = match methods.as_slice() {
+        [] => "*".to_owned(),
+        methods => methods.join("|"),
+    };
+    let purge = rule.purge.iter().map(|scope| quoted(&scope.to_string()));
+    inline([
+        ("match", quoted(&format!("{methods} {}", rule.path))),
+        ("purge", list(purge)),
+    ])
 }
 
 fn status_match(status: StatusMatch) -> String {

@@ -10,6 +10,7 @@ mod writer;
 use crate::admin::settings::{AdminListen, AdminSettings};
 use crate::config::settings::Settings;
 use crate::listen::settings::{LimitSettings, ListenSettings};
+use crate::proxy::settings::PurgeSettings;
 use crate::telemetry::settings::{AccessLogFormat, AccessLogTarget, LogSettings};
 use writer::{Writer, duration, inline, list, quoted, quoted_path, size};
 
@@ -22,6 +23,7 @@ pub fn effective(settings: &Settings) -> String {
     }
     limits(&mut out, &settings.limits);
     admin(&mut out, &settings.admin);
+    purge(&mut out, &settings.proxy.purge);
     log(&mut out, &settings.log);
     cache::write(&mut out, &settings.cache);
     for upstream in &settings.upstreams {
@@ -91,6 +93,20 @@ fn admin(out: &mut Writer, admin: &AdminSettings) {
         },
     );
     out.set_or_none("token", admin.token.as_deref().map(quoted));
+}
+
+fn purge(out: &mut Writer, purge: &PurgeSettings) {
+    // An empty section would be remarked on.
+    if !purge.is_on() {
+        return;
+    }
+    out.section("[purge]");
+    let networks = purge.allow.iter();
+    out.set(
+        "allow",
+        list(networks.map(|network| quoted(&network.to_string()))),
+    );
+    out.set_or_none("token", purge.token.as_deref().map(quoted));
 }
 
 fn log(out: &mut Writer, log: &LogSettings) {

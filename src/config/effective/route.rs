@@ -3,7 +3,10 @@
 use http::HeaderValue;
 
 use super::writer::{Writer, inline, list, quoted, quoted_path, size};
-use crate::routing::settings::{Action, HeaderEdits, HostMatch, PathMatch, Rewrite, RouteSettings};
+use crate::routing::settings::{
+    Action, EventSettings, HeaderEdits, HostMatch, PathMatch, Rewrite, RouteSettings,
+};
+use crate::units::format_duration;
 
 pub(super) fn write(out: &mut Writer, route: &RouteSettings) {
     out.section("[[route]]");
@@ -25,6 +28,17 @@ pub(super) fn write(out: &mut Writer, route: &RouteSettings) {
     out.set_or_none("body_limit", route.body_limit.map(size));
     let statuses = route.hold_on.iter();
     out.set("hold_on", list(statuses.map(http::StatusCode::as_u16)));
+    out.set("events", events(route.events.as_ref()));
+}
+
+fn events(events: Option<&EventSettings>) -> String {
+    match events {
+        None => "false".to_owned(),
+        Some(events) => inline([
+            ("viewers", events.viewers.to_string()),
+            ("heartbeat", quoted(&format_duration(events.heartbeat))),
+        ]),
+    }
 }
 
 fn conditions(out: &mut Writer, route: &RouteSettings) {

@@ -17,13 +17,16 @@ pub(super) fn read(section: Option<Section<'_>>, start: Place) -> Spotted<AdminS
         value.listen = section.or("listen", value.listen, |at| {
             at.parse(addresses::admin_listen)
         });
-        value.token = section.get("token", |at| {
-            at.parse(scalars::header_value)?;
-            match at.text()? {
-                "" => at.fail("expected a secret text, found nothing"),
-                token => Some(token.to_owned()),
-            }
-        });
+        value.token = section.get("token", secret);
     }
     Spotted { value, place }
+}
+
+/// A token that callers show in a field.
+pub(super) fn secret(at: At<'_>) -> Option<String> {
+    at.parse(scalars::header_value)?;
+    match at.text()? {
+        "" => at.fail("expected a secret text, found nothing"),
+        token => Some(token.to_owned()),
+    }
 }

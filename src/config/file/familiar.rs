@@ -165,6 +165,7 @@ const TRANSLATIONS: &[(&str, &str, &str)] = &[
         "[server]",
         "trusted_proxies = [\"10.0.0.0/8\"]",
     ),
+    ("size", "[cache]", "memory = \"256MiB\""),
     ("sie", "[[route]]", "cache = { stale_if_error = \"1d\" }"),
     (
         "ssl_certificate",

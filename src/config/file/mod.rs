@@ -18,6 +18,7 @@ mod limits;
 
 mod admin;
 mod log;
+mod purge;
 
 mod cache;
 
@@ -26,6 +27,8 @@ mod upstream;
 mod route;
 mod route_action;
 mod route_cache;
+mod route_events;
+mod route_write;
 
 use std::time::Duration;
 
@@ -52,6 +55,7 @@ pub(super) static KEYS: &[Key] = &[
     table("listen", listen::KEYS),
     table("limits", limits::KEYS),
     table("admin", admin::KEYS),
+    table("purge", purge::KEYS),
     table("log", log::KEYS),
     table("cache", cache::KEYS),
     table("upstream", upstream::KEYS),
@@ -82,9 +86,11 @@ pub(super) fn read(root: &Table, around: &Surroundings<'_>, report: &Report) -> 
     };
     let top = Section::new(Title::Top, root, start, KEYS, report);
     let section = |name, title, keys| top.get(name, |at| at.titled(Title::Section(title), keys));
+    let mut server = server::read(section("server", "[server]", server::KEYS), around);
+    server.proxy.purge = purge::read(section("purge", "[purge]", purge::KEYS));
     File {
         place: start,
-        server: server::read(section("server", "[server]", server::KEYS), around),
+        server,
         listen: top
             .get("listen", |at| {
                 at.sections("addr = \"0.0.0.0:8080\"", listen::read)

@@ -172,6 +172,11 @@ impl<'a> Section<'a> {
         self.report.error(place, message);
     }
 
+    /// Notes what is lawful about this section and probably not meant.
+    pub(super) fn note(&self, place: Place, message: impl Into<String>) {
+        self.report.note(place, message);
+    }
+
     /// Notes that a key is lawful here but without effect, and why, if it is `set` to something that asks for one.
     pub(super) fn idle_if(&self, set: bool, key: &'static str, why: &str) {
         if let Some(at) = self.at(key).filter(|_| set) {

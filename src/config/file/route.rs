@@ -9,7 +9,7 @@ use http::{HeaderName, StatusCode};
 use super::reader::{Key, Section, Spotted, Title, key, table};
 use super::route_action::{self, FILES_KEYS, REDIRECT_KEYS, RESPOND_KEYS, TARGET_KEYS, Target};
 use super::value::At;
-use super::{addresses, route_cache, scalars};
+use super::{addresses, route_cache, route_events, route_write, scalars};
 use crate::cache::settings::Rules;
 use crate::config::error::nearest;
 use crate::config::source::Place;
@@ -39,6 +39,8 @@ pub(super) static KEYS: &[Key] = &[
     key("body_limit"),
     key("hold_on"),
     table("cache", route_cache::KEYS),
+    table("events", route_events::KEYS),
+    table("on_write", route_write::KEYS),
 ];
 
 /// Where a default name is cut, so that with its number it is still a label.
@@ -72,6 +74,8 @@ pub(super) fn read(at: At<'_>) -> Option<Route> {
     });
     let matches = matches(&section);
     let rewrite = rewrite(&section, &matches.path);
+    let events = section.get("events", |at| route_events::read(at, &matches.path));
+    let events = events.flatten();
     let action = route_action::read(&section);
     let (action, targets) = action.unzip();
     let settings = RouteSettings {
@@ -87,9 +91,11 @@ pub(super) fn read(at: At<'_>) -> Option<Route> {
             at.size(ByteSize::new(0)..=ByteSize::new(1 << 60))
         }),
         hold_on: section.or("hold_on", Vec::new(), hold_on),
+        events,
         index: 0,
     };
-    let rules = section.or("cache", Rules::default(), route_cache::read);
+    let mut rules = section.or("cache", Rules::default(), route_cache::read);
+    rules.on_write = section.or("on_write", Vec::new(), route_write::read);
     let written = |key, default| section.get(key, At::text).unwrap_or(default);
     let pattern = [written("host", ""), written("path", "/")].concat();
     judge(&section, &settings);
@@ -120,6 +126,7 @@ fn judge(section: &Section<'_>, route: &RouteSettings) {
     let edits = route.request_headers != HeaderEdits::default();
     section.idle_if(edits, "request_headers", why);
     section.idle_if(!route.hold_on.is_empty(), "hold_on", why);
+    section.idle_if(section.at("on_write").is_some(), "on_write", why);
     let at = section.at("cache");
     let has_rules = at.is_some_and(|at| matches!(at.kind(), Kind::Table(_)));
     let forwarded_only = format!("{why}: only what comes from an upstream (`to`) is cached");

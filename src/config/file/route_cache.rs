@@ -9,7 +9,8 @@ use super::scalars::Fault;
 use super::value::At;
 use super::{DAY, scalars};
 use crate::cache::settings::{
-    BypassRule, ClientDirectives, KeyRules, OriginFields, QueryRule, Rules, StatusMatch, TRACKING,
+    BypassRule, ClientDirectives, KeyRules, OriginFields, QueryRule, Rules, Scope, StatusMatch,
+    TRACKING,
 };
 use crate::config::tree::{Kind, shortened};
 use crate::units::format_duration;
@@ -31,6 +32,8 @@ pub(super) static KEYS: &[Key] = &[
     key("surrogate_control"),
     key("x_accel_expires"),
     key("compress"),
+    key("tags"),
+    key("show_tags"),
 ];
 
 static BYPASS_KEYS: &[Key] = &[
@@ -121,6 +124,12 @@ fn rules(section: Section<'_>) -> Rules {
         surrogate_control: flag("surrogate_control", default.surrogate_control),
         x_accel_expires: flag("x_accel_expires", default.x_accel_expires),
         compress: flag("compress", default.compress),
+        tags: section.or("tags", Vec::new(), |at| {
+            at.list_or_empty(|at| at.parse(tag))
+        }),
+        show_tags: flag("show_tags", default.show_tags),
+        // The route's own, whatever its cache does.
+        on_write: Vec::new(),
     };
     judge(&section, &rules);
     rules
@@ -205,6 +214,13 @@ fn status_match(text: &str) -> Option<StatusMatch> {
     let status = StatusCode::from_u16(status).ok();
     let status = status.filter(|status| (200..=599).contains(&status.as_u16()));
     status.map(StatusMatch::Exact)
+}
+
+fn tag(text: &str) -> Result<String, Fault> {
+    match Scope::tags([text]) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(Fault(error.to_string())),
+    }
 }
 
 /// One kind of thing, and for some its value.

@@ -49,10 +49,18 @@ pub(super) fn read(section: Option<Section<'_>>, around: &Surroundings<'_>) -> S
 }
 
 fn trusted_proxies(at: At<'_>) -> Option<Vec<IpNet>> {
+    networks(
+        at,
+        "every client can claim any address; list the proxies in front instead",
+    )
+}
+
+/// A list of networks, each once, with this note where one of them is everybody.
+pub(super) fn networks(at: At<'_>, everybody: &str) -> Option<Vec<IpNet>> {
     let networks = at.list_or_empty(|at| {
         let networks = at.parse(addresses::networks)?;
         if networks.iter().any(|network| network.prefix_len() == 0) {
-            at.note("every client can claim any address; list the proxies in front instead");
+            at.note(everybody);
         }
         Some(networks)
     })?;

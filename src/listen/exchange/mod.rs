@@ -179,6 +179,11 @@ impl Exchange {
         }
     }
 
+    /// Whether the program is taking requests, and when it no longer will. A request of our own has nothing to do with that.
+    pub fn lifecycle(&self) -> Option<Arc<Lifecycle>> {
+        self.lifecycle.clone()
+    }
+
     fn wire(&mut self) -> &mut Wire {
         self.loan.wire()
     }

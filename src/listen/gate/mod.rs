@@ -87,6 +87,9 @@ pub mod refusals {
     macro_rules! refusals {
         ($($(#[$doc:meta])* $name:ident: $status:ident, $reason:literal, $message:literal;)*) => {
             $($(#[$doc])* pub const $name: Refusal = Refusal::new(StatusCode::$status, $reason, $message);)*
+
+            /// All of them.
+            pub const ALL: &[Refusal] = &[$($name),*];
         };
     }
 
@@ -135,6 +138,8 @@ pub mod refusals {
         TARGET_TOO_LONG: URI_TOO_LONG, "target-too-long", "the request target is too long";
         /// `[limits] head_timeout`.
         HEAD_TIMEOUT: REQUEST_TIMEOUT, "head-timeout", "the request head did not arrive in time";
+        /// RFC 9110 §4.2.2: `http` was spoken where `https` is.
+        PLAIN_ON_TLS: BAD_REQUEST, "plain-on-tls", "this port speaks HTTPS, and was asked by plain HTTP; ask for https://";
         /// RFC 9112 §7.1.
         CHUNK: BAD_REQUEST, "chunk", "the chunked body is malformed";
         /// RFC 9113 §8.3.1.

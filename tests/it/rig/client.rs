@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::net::TcpSocket;
 use tokio_rustls::TlsConnector;
 
 use super::wire::{Body, Framing, Reader, WireError};
@@ -16,6 +17,7 @@ pub struct Client {
     host: String,
     tls: Option<(Arc<rustls::ClientConfig>, String)>,
     prologue: Vec<u8>,
+    receive_buffer: Option<u32>,
 }
 
 /// A client of `addr`, with a new connection for each request and `Host: site.test`.
@@ -25,6 +27,7 @@ pub fn client(addr: &str) -> Client {
         host: "site.test".to_owned(),
         tls: None,
         prologue: Vec::new(),
+        receive_buffer: None,
     }
 }
 
@@ -50,6 +53,12 @@ impl Client {
     /// Bytes in front of everything, such as a PROXY protocol header.
     pub fn prologue(mut self, bytes: impl AsRef<[u8]>) -> Self {
         self.prologue = bytes.as_ref().to_vec();
+        self
+    }
+
+    /// The kernel keeps little for it that it does not read, however much it would keep for others.
+    pub fn receive_buffer(mut self, octets: u32) -> Self {
+        self.receive_buffer = Some(octets);
         self
     }
 
@@ -92,7 +101,7 @@ impl Client {
 
     /// The bare stream, or why there is none.
     pub async fn try_stream(&self) -> std::io::Result<Stream> {
-        let mut stream = within("a connection", Stream::connect(&self.addr)).await?;
+        let mut stream = within("a connection", self.connected()).await?;
         if !self.prologue.is_empty() {
             stream.write_all(&self.prologue).await?;
         }
@@ -109,6 +118,16 @@ impl Client {
         )
         .await?;
         Ok(Stream::Tls(Box::new(tls.into())))
+    }
+
+    async fn connected(&self) -> std::io::Result<Stream> {
+        let Some(octets) = self.receive_buffer else {
+            return Stream::connect(&self.addr).await;
+        };
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(octets)?;
+        let addr = self.addr.parse().expect("an IPv4 address and a port");
+        Ok(Stream::Tcp(socket.connect(addr).await?))
     }
 
     /// A connection that stays.

@@ -289,6 +289,19 @@ impl Edge {
         within(&format!("{wanted} to be {value}"), becomes).await;
     }
 
+    /// Asks for the target until this body is the answer. For what a fetch behind the client's back has stored.
+    pub async fn becomes(&self, target: &str, body: &str) -> Response {
+        let becomes = async {
+            loop {
+                let answer = self.client().get(target).send().await.expect(200);
+                if answer.text() == body {
+                    return answer;
+                }
+            }
+        };
+        within(&format!("{target} to be {body:?}"), becomes).await
+    }
+
     /// Sends a signal.
     pub fn signal(&mut self, signal: Signal) {
         self.upgraded |= signal == Signal::QUIT;

@@ -159,3 +159,37 @@ impl H2Call {
         response
     }
 }
+
+/// An answer whose body is read piece by piece.
+pub struct H2Body {
+    body: h2::RecvStream,
+    ahead: Vec<u8>,
+}
+
+impl H2Call {
+    /// The body of an answer that does not end; its status must be 200.
+    pub async fn follow(self) -> H2Body {
+        let received = self.response.await.expect("a head");
+        assert_eq!(received.status(), 200, "{received:?}");
+        H2Body {
+            body: received.into_body(),
+            ahead: Vec::new(),
+        }
+    }
+}
+
+impl H2Body {
+    /// Reads up to and with these octets.
+    pub async fn until(&mut self, octets: &str) -> String {
+        loop {
+            if let Some(at) = super::wire::find(&self.ahead, octets.as_bytes()) {
+                let taken: Vec<u8> = self.ahead.drain(..at + octets.len()).collect();
+                return String::from_utf8_lossy(&taken).into_owned();
+            }
+            let piece = self.body.data().await.expect("it goes on").expect("data");
+            let room = self.body.flow_control().release_capacity(piece.len());
+            room.expect("as much as came");
+            self.ahead.extend_from_slice(&piece);
+        }
+    }
+}

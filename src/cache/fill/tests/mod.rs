@@ -2,6 +2,9 @@
 
 mod interleavings;
 mod parts;
+mod purge;
+mod purge_histories;
+mod purge_told;
 mod rig;
 mod scenarios;
 mod sharing;

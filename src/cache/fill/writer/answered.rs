@@ -9,7 +9,8 @@ use crate::cache::outcome::Reason;
 use crate::cache::policy::stale::Trouble;
 use crate::cache::policy::storable::Concerns;
 use crate::cache::policy::{Moment, Terms};
-use crate::cache::response::{Parts, StoredResponse};
+use crate::cache::purge::tags::Tags;
+use crate::cache::response::{About, Parts, StoredResponse};
 use crate::cache::section::Section;
 use crate::cache::store::BodyBuilder;
 use crate::cache::vary::Nominated;
@@ -23,12 +24,15 @@ impl FillWriter {
         &mut self,
         stored: &Arc<StoredResponse>,
         fields: &HeaderMap,
-        judged: Result<(Terms, Nominated), Reason>,
+        judged: Result<(Terms, Nominated, Tags), Reason>,
         received: Moment,
     ) {
         self.answered();
         let refused = judged.as_ref().err().copied();
-        let (terms, nominated) = judged.unwrap_or((stored.terms(), Nominated::default()));
+        let as_it_was = || (stored.terms(), Nominated::default(), Tags::default());
+        let (terms, nominated, tags) = judged.unwrap_or_else(|_| as_it_was());
+        // Compared once more: what is valid by now is not to be taken for older than it is.
+        let purged = stored.is_invalidated();
         let parts = Parts {
             status: stored.status(),
             fields: Section::new(fields),
@@ -36,12 +40,18 @@ impl FillWriter {
             nominated,
             route: Arc::clone(stored.route()),
             body: stored.body(),
+            about: About {
+                tags,
+                cost: stored.cost(),
+                since: stored.checked().min(self.flight.since.number()),
+            },
         };
         let fresh = self.engine.store.make(&self.request.key, parts);
         let (audience, kept) = match refused {
             None => {
                 self.forget();
-                let replaced = self.change(|store| store.replace(stored, &fresh)) == Some(true);
+                let replaced =
+                    !purged && self.change(|store| store.replace(stored, &fresh)) == Some(true);
                 if replaced {
                     self.kept(&fresh, RefreshResult::Unchanged);
                 }
@@ -79,7 +89,7 @@ impl FillWriter {
         self.engine.back_off.failed(key, route, trouble, now.at);
         // An invalidated response is not to be used any more, however much the origin is in trouble.
         let invalidated = self.flight.step(|state, _| state.is_invalidated());
-        if invalidated {
+        if invalidated || stored.is_invalidated() {
             self.settle(Settled::AskAgain);
             return;
         }
@@ -171,6 +181,11 @@ impl FillWriter {
             nominated: nominated.clone(),
             route: Arc::clone(&self.request.route),
             body: builder.finish(),
+            about: About {
+                tags: head.tags.clone(),
+                cost: crate::clock::now().saturating_duration_since(self.requested.at),
+                since: self.since(),
+            },
         };
         let response = self.engine.store.make(&self.request.key, parts);
         match self.change(|store| store.insert(&response)) {
@@ -180,11 +195,12 @@ impl FillWriter {
                 let pieces: Vec<Bytes> = response.body().pieces().collect();
                 self.flight.step(|state, _| state.stored(&pieces));
             }
+            // It was purged while it was fetched, which says nothing of what the next fetch brings.
+            Some(Err(Reason::Invalidated)) | None => {}
             Some(Err(reason)) => {
                 self.refreshed(RefreshResult::Unstored);
                 self.remember(reason, Moment::now());
             }
-            None => {}
         }
     }
 }

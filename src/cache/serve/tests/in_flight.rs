@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cache::fill::Head;
+use crate::cache::purge::tags::Tags;
 
 #[test]
 fn a_response_in_flight() {
@@ -12,6 +13,7 @@ fn a_response_in_flight() {
         fields: map(&[(ETAG, "\"a\"")]),
         length,
         terms: Some(terms(moment)),
+        tags: Tags::default(),
     };
     let (known, unknown) = (head(Some(10)), head(None));
     let plan_of = |head: &Head, request: &[(HeaderName, &str)]| {

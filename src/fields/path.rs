@@ -1,4 +1,4 @@
-//! The one spelling of a path that is matched, rewritten, keyed and forwarded. Why: see the room's doc.
+//! The one spelling of a path (RFC 3986 §6.2.2). What it is for: see [`routing`](crate::routing).
 
 use std::borrow::Cow;
 
@@ -48,13 +48,15 @@ pub fn normalise(path: &str) -> Result<Cow<'_, str>, AmbiguousPath> {
 
 /// `path` with the hex digits of its percent-encodings in upper case (RFC 3986 §6.2.2.1), for comparison only: some
 /// clients sign what they sent, so the case they chose is forwarded.
-pub(super) fn upper_case_hex(path: &str) -> Cow<'_, str> {
-    let lower = |triplet: &[u8]| {
-        triplet[0] == b'%'
-            && triplet[1..].iter().all(u8::is_ascii_hexdigit)
-            && triplet[1..].iter().any(u8::is_ascii_lowercase)
+pub fn upper_case_hex(path: &str) -> Cow<'_, str> {
+    let lower = |triplet: &[u8]| match triplet {
+        [b'%', digits @ ..] => {
+            digits.iter().all(u8::is_ascii_hexdigit) && digits.iter().any(u8::is_ascii_lowercase)
+        }
+        _ => false,
     };
-    if !path.as_bytes().windows(3).any(lower) {
+    let escaped = memchr::memchr(b'%', path.as_bytes()).is_some();
+    if !escaped || !path.as_bytes().windows(3).any(lower) {
         return Cow::Borrowed(path);
     }
     let mut out = String::with_capacity(path.len());
@@ -135,7 +137,7 @@ fn hides_dot_segment(segment: &str) -> bool {
 fn split_at_hidden_slash(segment: &str) -> (&str, Option<&str>) {
     let bytes = segment.as_bytes();
     for at in memchr::memchr2_iter(b'%', b'\\', bytes) {
-        if bytes[at] == b'\\' {
+        if bytes.get(at) == Some(&b'\\') {
             return (&segment[..at], Some(&segment[at + 1..]));
         }
         if matches!(hex_pair(bytes, at), Some(b'/' | b'\\')) {

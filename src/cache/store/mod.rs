@@ -427,3 +427,6 @@ mod forms_tests;
 
 #[cfg(test)]
 mod overhead_tests;
+
+#[cfg(test)]
+mod hit_ratio_tests;

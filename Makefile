@@ -1,5 +1,5 @@
 # The commands of this repository. Thin: what takes more than two lines is a script or a cargo alias.
-.PHONY: run test e2e image bench fuzz fmt lint setup venv figures cache-figures peers loadtest
+.PHONY: run test battery e2e image bench fuzz deny sbom fmt lint setup venv figures cache-figures peers loadtest
 
 # A demo application behind the proxy on :8080, with a banner of things to try.
 run: setup
@@ -8,7 +8,15 @@ run: setup
 # Everything a change must pass, what fails fastest first. CI runs this and nothing else.
 test: setup lint venv
 	scripts/tests
+	target/venv/bin/python tests/battery/main.py --forebay target/debug/forebay
 	python3 tests/e2e/main.py --forebay-only
+
+# Hostile bytes at both ends, judged by what reaches the other one (docs/hostile-input.md). For some of it, and for others:
+# make battery ONLY=requests,chunks PROXY=forebay,nginx,haproxy
+battery: setup venv
+	cargo build --locked
+	target/venv/bin/python tests/battery/main.py --forebay target/debug/forebay \
+		$(if $(ONLY),--only $(ONLY)) $(if $(PROXY),--proxy $(PROXY) --report md)
 
 # Deploys, kills and outages in Compose projects on the real Docker Engine, Forebay beside nginx, as a table.
 # For some of them: make e2e ONLY=recreated,killed
@@ -31,10 +39,17 @@ fmt:
 bench: setup
 	cargo bench --locked
 
-# Every parser of what clients and origins send, fuzzed for a while: make fuzz SECONDS_EACH=3600. Needs cargo-fuzz.
+# Every parser of what clients and origins send, fuzzed for a while: make fuzz SECONDS_EACH=3600. Its corpora are run by `make test`.
 SECONDS_EACH ?= 20
 fuzz: setup
 	scripts/fuzz $(SECONDS_EACH)
+
+# cargo-deny's reading of deny.toml, which `make test` holds to by itself; and what the program is made of, as CycloneDX.
+deny:
+	scripts/deny
+
+sbom: setup
+	scripts/sbom target/sbom.cdx.json
 
 # Forebay beside nginx, as a table: failures, processor time, memory. For some of them: make figures ONLY=a,e
 figures: setup

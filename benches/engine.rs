@@ -63,6 +63,7 @@ fn engine(criterion: &mut Criterion) {
     let (rules, now) = (Rules::default(), Moment::now().at);
     let asked = Asked {
         method: &Method::GET,
+        path: "/x",
         headers: FieldView::Map(&none),
     };
     criterion.bench_function("reuse", |b| {

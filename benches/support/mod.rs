@@ -156,6 +156,7 @@ impl Warm {
             headers: FieldView::Map(&HeaderMap::new()),
             has_body: false,
             upgrade: false,
+            exceeds_key: false,
             rules: &place.rules,
             route: &place.name,
             upstream: &place.upstream,

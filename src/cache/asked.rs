@@ -16,6 +16,7 @@ use std::sync::Arc;
 pub(super) fn asked<'a>(ask: &Ask<'a>) -> Asked<'a> {
     Asked {
         method: ask.method,
+        path: ask.target.path,
         headers: ask.headers,
     }
 }

@@ -32,6 +32,9 @@ pub(super) fn passes(ask: &Ask<'_>) -> Option<(ForwardReason, Reason)> {
     if ask.has_body {
         return Some((Bypass, Reason::RequestBody));
     }
+    if ask.exceeds_key {
+        return Some((Bypass, Reason::UnkeyedClaim));
+    }
     // RFC 9111 §4.3.2: "A cache MUST NOT evaluate conditional header fields that only apply to an origin server".
     if ask.headers.may_have(PRECONDITIONS)
         && (has(&header::IF_MATCH) || has(&header::IF_UNMODIFIED_SINCE))
@@ -116,6 +119,7 @@ mod tests {
             headers: (&headers).into(),
             has_body: headers.contains_key("content-length"),
             upgrade: headers.contains_key("upgrade"),
+            exceeds_key: false,
             rules: &Arc::new(rules),
             route: &Arc::from("r"),
             upstream: &Arc::from("u"),

@@ -43,6 +43,8 @@ pub struct Ask<'a> {
     pub has_body: bool,
     /// Whether it asks for another protocol.
     pub upgrade: bool,
+    /// Whether who handed it on says more of what is asked than the target and the key's fields.
+    pub exceeds_key: bool,
     /// The route's rules.
     pub rules: &'a Arc<Rules>,
     /// The route's name: what one route stored is not for another, though the target be the same.

@@ -75,6 +75,7 @@ reasons! {
     MethodNotCached = "method", "Only GET and HEAD are answered from the cache.";
     RequestBody = "request-body", "The request has a body, which is not part of the key.";
     Upgrade = "upgrade", "The request asks for another protocol.";
+    UnkeyedClaim = "unkeyed-claim", "A trusted proxy says more of what is asked than the key holds: another host, port, scheme, path or method.";
     Precondition = "precondition", "If-Match and If-Unmodified-Since are the origin's to evaluate.";
     RangeUncached = "range", "The range is fetched as it was asked for.";
     HitForMiss = "hit-for-miss", "The last response to this target could not be shared, which is remembered for a while.";
@@ -89,6 +90,7 @@ reasons! {
     Authorization = "authorization", "The request has `Authorization` and the response does not say that it may be shared.";
     SetCookie = "set-cookie", "The response sets a cookie and does not say that it may be shared.";
     CookieHeuristic = "cookie", "The request has a cookie and the response does not say how long it is fresh.";
+    TypeMismatch = "type-mismatch", "The path ends like a file's, the response is of another type, and only a rule or a guess would make it fresh.";
     VaryStar = "vary-star", "The response varies on more than fields: `Vary: *`.";
     VaryMany = "vary-many", "The response names more fields in `Vary` than are kept.";
     NoFreshness = "no-freshness", "The response does not say how long it is fresh, nor when it was last modified.";

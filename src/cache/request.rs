@@ -40,18 +40,26 @@ impl Request {
         why: (ForwardReason, Option<Reason>),
         since: Since,
     ) -> Self {
+        // As the key spells them: whoever asked first must not have chosen for all others how. Of the query all counts to the
+        // origin, whatever the route's rules leave of it.
+        let Target {
+            scheme,
+            authority,
+            path,
+            ..
+        } = key.target();
         Self {
-            key,
             method: ask.method.clone(),
             headers: ask.headers.to_header_map(),
             rules: Arc::clone(ask.rules),
             route: Arc::clone(ask.route),
             why,
             since,
-            scheme: ask.target.scheme.into(),
-            authority: ask.target.authority.into(),
-            path: ask.target.path.into(),
+            scheme: scheme.into(),
+            authority: authority.into(),
+            path: path.into(),
             query: ask.target.query.map(Into::into),
+            key,
         }
     }
 
@@ -65,6 +73,7 @@ impl Request {
     pub(super) fn asked(&self) -> Asked<'_> {
         Asked {
             method: &self.method,
+            path: &self.path,
             headers: (&self.headers).into(),
         }
     }

@@ -61,8 +61,8 @@ pub struct Rules {
     /// Whether the origin's `Cache-Control` and `Expires` count. False takes `ttl` for everything that is not
     /// `private`, `no-store` or setting a cookie.
     pub origin: OriginFields,
-    /// The freshness lifetime, whatever the origin says of it, counted from the arrival here. Not for 5xx, which would
-    /// take the place of what is good; those have theirs in `ttl_by_status`.
+    /// The freshness lifetime, whatever the origin says of it, counted from the arrival here. Not for errors other than 404
+    /// and 410, which would take the place of what is good, and may be one client's doing; those have theirs in `ttl_by_status`.
     pub ttl: Option<Duration>,
     /// The same by status; the first that fits. Stronger than `ttl`.
     pub ttl_by_status: Vec<(StatusMatch, Duration)>,
@@ -90,6 +90,8 @@ pub struct Rules {
     pub surrogate_control: bool,
     /// Whether `X-Accel-Expires` is obeyed. Default false.
     pub x_accel_expires: bool,
+    /// Whether what a rule or a guess makes fresh must be of the type that the end of its path says. Default true.
+    pub deception_guard: bool,
     /// Whether identity responses are compressed for clients that accept it. Default true.
     pub compress: bool,
     /// Requests that change something, and what of; the route's `on_write`. Those by GET are never answered from here.
@@ -260,6 +262,7 @@ impl Default for Rules {
             uncacheable_for: Duration::from_secs(120),
             surrogate_control: false,
             x_accel_expires: false,
+            deception_guard: true,
             compress: true,
             on_write: Vec::new(),
             tags: Vec::new(),

@@ -182,6 +182,9 @@ fn find_by<'a>(
         return None;
     }
     let place = site.place(Some(route));
+    if peer.exceeds_key(fields, scheme, authority, &place.rules.key.headers) {
+        return None;
+    }
     let client = peer.client(site, fields);
     let ask = Ask {
         method,
@@ -194,6 +197,7 @@ fn find_by<'a>(
         headers: fields,
         has_body: false,
         upgrade: false,
+        exceeds_key: false,
         rules: &place.rules,
         route: &place.name,
         upstream: &place.upstream,

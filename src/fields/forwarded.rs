@@ -87,6 +87,21 @@ where
     addresses
 }
 
+/// The values of a parameter of `Forwarded`, however the line is made: wherever its name stands, in any case. `None` where no
+/// value follows. For who wants to know what the worst of its readers may take it to say.
+pub fn wherever<'a>(line: &'a [u8], name: &'a str) -> impl Iterator<Item = Option<&'a [u8]>> {
+    let is_name = |window: &[u8]| window.eq_ignore_ascii_case(name.as_bytes());
+    let found = line.windows(name.len().max(1)).enumerate();
+    let found = found.filter(move |(_, window)| is_name(window));
+    found.map(move |(at, _)| {
+        let value = line.get(at + name.len()..)?.strip_prefix(b"=")?;
+        let value = value.strip_prefix(b"\"").unwrap_or(value);
+        let ends = |octet: &u8| matches!(octet, b'"' | b';' | b',' | b' ' | b'\t');
+        let end = value.iter().position(ends).unwrap_or(value.len());
+        value.get(..end)
+    })
+}
+
 fn parse_node(member: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(member).ok()?;
     let in_brackets = || {
@@ -141,6 +156,27 @@ mod tests {
             r#"for=192.0.2.60;host="a\"b\\";proto=http"#
         );
         assert_eq!(element(V4, None, "http"), "for=192.0.2.60;proto=http");
+    }
+
+    #[test]
+    fn a_parameter_wherever_it_stands() {
+        for (line, expected) in [
+            ("", &[][..]),
+            ("for=1", &[]),
+            ("for=1;host=a;proto=http", &[Some("a")]),
+            (
+                "for=1;Host=\"a:80\";proto=http, HOST=b",
+                &[Some("a:80"), Some("b")],
+            ),
+            ("for=\"x;host=a\"", &[Some("a")]),
+            ("host = a", &[None]),
+            ("host", &[None]),
+            ("host=", &[Some("")]),
+        ] {
+            let found: Vec<_> = wherever(line.as_bytes(), "host").collect();
+            let expected: Vec<_> = expected.iter().map(|it| it.map(str::as_bytes)).collect();
+            assert_eq!(found, expected, "{line}");
+        }
     }
 
     #[test]

@@ -123,17 +123,20 @@ pub(super) fn asking<T>(
     let entered = walk.entered.as_ref()?;
     let place = entered.site.place(walk.route.as_deref());
     let fields = FieldView::from(&header.headers);
+    let (peer, host) = (entered.peer, &entered.ticket.host);
+    let scheme = peer.scheme(fields);
     let ask = Ask {
         method: &header.method,
         target: Target {
-            scheme: entered.peer.scheme(fields).as_str(),
-            authority: &entered.ticket.host,
+            scheme: scheme.as_str(),
+            authority: host,
             path: &entered.path,
             query: uri::split_path_query(target(header)).query,
         },
         headers: fields,
         has_body,
         upgrade,
+        exceeds_key: peer.exceeds_key(fields, scheme, host, &place.rules.key.headers),
         rules: &place.rules,
         route: &place.name,
         upstream: &place.upstream,

@@ -1,8 +1,9 @@
 //! What a request's head tells at the door, whichever lane it came by: whom it is from, its id, its scheme.
 
 use super::Site;
+use crate::fields::token::parse_digits;
 use crate::fields::view::{FieldView, Marks};
-use crate::fields::{forwarded, via};
+use crate::fields::{forwarded, host, via};
 use crate::listen::stream::Client;
 use crate::routing::settings::Scheme;
 use http::header::{FORWARDED, HeaderName, VIA};
@@ -54,6 +55,73 @@ pub fn is_claim(name: &str) -> bool {
             .iter()
             .any(|claim| name.eq_ignore_ascii_case(claim.as_str()))
 }
+
+/// What a trusted proxy may say of the request itself that is not in the target: how it has to read for the key to hold it.
+#[derive(Debug, Clone, Copy)]
+enum Told {
+    /// The host that was asked.
+    Host,
+    /// Its port.
+    Port,
+    /// The scheme.
+    Scheme,
+    /// Whether that was https: "on" or "off".
+    Tls,
+    /// Scheme and host, in the parameters of RFC 7239.
+    Forwarded,
+    /// Another path or method: the key never holds it.
+    Another,
+}
+
+static TOLD: [(HeaderName, Told); 19] = [
+    (X_FORWARDED_HOST, Told::Host),
+    (HeaderName::from_static("x-forwarded-port"), Told::Port),
+    (X_FORWARDED_PROTO, Told::Scheme),
+    (
+        HeaderName::from_static("x-forwarded-protocol"),
+        Told::Scheme,
+    ),
+    (HeaderName::from_static("x-forwarded-scheme"), Told::Scheme),
+    (HeaderName::from_static("x-scheme"), Told::Scheme),
+    (HeaderName::from_static("x-url-scheme"), Told::Scheme),
+    (HeaderName::from_static("x-forwarded-ssl"), Told::Tls),
+    (HeaderName::from_static("front-end-https"), Told::Tls),
+    (FORWARDED, Told::Forwarded),
+    (X_FORWARDED_PREFIX, Told::Another),
+    (HeaderName::from_static("x-forwarded-path"), Told::Another),
+    (HeaderName::from_static("x-forwarded-uri"), Told::Another),
+    (HeaderName::from_static("x-forwarded-method"), Told::Another),
+    (HeaderName::from_static("x-original-url"), Told::Another),
+    (HeaderName::from_static("x-rewrite-url"), Told::Another),
+    (
+        HeaderName::from_static("x-http-method-override"),
+        Told::Another,
+    ),
+    (HeaderName::from_static("x-http-method"), Told::Another),
+    (HeaderName::from_static("x-method-override"), Told::Another),
+];
+
+const TOLD_MARKS: Marks = Marks::of(&[
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-forwarded-protocol",
+    "x-forwarded-scheme",
+    "x-scheme",
+    "x-url-scheme",
+    "x-forwarded-ssl",
+    "front-end-https",
+    "forwarded",
+    "x-forwarded-prefix",
+    "x-forwarded-path",
+    "x-forwarded-uri",
+    "x-forwarded-method",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+]);
 
 /// Who sends us requests, and whether what it says of others is believed.
 #[derive(Debug, Clone, Copy)]
@@ -110,6 +178,70 @@ impl Peer {
     }
 }
 
+impl Peer {
+    /// Whether it says more of what is asked than the cache's key holds, so that what comes of it is for nobody else: a trusted
+    /// proxy hands on what its own clients send, unless it was told not to. `keyed` are the fields that are part of the key
+    /// by the route's word.
+    #[inline]
+    pub fn exceeds_key(
+        self,
+        fields: FieldView<'_>,
+        scheme: Scheme,
+        authority: &str,
+        keyed: &[HeaderName],
+    ) -> bool {
+        self.trusted && fields.may_have(TOLD_MARKS) && tells_more(fields, scheme, authority, keyed)
+    }
+}
+
+fn tells_more(
+    fields: FieldView<'_>,
+    scheme: Scheme,
+    authority: &str,
+    keyed: &[HeaderName],
+) -> bool {
+    let is_scheme = |word: &[u8]| word.eq_ignore_ascii_case(scheme.as_str().as_bytes());
+    let default_port = match scheme {
+        Scheme::Http => 80,
+        Scheme::Https => 443,
+    };
+    // Nearly always it is the same text; hits behind a balancer come by here.
+    let is_host = |said: &[u8]| {
+        said.eq_ignore_ascii_case(authority.as_bytes()) || {
+            let normal = |text| host::parse(text).map(|it| it.normalise(default_port));
+            let said = str::from_utf8(said).ok().and_then(normal);
+            said.is_some() && said == normal(authority)
+        }
+    };
+    let is_port = |said: &[u8]| {
+        let port = host::parse(authority).and_then(|it| it.port);
+        parse_digits(said) == Some(port.unwrap_or(default_port).into())
+    };
+    TOLD.iter().any(|(name, told)| {
+        // Of several lines, applications differ in which they take.
+        !keyed.contains(name)
+            && fields.get_all(name).any(|said| match told {
+                Told::Host => !is_host(said),
+                Told::Port => !is_port(said),
+                Told::Scheme => !is_scheme(said),
+                Told::Tls => {
+                    let word: &[u8] = match scheme {
+                        Scheme::Http => b"off",
+                        Scheme::Https => b"on",
+                    };
+                    !said.eq_ignore_ascii_case(word)
+                }
+                Told::Forwarded => {
+                    let mut hosts = forwarded::wherever(said, "host");
+                    let mut schemes = forwarded::wherever(said, "proto");
+                    !hosts.all(|said| said.is_some_and(is_host))
+                        || !schemes.all(|said| said.is_some_and(is_scheme))
+                }
+                Told::Another => true,
+            })
+    })
+}
+
 fn is_trusted(site: &Site, address: IpAddr) -> bool {
     let proxies = &site.settings.trusted_proxies;
     proxies.iter().any(|net| net.contains(&address))
@@ -164,6 +296,7 @@ pub fn is_loop(site: &Site, fields: FieldView<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::view::FieldLines;
 
     #[test]
     fn claims_in_any_case() {
@@ -183,6 +316,79 @@ mod tests {
             ("x-forwarde\u{e9}-for", false),
         ] {
             assert_eq!(is_claim(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_trusted_proxy_says_beyond_the_key() {
+        let says = |trusted, scheme, authority, name: &str, value: &str, keyed: &[HeaderName]| {
+            let lines = [httparse::Header {
+                name,
+                value: value.as_bytes(),
+            }];
+            let fields = FieldView::Lines(FieldLines::new(&lines));
+            let peer = Peer {
+                address: IpAddr::from([127, 0, 0, 1]),
+                trusted,
+                tls: false,
+            };
+            peer.exceeds_key(fields, scheme, authority, keyed)
+        };
+        for (name, value, exceeds) in [
+            ("X-Forwarded-For", "6.6.6.6", false),
+            ("X-Forwarded-Host", "a.test", false),
+            ("X-Forwarded-Host", "A.test:80", false),
+            ("x-forwarded-host", "evil", true),
+            ("X-Forwarded-Host", "a.test, evil", true),
+            ("X-Forwarded-Host", "", true),
+            ("X-Forwarded-Port", "80", false),
+            ("X-Forwarded-Port", "1337", true),
+            ("X-Forwarded-Proto", "HTTP", false),
+            ("X-Forwarded-Proto", "https, http", true),
+            ("X-Forwarded-Scheme", "https", true),
+            ("X-Forwarded-Ssl", "off", false),
+            ("Front-End-Https", "on", true),
+            ("Forwarded", "for=6.6.6.6", false),
+            ("Forwarded", "for=6.6.6.6;host=a.test;proto=http", false),
+            ("Forwarded", "for=6.6.6.6;Host=evil", true),
+            ("Forwarded", "for=\"a;host=evil", true),
+            ("Forwarded", "proto=https", true),
+            ("X-Forwarded-Prefix", "/x", true),
+            ("X-Original-URL", "/", true),
+            ("X-Rewrite-URL", "/", true),
+            ("X-HTTP-Method-Override", "POST", true),
+            ("X-Request-Id", "1", false),
+            ("Accept", "*/*", false),
+        ] {
+            let found = says(true, Scheme::Http, "a.test", name, value, &[]);
+            assert_eq!(found, exceeds, "{name}: {value}");
+            // A stranger's are taken off.
+            assert!(!says(false, Scheme::Http, "a.test", name, value, &[]));
+            let keyed = [HeaderName::from_bytes(name.as_bytes()).expect("a name")];
+            assert!(!says(true, Scheme::Http, "a.test", name, value, &keyed));
+        }
+        for (scheme, authority, name, value) in [
+            (Scheme::Https, "a.test", "X-Forwarded-Port", "443"),
+            (Scheme::Http, "a.test:8080", "X-Forwarded-Port", "8080"),
+            (Scheme::Https, "a.test", "X-Forwarded-Ssl", "on"),
+            (Scheme::Http, "[::1]:81", "X-Forwarded-Host", "[::1]:81"),
+        ] {
+            assert!(!says(true, scheme, authority, name, value, &[]), "{name}");
+        }
+        // An HTTP/1.0 client may name no host; two that are none are not the same one.
+        let evil = "evil,evil";
+        assert!(says(true, Scheme::Http, "", "X-Forwarded-Host", evil, &[]));
+    }
+
+    #[test]
+    fn every_name_that_is_told_has_a_mark() {
+        for (name, _) in &TOLD {
+            let lines = [httparse::Header {
+                name: name.as_str(),
+                value: b"x",
+            }];
+            let fields = FieldView::Lines(FieldLines::new(&lines));
+            assert!(fields.may_have(TOLD_MARKS), "{name}");
         }
     }
 

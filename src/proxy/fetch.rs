@@ -24,7 +24,7 @@ use crate::routing::RequestView;
 use crate::routing::settings::{RouteSettings, Scheme};
 use crate::upstream::{ClaimReport, Upstream};
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use parking_lot::Mutex;
 use pingora::http::RequestHeader;
@@ -136,12 +136,17 @@ pub fn begin(proxy: &Proxy, asked: &RequestHeader, walk: &Walk, lead: Lead) -> O
     let (Some(entered), Some(route)) = (&walk.entered, &walk.route) else {
         return None;
     };
+    // What is asked on behalf of all is spelt like their key: were it spelt like the first one's request, an origin that tells
+    // `%2f` from `%2F`, or writes links with the port that it is asked by, would have one client choose what the others get.
+    let target = lead.writer.target();
+    let mut ticket = entered.ticket.of_our_own();
+    target.authority.clone_into(&mut ticket.host);
     let errand = Arc::new(Errand {
         site: entered.site.clone(),
         route: route.clone(),
         client: entered.client,
         peer: entered.peer,
-        path: entered.path.clone(),
+        path: target.path.to_owned(),
         id: entered.id.clone(),
         hurried: lead.writer.stale_at_hand(Moment::now()),
         report: Mutex::default(),
@@ -149,7 +154,6 @@ pub fn begin(proxy: &Proxy, asked: &RequestHeader, walk: &Walk, lead: Lead) -> O
     let mut header = asked.clone();
     header.set_method(Method::GET);
     adopt(&mut header, &lead.request);
-    let ticket = entered.ticket.of_our_own();
     send(proxy, header, ticket, &errand, lead.writer);
     Some(errand)
 }
@@ -220,11 +224,17 @@ fn route_of(site: &Site, due: &Due) -> Option<Arc<RouteSettings>> {
 
 fn send(
     proxy: &Proxy,
-    header: RequestHeader,
+    mut header: RequestHeader,
     ticket: Ticket,
     errand: &Arc<Errand>,
     writer: FillWriter,
 ) {
+    let host = ticket.host.as_bytes();
+    let is_said = header.headers.get(HOST).is_some_and(|it| it == host);
+    if !host.is_empty() && !is_said {
+        // An authority that the gate let through is a value.
+        let _ = header.insert_header(HOST, host);
+    }
     let fill = Fill {
         writer,
         errand: errand.clone(),

@@ -354,6 +354,12 @@ pub fn cases() -> Vec<Case> {
             "HIT",
         ),
         case(
+            get("/ttl/e11.css"),
+            ok().header("content-type", "text/html").body("b"),
+            &[get("/ttl/e11.css")],
+            "would be forwarded by itself, because the path ends like a file's, the response is of another type, and only a rule or a guess",
+        ),
+        case(
             get("/bounds/e9"),
             ok().max_age(1).body("b"),
             &[get("/bounds/e9")],

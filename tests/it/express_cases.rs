@@ -35,6 +35,7 @@ pub const ROUTES: &[&str] = &[
     "cache = false",
     "cache = { ttl = \"10m\" }",
     "cache = { origin = \"ignore\", ttl = \"10m\" }",
+    "cache = { ttl = \"10m\", deception_guard = false }",
     "cache = { ttl_by_status = { 404 = \"10m\", 5xx = \"10m\", 200 = \"10m\" } }",
     "cache = { ttl_min = \"10m\", ttl_max = \"1h\" }",
     "cache = { stale_while_revalidate = \"1h\", stale_if_error = \"1h\", stale_if_unreachable = \"0s\" }",

@@ -274,8 +274,9 @@ async fn a_strangers_claims_are_not_believed() {
     let claiming = get("/a")
         .header("X-Request-Id", "mine")
         .header("X-Forwarded-For", "203.0.113.9")
-        .header("X-Forwarded-Proto", "https")
-        .header("X-HTTP-Method-Override", "DELETE");
+        .header("X-Forwarded-Proto", "https");
+    let overriding = claiming.clone().header("X-HTTP-Method-Override", "DELETE");
+    asks(&e, &mut k, &overriding, true).await.expect(200);
     let got = asks(&e, &mut k, &claiming, true).await.expect(200);
     assert!(got.value("x-request-id") != "mine", "{got:#?}");
     let id = got.value("x-request-id").to_owned();
@@ -291,6 +292,9 @@ async fn a_strangers_claims_are_not_believed() {
     got.cache_status("hit");
     let line = e.log_where(|line| line["id"] == "mine").await;
     assert_eq!(line["client"], "203.0.113.9");
+    // What the key does not hold is for the full lane, and for nobody else.
+    let got = asks(&e, &mut k, &overriding, false).await.expect(200);
+    got.cache_status("detail=unkeyed-claim");
     // What is no plain word is not taken over.
     let odd = get("/a").header("X-Request-Id", "a b");
     let got = asks(&e, &mut k, &odd, true).await.expect(200);

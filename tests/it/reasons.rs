@@ -16,6 +16,8 @@ struct Stage {
     last: Request,
     /// What happens between these.
     turn: Turn,
+    /// The path that the origin answers; the last request's, too, where it is not `/a`.
+    path: &'static str,
 }
 
 /// What happens before the last request.
@@ -35,10 +37,16 @@ fn stage(replies: impl IntoIterator<Item = Reply>, before: &[Request], last: Req
         before: before.to_vec(),
         last,
         turn: Turn::Nothing,
+        path: "/a",
     }
 }
 
 impl Stage {
+    fn at(mut self, path: &'static str) -> Self {
+        path.clone_into(&mut self.last.target);
+        Self { path, ..self }
+    }
+
     fn rules(self, rules: &'static str) -> Self {
         Self { rules, ..self }
     }
@@ -106,6 +114,8 @@ fn situation(reason: Reason) -> Option<Stage> {
             let tags: Vec<String> = (0..1_100).map(|n| format!("tag-{n}")).collect();
             once(fresh().header("cache-tag", &tags.join(", ")))
         }
+        Reason::UnkeyedClaim => stage([fresh()], &[], a().header("X-Forwarded-Host", "else"))
+            .server("[server]\ntrusted_proxies = [\"loopback\"]"),
         Reason::Precondition => stage([fresh()], &[], a().header("If-Match", "\"v1\"")),
         Reason::RangeUncached => stage([fresh()], &[], ranged()),
         Reason::HitForMiss => stage([ok().no_store().body("body"), fresh()], &[a()], a()),
@@ -131,6 +141,9 @@ fn situation(reason: Reason) -> Option<Stage> {
         Reason::Authorization => stage([fresh()], &[], authorized()),
         Reason::SetCookie => once(fresh().header("set-cookie", "a=b")),
         Reason::CookieHeuristic => stage([by_guess()], &[], cookie()),
+        Reason::TypeMismatch => once(ok().header("content-type", "text/html").body("body"))
+            .at("/a.css")
+            .rules("cache = { ttl = \"10m\" }"),
         Reason::VaryStar => once(fresh().vary("*")),
         Reason::VaryMany => once(fresh().vary("a, b, c, d, e, f, g, h, i")),
         Reason::NoFreshness => once(ok().body("body")),
@@ -179,7 +192,7 @@ async fn brought_about(reason: Reason, stage: Stage) {
         // Held before its head.
         first = ok().max_age(600).hold(&held).body("body");
     }
-    let mut o = origin("o1").on("/a", first);
+    let mut o = origin("o1").on(stage.path, first);
     for reply in replies {
         o = o.then(reply);
     }

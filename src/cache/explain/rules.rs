@@ -96,6 +96,10 @@ fn request(rules: &mut Rules<'_>, sight: &Sight<'_>) {
             return rules.add(asked, "the request has one", &[reason]);
         }
     }
+    if ask.exceeds_key {
+        let found = "a trusted proxy names another host, port, scheme, path or method than the key";
+        return rules.add("claims", found, &[Reason::UnkeyedClaim]);
+    }
     if rules.reason == Some(Reason::Precondition) {
         let found = "If-Match or If-Unmodified-Since";
         return rules.add("precondition", found, &[Reason::Precondition]);

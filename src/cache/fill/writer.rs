@@ -10,6 +10,7 @@ use super::verdict::{Verdict, judge};
 use super::{Failure, Wanted};
 use crate::cache::body::SEGMENT;
 use crate::cache::engine::Engine;
+use crate::cache::key::Target;
 use crate::cache::metrics::RefreshResult;
 use crate::cache::outcome::Reason;
 use crate::cache::policy::stale::{self, Trouble};
@@ -108,6 +109,11 @@ impl FillWriter {
     pub(in crate::cache) fn refreshing(mut self, running: Running) -> Self {
         self.refresh = Some(running);
         self
+    }
+
+    /// What is fetched, as the key spells it.
+    pub fn target(&self) -> Target<'_> {
+        self.request.target()
     }
 
     /// The request is sent only now: what was spent in a queue does not age the response.

@@ -65,13 +65,48 @@ pub fn derive(received: &Received<'_>, control: &Control, rules: &Rules) -> Opti
 /// What the route says of a status; the most specific word of it. A failure is not what `ttl` was written for: it would
 /// stand in the place of a good response.
 fn operators(status: StatusCode, rules: &Rules) -> Option<(Duration, &'static str)> {
-    let by_status = rules
-        .ttl_by_status
-        .iter()
-        .find(|(matching, _)| matching.matches(status))
-        .map(|(_, ttl)| (*ttl, "ttl_by_status"));
-    let ttl = rules.ttl.filter(|_| !status.is_server_error());
-    by_status.or(ttl.map(|ttl| (ttl, "ttl")))
+    let ttl = rules.ttl.filter(|_| is_of_the_target(status));
+    by_status(status, rules)
+        .map(|ttl| (ttl, "ttl_by_status"))
+        .or(ttl.map(|ttl| (ttl, "ttl")))
+}
+
+fn by_status(status: StatusCode, rules: &Rules) -> Option<Duration> {
+    let mut said = rules.ttl_by_status.iter();
+    let said = said.find(|(matching, _)| matching.matches(status));
+    said.map(|(_, ttl)| *ttl)
+}
+
+/// Whether a status tells of the target, so that everybody would get it, or may be owed to what one request brought along:
+/// a field that is too long, that the application cannot read, or that a firewall in front of it does not like. Such an
+/// answer shared is a page taken from everybody by one (cache-poisoned denial of service).
+fn is_of_the_target(status: StatusCode) -> bool {
+    let errs = status.is_client_error() || status.is_server_error();
+    !errs || matches!(status.as_u16(), 404 | 410)
+}
+
+/// Whether it is a guess or a rule of the operator's that makes a response fresh, and nobody has said so of what this one
+/// is: neither the origin, as far as it counts, nor `ttl_by_status` of an error, whose page is no file whatever its name.
+/// A redirection has nothing in it, nor has what is empty.
+pub fn is_unspoken(
+    received: &Received<'_>,
+    control: &Control,
+    rules: &Rules,
+    lifetime: Lifetime,
+) -> bool {
+    let status = received.status;
+    let explicit = match (lifetime, rules.origin) {
+        (Lifetime::Explicit(_), _) => true,
+        (_, OriginFields::Obey) => {
+            explicit(received, control).is_some_and(|(lifetime, _)| !lifetime.is_zero())
+        }
+        (_, OriginFields::Ignore) => false,
+    };
+    let errs = status.is_client_error() || status.is_server_error();
+    let named = errs && by_status(status, rules).is_some();
+    let length = received.headers.get(header::CONTENT_LENGTH);
+    let empty = status == StatusCode::NO_CONTENT || length.is_some_and(|length| length == "0");
+    !(explicit || named || empty || status.is_redirection())
 }
 
 /// `ttl_min` and `ttl_max`. A lifetime of zero is the origin's way to say "ask me", and stays.
@@ -132,7 +167,7 @@ fn explicit(received: &Received<'_>, control: &Control) -> Option<(Duration, &'s
 /// `None` where no guess is allowed: the status does not say so, nor does the response ("explicitly marked as
 /// cacheable (e.g., with a public response directive)").
 fn heuristic(received: &Received<'_>, control: &Control) -> Option<(Duration, &'static str)> {
-    if !is_heuristically_cacheable(received.status) && !control.directives.has(Flag::Public) {
+    if !may_be_guessed(received.status) && !control.directives.has(Flag::Public) {
         return None;
     }
     let since = received
@@ -147,11 +182,11 @@ fn heuristic(received: &Received<'_>, control: &Control) -> Option<(Duration, &'
     Some((tenth.min(HEURISTIC_MAX), from))
 }
 
-/// RFC 9110 §15.1.
-pub fn is_heuristically_cacheable(status: StatusCode) -> bool {
+/// RFC 9110 §15.1, without 405, 414 and 501, which it allows, too: these may be one request's own doing.
+pub fn may_be_guessed(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
-        200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501
+        200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 410
     )
 }
 

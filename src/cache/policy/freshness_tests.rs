@@ -216,9 +216,16 @@ fn guessed_lifetimes() {
             "{clause}"
         );
     }
-    for status in [200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501] {
+    for status in [200, 203, 204, 206, 300, 301, 308, 404, 410] {
         let found = lifetime_of(status, &[("last-modified", &young)], &Rules::default());
         assert_eq!(found, guess(100), "RFC 9110 §15.1: {status}");
+    }
+    for status in [405, 414, 501] {
+        let found = lifetime_of(status, &[("last-modified", &young)], &Rules::default());
+        assert_eq!(
+            found, None,
+            "allowed, and may be one request's own doing: {status}"
+        );
     }
 }
 
@@ -254,9 +261,19 @@ fn what_the_operator_makes_of_it() {
                 ttl: some(9),
                 ..plain()
             },
-            418,
+            404,
             &[],
             operator(9),
+        ),
+        (
+            "ttl is not for what one request may have brought about",
+            Rules {
+                ttl: some(9),
+                ..plain()
+            },
+            400,
+            &[],
+            None,
         ),
         (
             "ttl counts from arrival",

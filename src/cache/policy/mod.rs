@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 pub mod fields;
+pub mod names;
 pub mod storable;
 
 pub mod age;
@@ -51,6 +52,8 @@ impl Moment {
 pub struct Asked<'a> {
     /// The method.
     pub method: &'a Method,
+    /// The path in its one spelling.
+    pub path: &'a str,
     /// The fields, as the client sent them.
     pub headers: FieldView<'a>,
 }

@@ -233,4 +233,10 @@ pub(super) const KNOWN: &[Known] = &[
                 && matches!(case.credentials, Some(("cookie", _)))
         },
     ),
+    Known(
+        "status, guessed",
+        "they guess about 405, 414 and 501; RFC 9110 §15.1 allows it, and we do not, because one request may have caused them",
+        Right::Both,
+        |case, answers| answers.ours < answers.theirs && matches!(case.status, 405 | 414 | 501),
+    ),
 ];

@@ -213,6 +213,7 @@ const QUESTIONS: [Question; 3] = [Question::Storing, Question::Lifetime, Questio
 fn asked(headers: &HeaderMap) -> Asked<'_> {
     Asked {
         method: &Method::GET,
+        path: "/x",
         headers: headers.into(),
     }
 }

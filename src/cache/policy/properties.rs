@@ -163,7 +163,7 @@ proptest! {
 
     #[test]
     fn nothing_panics(request in fields(), response in fields(), other in fields(), status in 100u16..1_000, delay in prop_oneof![0u64..100, Just(1 << 19)], rules in rules(), method in prop::sample::select(vec![Method::GET, Method::POST, Method::PUT])) {
-        let asked = Asked { method: &method, headers: (&request).into() };
+        let asked = Asked { method: &method, path: "/x", headers: (&request).into() };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
         let arrival = moment(delay);
         let received = Received { status, headers: &response, requested: moment(0), received: arrival };
@@ -188,7 +188,7 @@ proptest! {
     /// Time alone never brings an answer back: not fresh again, not in a window again, not young again.
     #[test]
     fn what_is_stale_stays_stale_until_it_is_validated(request in fields(), response in fields(), rules in rules(), steps in prop::collection::vec(0u64..40, 1..8)) {
-        let asked = Asked { method: &Method::GET, headers: (&request).into() };
+        let asked = Asked { method: &Method::GET, path: "/x", headers: (&request).into() };
         let received = Received { status: StatusCode::OK, headers: &response, requested: moment(0), received: moment(0) };
         let Ok(terms) = evaluate(asked, received, &rules) else {
             return Ok(());
@@ -215,7 +215,7 @@ proptest! {
     /// What must not be served stale is not, whatever the operator and the client say.
     #[test]
     fn never_stale_means_never(request in fields(), response in fields(), rules in rules(), age in 0u64..1_000) {
-        let asked = Asked { method: &Method::GET, headers: (&request).into() };
+        let asked = Asked { method: &Method::GET, path: "/x", headers: (&request).into() };
         let received = Received { status: StatusCode::OK, headers: &response, requested: moment(0), received: moment(0) };
         if let Ok(terms) = evaluate(asked, received, &rules) {
             let now = at(Duration::from_secs(age));

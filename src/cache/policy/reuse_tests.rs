@@ -20,6 +20,7 @@ fn decided(fields: &[(&str, &str)], terms: &Terms, clients: ClientDirectives, ag
     let headers = headers(fields);
     let asked = Asked {
         method: &Method::GET,
+        path: "/x",
         headers: (&headers).into(),
     };
     let rules = Rules {

@@ -1,6 +1,6 @@
 //! Whether a response may be stored (RFC 9111 §3), and on which terms.
 
-use super::{Asked, Lifetime, Received, Terms, WhenStale, age, fields, freshness};
+use super::{Asked, Lifetime, Received, Terms, WhenStale, age, fields, freshness, names};
 use crate::cache::control::{Control, Flag, RequestDirectives, Scope, Seconds};
 use crate::cache::key::Target;
 use crate::cache::outcome::Reason;
@@ -152,6 +152,15 @@ fn judge(asked: Asked<'_>, received: &Received<'_>, rules: &Rules) -> Result<Ter
     if matches!(lifetime, Lifetime::Heuristic(_)) && asked.headers.contains(&header::COOKIE) {
         return Err(Reason::CookieHeuristic);
     }
+    // Ours: a name that was made up must not turn somebody's page into everybody's style sheet.
+    let vouched = shared && rules.origin == OriginFields::Obey;
+    if rules.deception_guard
+        && !vouched
+        && freshness::is_unspoken(received, &control, rules, lifetime)
+        && names::deceives(asked.path, received.headers)
+    {
+        return Err(Reason::TypeMismatch);
+    }
     let terms = terms(received, &control, lifetime, rules);
     is_useful(&terms, received)?;
     Ok(terms)
@@ -295,10 +304,10 @@ fn has_validator(received: &Received<'_>) -> bool {
 
 /// The statuses that this cache understands: it knows that nothing in their definition asks more of a cache than §3.
 fn is_understood(status: StatusCode) -> bool {
-    freshness::is_heuristically_cacheable(status)
+    freshness::may_be_guessed(status)
         || matches!(
             status.as_u16(),
-            302 | 303 | 307 | 400 | 401 | 403 | 451 | 500 | 502 | 503 | 504
+            302 | 303 | 307 | 400 | 401 | 403 | 405 | 414 | 451 | 500 | 501 | 502 | 503 | 504
         )
 }
 

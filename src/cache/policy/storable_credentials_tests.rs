@@ -35,6 +35,7 @@ fn credentials() {
         let request = headers(password);
         let asked = Asked {
             method: &Method::GET,
+            path: "/x",
             headers: (&request).into(),
         };
         let found = evaluate(asked, received(200, &response), &rules).map(|_| ());

@@ -27,7 +27,8 @@ fn the_operators_rules() {
     let stored = Ok(());
     for (rule, rules, request, status, response, expected) in [
         ("ttl", ttl(), &[][..], 200, &[][..], stored),
-        ("ttl: any status", ttl(), &[], 418, &[], stored),
+        ("ttl: a redirection", ttl(), &[], 302, &[], stored),
+        ("ttl: what is not there", ttl(), &[], 404, &[], stored),
         (
             "ttl: never a failure",
             ttl(),
@@ -315,6 +316,7 @@ fn windows() {
         let response = headers(&[("cache-control", value), ETAG]);
         let asked = Asked {
             method: &Method::GET,
+            path: "/x",
             headers: FieldView::Map(&HeaderMap::new()),
         };
         let terms = evaluate(asked, received(200, &response), &rules);
@@ -341,4 +343,96 @@ fn immutable() {
         ..Rules::default()
     };
     assert_eq!(immutable(&ignore), Ok(false));
+}
+
+/// What the guard makes of a page, `/x.css`.
+fn guarded(status: u16, response: &[(&str, &str)], rules: &Rules) -> Result<(), Reason> {
+    let response = headers(response);
+    let asked = Asked {
+        method: &Method::GET,
+        path: "/account/x.css",
+        headers: FieldView::Map(&HeaderMap::new()),
+    };
+    evaluate(asked, received(status, &response), rules).map(|_| ())
+}
+
+#[test]
+fn whose_word_lets_a_page_be_stored_under_the_name_of_a_file() {
+    const PAGE: (&str, &str) = ("content-type", "text/html");
+    let ttl = || Rules {
+        ttl: Some(Duration::from_secs(9)),
+        ..Rules::default()
+    };
+    let ignore = || Rules {
+        origin: OriginFields::Ignore,
+        ..ttl()
+    };
+    let by_status = |status| Rules {
+        ttl_by_status: vec![(StatusMatch::Class(status), Duration::from_secs(9))],
+        ..Rules::default()
+    };
+    let off = Rules {
+        deception_guard: false,
+        ..ttl()
+    };
+    let said = |directive| [PAGE, ("cache-control", directive)];
+    let deceived = Err(Reason::TypeMismatch);
+    for (case, rules, status, response, expected) in [
+        ("ttl", ttl(), 200, &[PAGE][..], deceived),
+        ("ttl, no type", ttl(), 200, &[], deceived),
+        (
+            "ttl, a sheet",
+            ttl(),
+            200,
+            &[("content-type", "text/css")],
+            Ok(()),
+        ),
+        ("off", off, 200, &[PAGE], Ok(())),
+        (
+            "a guess",
+            Rules::default(),
+            200,
+            &[PAGE, MODIFIED],
+            deceived,
+        ),
+        (
+            "a guess, to be validated",
+            Rules::default(),
+            200,
+            &[PAGE, ETAG],
+            deceived,
+        ),
+        ("max-age", Rules::default(), 200, &said("max-age=9"), Ok(())),
+        ("max-age beside ttl", ttl(), 200, &said("max-age=9"), Ok(())),
+        (
+            "max-age=0 beside ttl",
+            ttl(),
+            200,
+            &said("max-age=0"),
+            deceived,
+        ),
+        (
+            "max-age, ignored",
+            ignore(),
+            200,
+            &said("max-age=9"),
+            deceived,
+        ),
+        ("public beside ttl", ttl(), 200, &said("public"), Ok(())),
+        ("public, ignored", ignore(), 200, &said("public"), deceived),
+        ("a class of good ones", by_status(2), 200, &[PAGE], deceived),
+        ("a class of errors", by_status(4), 404, &[PAGE], Ok(())),
+        ("an error's page by ttl", ttl(), 404, &[PAGE], deceived),
+        ("a redirection", ttl(), 301, &[PAGE], Ok(())),
+        ("nothing", ttl(), 204, &[], Ok(())),
+        (
+            "an empty body",
+            ttl(),
+            200,
+            &[("content-length", "0")],
+            Ok(()),
+        ),
+    ] {
+        assert_eq!(guarded(status, response, &rules), expected, "{case}");
+    }
 }

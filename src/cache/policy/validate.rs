@@ -113,6 +113,7 @@ pub fn freshen(
     let terms = storable::evaluate(
         Asked {
             method: &Method::GET,
+            path: request.path,
             headers: request.headers,
         },
         Received {

@@ -29,6 +29,7 @@ fn lines(headers: &HeaderMap) -> Vec<String> {
 fn asked(headers: &HeaderMap) -> Asked<'_> {
     Asked {
         method: &Method::GET,
+        path: "/x",
         headers: headers.into(),
     }
 }

@@ -65,6 +65,7 @@ pub(super) fn write_rules(out: &mut Writer, route: &RouteSettings, rules: &Rules
     out.set("key", key(&rules.key));
     out.set("surrogate_control", rules.surrogate_control);
     out.set("x_accel_expires", rules.x_accel_expires);
+    out.set("deception_guard", rules.deception_guard);
     out.set("compress", rules.compress);
     out.set("tags", list(rules.tags.iter().map(|tag| quoted(tag))));
     out.set("show_tags", rules.show_tags);

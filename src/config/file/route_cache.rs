@@ -31,6 +31,7 @@ pub(super) static KEYS: &[Key] = &[
     table("key", KEY_KEYS),
     key("surrogate_control"),
     key("x_accel_expires"),
+    key("deception_guard"),
     key("compress"),
     key("tags"),
     key("show_tags"),
@@ -123,6 +124,7 @@ fn rules(section: Section<'_>) -> Rules {
         }),
         surrogate_control: flag("surrogate_control", default.surrogate_control),
         x_accel_expires: flag("x_accel_expires", default.x_accel_expires),
+        deception_guard: flag("deception_guard", default.deception_guard),
         compress: flag("compress", default.compress),
         tags: section.or("tags", Vec::new(), |at| {
             at.list_or_empty(|at| at.parse(tag))

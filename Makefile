@@ -1,5 +1,5 @@
 # The commands of this repository. Thin: what takes more than two lines is a script or a cargo alias.
-.PHONY: run test battery e2e image bench fuzz deny sbom fmt lint setup venv figures cache-figures peers loadtest
+.PHONY: run test battery e2e image bench fuzz deny sbom fmt lint setup venv faults figures cache-figures peers loadtest
 
 # A demo application behind the proxy on :8080, with a banner of things to try.
 run: setup
@@ -54,6 +54,11 @@ sbom: setup
 # Forebay beside nginx, as a table: failures, processor time, memory. For some of them: make figures ONLY=a,e
 figures: setup
 	python3 loadtest/figures.py $(if $(ONLY),--only $(ONLY))
+
+# Reloads, replacements, kills and a soak with broken origins, as tables: make faults ONLY=soak SECONDS=600 RATE=100 FOREBAY=path
+faults: setup
+	python3 loadtest/faults.py $(if $(ONLY),--only $(ONLY)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE)) \
+		$(if $(FOREBAY),--forebay $(FOREBAY))
 
 # The cache beside nginx's and Varnish's, as a table. For some: make cache-figures ONLY=a,e PROXIES=nginx,varnish
 cache-figures: setup

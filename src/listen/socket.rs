@@ -4,6 +4,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroU32;
 
 /// Connections that wait in the kernel for each accept loop; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -41,11 +42,27 @@ fn socket(addr: SocketAddr) -> io::Result<Socket> {
 }
 
 /// Lets no further hand-shake begin on a listening socket that is about to close, while those in its queue can still
-/// be accepted. A client whose SYN is dropped sends it again, to whoever listens by then or to be refused.
+/// be accepted. A client whose SYN is dropped sends it again, to whoever listens by then or to be refused. Where the right to drop
+/// is missing, it is refused at once.
 ///
 /// # Errors
 /// What the system says; closing then may reset a connection whose hand-shake ended in the same instant.
 pub fn quiesce(listener: &TcpListener) -> io::Result<()> {
+    match drop_syns(listener) {
+        // New kernels (6.18 is one) want CAP_NET_ADMIN for a filter on a TCP socket, which a container should not have.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => refuse_syns(listener),
+        outcome => outcome,
+    }
+}
+
+/// Binds the socket to an interface that there is none of, so that no SYN finds it. Hand-shakes that have begun remember the
+/// interface that they began on, and end.
+fn refuse_syns(listener: &TcpListener) -> io::Result<()> {
+    const NO_INTERFACE: Option<NonZeroU32> = NonZeroU32::new(i32::MAX.unsigned_abs());
+    socket2::SockRef::from(listener).bind_device_by_index_v4(NO_INTERFACE)
+}
+
+fn drop_syns(listener: &TcpListener) -> io::Result<()> {
     // The filter sees the TCP header: octet 13 holds the flags, 0x02 is SYN.
     const LOAD_BYTE: u16 = 0x30;
     const JUMP_IF_ANY_SET: u16 = 0x45;
@@ -84,6 +101,7 @@ pub fn is_exhaustion(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
     use std::net::TcpStream;
 
     #[test]
@@ -109,13 +127,34 @@ mod tests {
             .remove(0);
         let addr = listener.local_addr().expect("bound");
         let queued = TcpStream::connect(addr).expect("queued");
-        quiesce(&listener).expect("a filter is attached");
+        quiesce(&listener).expect("it is quiet");
         let late = TcpStream::connect_timeout(&addr, std::time::Duration::from_millis(50));
-        assert_eq!(
-            late.expect_err("its SYN is dropped").kind(),
-            io::ErrorKind::TimedOut
+        let late = late.expect_err("its SYN is dropped or refused").kind();
+        assert!(
+            [io::ErrorKind::TimedOut, io::ErrorKind::ConnectionRefused].contains(&late),
+            "{late:?}"
         );
         let (_, peer) = listener.accept().expect("still in the queue");
         assert_eq!(Some(peer), queued.local_addr().ok());
+    }
+
+    #[test]
+    fn without_any_right_new_hand_shakes_are_refused_and_the_queue_is_kept() {
+        for any in [[127, 0, 0, 1], [0, 0, 0, 0]] {
+            let listener = bind(SocketAddr::from((any, 0)), 1)
+                .expect("a free port")
+                .remove(0);
+            let port = listener.local_addr().expect("bound").port();
+            let addr = SocketAddr::from(([127, 0, 0, 1], port));
+            let mut queued = TcpStream::connect(addr).expect("queued");
+            refuse_syns(&listener).expect("nobody needs a right to it");
+            let late = TcpStream::connect(addr).expect_err("nobody listens");
+            assert_eq!(late.kind(), io::ErrorKind::ConnectionRefused);
+            let (mut accepted, peer) = listener.accept().expect("still in the queue");
+            assert_eq!(Some(peer), queued.local_addr().ok());
+            accepted.write_all(b"hello").expect("sent");
+            let mut hello = [0; 5];
+            queued.read_exact(&mut hello).expect("received");
+        }
     }
 }

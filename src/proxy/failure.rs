@@ -129,11 +129,12 @@ fn malformed(session: &impl Session, response: &ResponseHead) -> Option<&'static
     }
 }
 
-/// Whether a final head was given to the client.
+/// Whether a final head was given to the client. A switch of protocols is one (RFC 9110 §15.2.2): behind it an answer of ours would
+/// be read as the other protocol's.
 fn has_begun(session: &impl Session) -> bool {
-    session
-        .answered()
-        .is_some_and(|status| !status.is_informational())
+    session.answered().is_some_and(|status| {
+        !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS
+    })
 }
 
 fn question(session: &impl Session) -> RetryQuestion {

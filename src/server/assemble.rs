@@ -210,8 +210,8 @@ async fn bind_admin(
     let Some(listen) = state.settings.admin.listen.clone() else {
         return Ok(None);
     };
-    let bind_error = |source| RunError::Bind {
-        address: format!("[admin] {listen}"),
+    let bind_error = |source| RunError::BindAdmin {
+        address: listen.to_string(),
         source,
     };
     let mut given = inherited

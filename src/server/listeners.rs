@@ -131,6 +131,9 @@ pub fn speech(settings: &ListenSettings, before: Option<&Bound>) -> Result<Speec
     let tls = match (&settings.tls, acceptor) {
         (None, _) => None,
         (Some(tls), Some(acceptor)) if acceptor.is_for(tls, settings.http2) => {
+            // A pair that whoever watches the files has found bad before is told once, and is bad still.
+            Acceptor::load(tls, settings.http2)
+                .map_err(|error| RunError::Config(error.to_string()))?;
             if let Some(error) = acceptor.reload().kept.first() {
                 return Err(RunError::Config(error.to_string()));
             }

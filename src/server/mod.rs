@@ -16,6 +16,7 @@ pub mod start;
 
 mod assemble;
 mod board;
+mod changes;
 mod control;
 mod drain;
 mod explain;

@@ -1,6 +1,7 @@
 //! A reload: complete new settings are put into force as a whole, or nothing changes.
 
 use super::assemble::fit_into_files;
+use super::changes;
 use super::listeners::{self, Bound, Listeners};
 use super::start::RunError;
 use super::threads::Threads;
@@ -72,7 +73,7 @@ impl State {
                 .reconfigure(&settings.log)
                 .map_err(|error| RunError::Config(error.to_string()))?;
         }
-        let report = report(&self.settings, &settings);
+        let report = changes::report(&self.settings, &settings);
 
         let mut next = Site::new(
             settings.routes.clone(),
@@ -184,156 +185,4 @@ enum Planned {
         speech: Speech,
     },
     New(Bound),
-}
-
-/// What is different, in words, and what is not in force before a restart.
-fn report(before: &Settings, after: &Settings) -> ReloadReport {
-    let mut changes = Vec::new();
-    let mut compare = |what: &str, names: (Vec<&str>, Vec<&str>), same: &dyn Fn(&str) -> bool| {
-        for name in &names.1 {
-            if !names.0.contains(name) {
-                changes.push(format!("{what} `{name}`: added"));
-            } else if !same(name) {
-                changes.push(format!("{what} `{name}`: changed"));
-            }
-        }
-        for name in names.0.iter().filter(|name| !names.1.contains(name)) {
-            changes.push(format!("{what} `{name}`: removed"));
-        }
-    };
-    let routes = |settings: &'_ Settings, name: &str| -> Vec<_> {
-        settings
-            .routes
-            .iter()
-            .zip(&settings.rules)
-            .filter(|(route, _)| route.name == name)
-            .map(|(route, rules)| {
-                // Its number in the file changes with its neighbours.
-                let mut route = route.clone();
-                route.index = 0;
-                (route, rules.clone())
-            })
-            .collect()
-    };
-    compare(
-        "route",
-        (
-            before
-                .routes
-                .iter()
-                .map(|route| route.name.as_str())
-                .collect(),
-            after
-                .routes
-                .iter()
-                .map(|route| route.name.as_str())
-                .collect(),
-        ),
-        &|name| routes(before, name) == routes(after, name),
-    );
-    let upstream = |settings: &'_ Settings, name: &str| {
-        settings.upstreams.iter().find(|u| u.name == name).cloned()
-    };
-    compare(
-        "upstream",
-        (
-            before
-                .upstreams
-                .iter()
-                .map(|upstream| upstream.name.as_str())
-                .collect(),
-            after
-                .upstreams
-                .iter()
-                .map(|upstream| upstream.name.as_str())
-                .collect(),
-        ),
-        &|name| upstream(before, name) == upstream(after, name),
-    );
-    let addresses = |settings: &Settings| {
-        settings
-            .listen
-            .iter()
-            .map(|l| l.addr.to_string())
-            .collect::<Vec<_>>()
-    };
-    let (listened, listens) = (addresses(before), addresses(after));
-    let listen = |settings: &'_ Settings, name: &str| {
-        settings
-            .listen
-            .iter()
-            .find(|l| l.addr.to_string() == name)
-            .cloned()
-    };
-    compare(
-        "listener",
-        (
-            listened.iter().map(String::as_str).collect(),
-            listens.iter().map(String::as_str).collect(),
-        ),
-        &|name| listen(before, name) == listen(after, name),
-    );
-    for (what, same) in [
-        ("limits", before.limits == after.limits),
-        ("cache", before.cache == after.cache),
-        ("log", before.log == after.log),
-        (
-            "server: what each request is told",
-            before.proxy == after.proxy,
-        ),
-        (
-            "server: grace and watch",
-            before.server.shutdown_grace == after.server.shutdown_grace
-                && before.server.watch == after.server.watch,
-        ),
-    ] {
-        if !same {
-            changes.push(format!("{what}: changed"));
-        }
-    }
-    let mut needs_restart = Vec::new();
-    if before.server.threads != after.server.threads {
-        needs_restart.push("server.threads: threads are started once".to_owned());
-    }
-    if before.admin != after.admin {
-        needs_restart.push("admin: its listener is bound once".to_owned());
-    }
-    ReloadReport {
-        changes,
-        needs_restart,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config;
-
-    #[test]
-    fn what_changed_is_told_and_nothing_else() {
-        let settings = |text: &str| config::load_str(text, "proxy.toml").expect("a good file");
-        let route = |path: &str, cache: &str| {
-            format!("[[route]]\npath = '{path}'\nto = 'http://a'\ncache = {cache}\n")
-        };
-        let before = settings(&[route("/a", "true"), route("/b", "true")].concat());
-        let after = settings(
-            &[
-                "[cache]\nmemory = '64MiB'\n".to_owned(),
-                route("/new", "true"),
-                route("/a", "true"),
-                route("/b", "{ ttl = '5m' }"),
-            ]
-            .concat(),
-        );
-        let report = report(&before, &after);
-        assert_eq!(
-            report.changes,
-            [
-                "route `/new`: added",
-                "route `/b`: changed",
-                "cache: changed"
-            ]
-        );
-        assert_eq!(report.needs_restart, [""; 0]);
-    }
 }

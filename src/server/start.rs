@@ -95,6 +95,17 @@ pub enum RunError {
         /// What the system said.
         source: io::Error,
     },
+    /// The admin listener's socket could not be had.
+    #[error(
+        "cannot listen on `{address}` for `[admin]`: {source}{}",
+        admin_remedy(source)
+    )]
+    BindAdmin {
+        /// The address or unix socket as written, or the default.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A second signal ended the drain before its time.
     #[error("stopped by a second signal; {connections} connections were cut")]
     Forced {
@@ -119,7 +130,7 @@ impl RunError {
             // What a shell says of a program that SIGINT ended.
             Self::Forced { .. } => 130,
             Self::Config(_) => 2,
-            Self::Bind { .. } => 3,
+            Self::Bind { .. } | Self::BindAdmin { .. } => 3,
         }
     }
 }
@@ -135,6 +146,16 @@ fn bind_remedy(source: &io::Error) -> &'static str {
         }
         io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
         _ => "",
+    }
+}
+
+/// The same of the admin listener's, which has a default that two programs on one machine cannot both have.
+fn admin_remedy(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another Forebay may have it, for it is the default: give each its own `listen` in `[admin]`, or \"off\""
+        }
+        _ => bind_remedy(source),
     }
 }
 
@@ -174,5 +195,12 @@ mod tests {
             let message = bind(kind).to_string();
             assert!(message.contains(remedy), "{message}");
         }
+        let admin = RunError::BindAdmin {
+            address: "127.0.0.1:9900".to_owned(),
+            source: io::ErrorKind::AddrInUse.into(),
+        };
+        assert_eq!(admin.exit_code(), 3);
+        let message = admin.to_string();
+        assert!(message.contains("`listen` in `[admin]`"), "{message}");
     }
 }

@@ -146,6 +146,8 @@ pub struct Address {
     pub socket: Socket,
     born: Instant,
     reachable: AtomicBool,
+    /// How often it went from reachable to not.
+    downs: AtomicU32,
     healthy: AtomicBool,
     ejected_until: Moment,
     starting_until: Moment,
@@ -169,6 +171,7 @@ impl Address {
             socket,
             born: clock::now(),
             reachable: AtomicBool::new(true),
+            downs: AtomicU32::new(0),
             healthy: AtomicBool::new(true),
             ejected_until: Moment::default(),
             starting_until: Moment::default(),
@@ -199,7 +202,16 @@ impl Address {
     /// A connect failed. True when that is news.
     pub fn connect_failed(&self, complaint: &str) -> bool {
         complaint.clone_into(&mut self.complaint.lock());
-        self.reachable.swap(false, Ordering::Relaxed)
+        let news = self.reachable.swap(false, Ordering::Relaxed);
+        if news {
+            self.downs.fetch_add(1, Ordering::Relaxed);
+        }
+        news
+    }
+
+    /// How often it went down since it is known. What differs from an earlier look says that somebody was in vain there meanwhile.
+    pub fn downs(&self) -> u32 {
+        self.downs.load(Ordering::Relaxed)
     }
 
     /// A connect succeeded. True when that is news.

@@ -18,6 +18,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::Upstream;
 use super::address::{Address, Socket};
+use super::ending::{self, Broken};
 use super::health::passive;
 use super::hold::{HoldRefusal, Pass, Ticket};
 use super::pool::Nobody;
@@ -127,6 +128,12 @@ pub struct Claim {
     tried: Vec<Arc<Address>>,
     failure: Option<Failure>,
     tally: Tally,
+    /// Tries that broke, and are not known to have met the end of their server.
+    broken: Vec<Broken>,
+    /// How many did meet that.
+    endings: u32,
+    /// The tries are used up, unless some of them met the end of a server.
+    doubtful: bool,
     /// Set when an app said that it is starting: not before then.
     again: Option<Instant>,
     report: ClaimReport,
@@ -137,6 +144,8 @@ pub struct Claim {
 struct Attempt {
     address: Arc<Address>,
     began: Instant,
+    /// How often the address had gone down by then.
+    downs: u32,
 }
 
 impl Attempt {
@@ -145,6 +154,7 @@ impl Attempt {
         address.server.numbers.requests.inc();
         address.server.numbers.in_flight.inc();
         Self {
+            downs: address.downs(),
             address,
             began: clock::now(),
         }
@@ -176,6 +186,9 @@ impl Claim {
             tried: Vec::new(),
             failure: None,
             tally: Tally::default(),
+            broken: Vec::new(),
+            endings: 0,
+            doubtful: false,
             again: None,
             report: ClaimReport::default(),
         }
@@ -199,6 +212,9 @@ impl Claim {
     pub async fn next(&mut self) -> Result<Target, Refusal> {
         self.attempt = None;
         self.failure = None;
+        if self.doubtful {
+            self.doubt().await?;
+        }
         if let Some(at) = self.again.take() {
             self.wait(None, Some(at)).await?;
         }
@@ -295,6 +311,10 @@ impl Claim {
             return;
         }
         self.tally.tries += 1;
+        if kind == FailureKind::Reset {
+            self.broken
+                .push(Broken::new(&attempt.address, attempt.downs));
+        }
         let complaint = match kind {
             FailureKind::StaleConnection | FailureKind::Reset => "breaks connections",
             FailureKind::Timeout => "does not answer in time",
@@ -307,7 +327,7 @@ impl Claim {
     /// Whether the try that just failed may be repeated, with [`Claim::next`].
     ///
     /// # Errors
-    /// [`RetryRefusal`].
+    /// [`RetryRefusal`]. Where `Ok` is doubtful, [`Claim::next`] finds out and may refuse.
     pub fn may_retry(&mut self, question: RetryQuestion) -> Result<RetryReason, RetryRefusal> {
         let failure = self.failure.ok_or(RetryRefusal::NothingFailed)?;
         let tries_max = self.upstream.settings.retry.tries;
@@ -318,6 +338,14 @@ impl Claim {
         };
         let spend = || waits() || self.upstream.budget.spend();
         let decision = retry::decide(failure, question, self.tally, tries_max, spend);
+        if decision == Err(RetryRefusal::TriesExhausted)
+            && failure == Failure::Sent(FailureKind::Reset)
+            && self.endings < retry::endings_max(tries_max)
+            && self.may_wait()
+        {
+            self.doubtful = true;
+            return Ok(RetryReason::Reset);
+        }
         match decision {
             Ok(reason) => {
                 self.report.retry_reason = Some(reason);
@@ -385,6 +413,24 @@ impl Claim {
     /// What has become of the request up to now.
     pub fn report(&self) -> ClaimReport {
         self.report.clone()
+    }
+
+    /// The tries are used up. Those that met the end of their server do not count; where there are none, that was all.
+    async fn doubt(&mut self) -> Result<(), Refusal> {
+        let met = ending::met(&mut self.broken, &self.upstream).await;
+        self.doubtful = false;
+        let left = retry::endings_max(self.upstream.settings.retry.tries) - self.endings;
+        let met = met.min(left);
+        if met == 0 {
+            let refusal = RetryRefusal::TriesExhausted;
+            self.upstream.metrics.not_retried(refusal);
+            return Err(Refusal::Broken);
+        }
+        self.endings += met;
+        self.tally.tries = self.tally.tries.saturating_sub(met);
+        self.report.retry_reason = Some(RetryReason::Reset);
+        self.upstream.metrics.retried(RetryReason::Reset);
+        Ok(())
     }
 
     fn begin(&mut self, address: Arc<Address>) -> Target {

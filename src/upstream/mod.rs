@@ -6,7 +6,7 @@
 //!
 //! [`claim`] is one request's walk, and the place to begin reading; `origin` puts the parts of an upstream together;
 //! [`address`], [`balance`] and [`pool`] say who is asked; [`hold`] and [`queue`] are where requests wait; [`retry`]
-//! says when a try is repeated; [`discovery`] and `health` keep the pool true; [`connect`], [`pingora`] and [`trust`]
+//! says when a try is repeated, `ending` which tries are not counted; [`discovery`] and `health` keep the pool true; [`connect`], [`pingora`] and [`trust`]
 //! are about connections; [`metrics`] and [`view`] are for watching.
 //!
 //! What is deliberately absent: connections and their reuse, which are the proxy's and Pingora's, and the timeouts of a
@@ -18,6 +18,7 @@ use std::sync::{Arc, Weak};
 use tokio::runtime::Handle;
 
 pub mod claim;
+mod ending;
 pub mod refusal;
 
 mod origin;

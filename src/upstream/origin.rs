@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::address::{Address, Server, Socket, Standing};
 use super::balance::Balancer;
 use super::claim::{Claim, ClaimRequest};
+use super::connect::Dial;
 use super::discovery::{self, Lead};
 use super::error::{UNIX_PATH_MAX, UpstreamError};
 use super::health::{active, passive, prober};
@@ -53,6 +54,8 @@ pub struct Upstream {
     pub(super) hurry: Arc<Notify>,
     pub(super) leads: Vec<Lead>,
     pub(super) check: Option<Arc<dyn active::Check>>,
+    /// Connects to see whether anybody is there.
+    pub(super) dialer: Arc<dyn Dial>,
     pub(super) runtime: Handle,
     pub(super) this: Weak<Self>,
     /// Look-ups and the prober. Locked when they are started.
@@ -179,6 +182,7 @@ impl Upstream {
             bell: Arc::new(Notify::new()),
             hurry: Arc::new(Notify::new()),
             check,
+            dialer: Arc::clone(&environment.dialer),
             runtime: environment.runtime.clone(),
             this: Weak::clone(this),
             tasks: Mutex::default(),

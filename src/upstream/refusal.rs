@@ -25,6 +25,9 @@ pub enum Refusal {
     /// The request queued for `queue_timeout`.
     #[error("no place became free in time")]
     QueueTimeout,
+    /// Its tries are used up: servers broke its connections, and are still there.
+    #[error("the servers broke the connection in every try")]
+    Broken,
     /// The process is ending, and will not wait for a server to come back.
     #[error("the proxy is shutting down and nobody answers")]
     Draining,
@@ -39,6 +42,7 @@ impl Refusal {
             Self::HoldFull => "hold_full",
             Self::QueueFull => "queue_full",
             Self::QueueTimeout => "queue_timeout",
+            Self::Broken => "upstream-reset",
             Self::Draining => "draining",
         }
     }
@@ -46,7 +50,7 @@ impl Refusal {
     /// The status for the client: 503 where it may help to come back, and 502 where nobody is waited for.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Nobody(_) => StatusCode::BAD_GATEWAY,
+            Self::Nobody(_) | Self::Broken => StatusCode::BAD_GATEWAY,
             Self::HoldExpired(_)
             | Self::HoldFull
             | Self::QueueFull

@@ -6,7 +6,7 @@
 //! | on a kept connection that was dead before a byte  | when idempotent and replayable; free, but not without end   |
 //! | otherwise after sending                           | when idempotent and replayable, within `tries` and `budget` |
 //!
-//! What has to wait in line for its next try is not on the budget.
+//! A try that met the end of its server is not one of `tries` (see [`ending`](super::ending)). What has to wait in line for its next try is not on the budget.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -19,6 +19,12 @@ const STALE_MAX: u32 = 8;
 /// Failed connects that one request may go through while somebody else is left to be asked. Connects that end in
 /// holding are bounded by the hold's deadline instead.
 const CONNECTS_MAX: u32 = 16;
+
+/// How many tries of one request may meet the end of a server without counting: few enough that a request which ends servers by
+/// itself is found out, and none where the operator wants what was sent to be sent once.
+pub fn endings_max(tries_max: u32) -> u32 {
+    2 * tries_max.saturating_sub(1)
+}
 
 /// How a try failed after the connection was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -109,6 +109,8 @@ async fn what_is_explained_is_what_happens() {
         }
         // What came is stored, or remembered not to be, before it is whole; what it left behind is gone with its follower.
         e.metric_becomes("forebay_cache_followers", 0.0).await;
+        // Nor is anything of an earlier case still on its way to the origin.
+        e.metric_becomes("forebay_cache_fills_in_flight", 0.0).await;
         let asked_before = o.requests().len();
         let said = ask(&e, &case.asked, false).await;
         let verdict = said["verdict"].as_str().unwrap();

@@ -33,6 +33,7 @@ mod streams; // WebSocket and event streams, unbuffered both ways
 
 // Backends that are not there, slow, broken or many.
 mod balance; // round robin, least_conn, hash, backup
+mod fault_origins; // ends, resets, flaps, dead resolvers: what a client sees of them
 mod health; // active checks, passive ejection that never ejects the last one
 mod hold; // requests wait for a backend that is not there yet
 mod queue; // max_in_flight and its queue
@@ -87,6 +88,8 @@ mod drain; // SIGTERM
 mod events; // a page that is open learns what changed
 mod explain; // what would become of a request is what becomes of it
 mod explain_cases; // situations that it is held to
+mod fault; // no room, no reader, no descriptor, no port, no warning
+mod fault_config; // thirty bad files, and what a reload says
 mod import; // nginx.conf to proxy.toml: nginx's rules, the command
 mod import_beside; // and what comes of it beside nginx itself
 mod log; // the access log

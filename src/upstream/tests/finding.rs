@@ -107,6 +107,23 @@ async fn look_ups_are_neither_frantic_nor_lazy() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_resolver_that_does_not_answer_is_waited_for_by_nobody_with_addresses() {
+    let rig = Rig::new(|_| {});
+    rig.network.name("app", &[1]);
+    rig.network.start(1);
+    settle().await;
+    rig.request(Duration::ZERO).await.expect("well");
+    *rig.network.silent.lock() = true;
+    for _ in 0..60 {
+        after(&rig, 10.0, |_| {}).await;
+        let began = clock::now();
+        let (claim, _) = rig.request(Duration::ZERO).await.expect("well");
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert_eq!(claim.report().hold, Duration::ZERO);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_prober_looks_often_only_while_somebody_waits() {
     let rig = Rig::new(|_| {});
     rig.network.name("app", &[1]);

@@ -34,22 +34,128 @@ async fn failures_eject_but_never_the_last_one() {
 async fn retries_go_elsewhere_and_end() {
     let rig = Rig::new(|_| {});
     rig.network.name("app", &[1, 2]);
+    (1..=2).for_each(|last| rig.network.start(last));
     settle().await;
     let mut claim = rig.claim();
     let mut seen = Vec::new();
     let refusal = loop {
-        let target = claim.next().await.expect("somebody");
-        seen.push(target.socket().clone());
+        match claim.next().await {
+            Ok(target) => seen.push(target.socket().clone()),
+            Err(refusal) => break refusal,
+        }
         claim.connected(false);
         claim.failed(FailureKind::Reset);
-        if let Err(refusal) = claim.may_retry(FREELY) {
-            break refusal;
-        }
+        assert_eq!(claim.may_retry(ONCE), Err(RetryRefusal::NotIdempotent));
+        claim.may_retry(FREELY).expect("at least a doubt");
     };
-    assert_eq!(refusal, RetryRefusal::TriesExhausted);
-    assert_eq!(seen.len(), 3);
+    assert_eq!(refusal, Refusal::Broken);
+    assert_eq!(refusal.status(), StatusCode::BAD_GATEWAY);
+    assert_eq!(refusal.word(), "upstream-reset");
+    assert_eq!(seen.len(), 3, "they are there still, so that was all");
     assert_ne!(seen[0], seen[1], "the other one first");
-    assert_eq!(claim.may_retry(ONCE), Err(RetryRefusal::NotIdempotent));
+    assert_eq!(claim.report().tries, 3);
+}
+
+/// Lets a claim meet connections that break, until it is held or refused.
+fn broken_until_held(claim: &mut Claim) -> Result<u32, Refusal> {
+    loop {
+        match claim.next().now_or_never() {
+            None => return Ok(claim.report().tries),
+            Some(target) => target?,
+        };
+        claim.connected(false);
+        claim.failed(FailureKind::Reset);
+        claim.may_retry(FREELY).expect("at least a doubt");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_that_end_use_up_no_tries() {
+    // Three containers are killed at once: each resets what waits in its queue.
+    let rig = Rig::new(|_| {});
+    rig.network.name("app", &[1, 2, 3]);
+    settle().await;
+    let mut claim = rig.claim();
+    assert_eq!(broken_until_held(&mut claim), Ok(3));
+    assert!(!rig.upstream().is_ready(), "it looked, and found nobody");
+    let again = tokio::spawn(async move { claim.next().await.map(|_| claim) });
+    after(&rig, 1.0, |network| network.start(2)).await;
+    let mut claim = again.await.expect("no panic").expect("somebody");
+    claim.connected(false);
+    claim.answered(StatusCode::OK);
+    let report = claim.report();
+    assert_eq!(report.tries, 4);
+    assert!(report.hold >= Duration::from_secs(1), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_found_out_meanwhile_counts() {
+    // It breaks, is found to be away by another request, and is back before this one is out of tries.
+    let rig = Rig::new(|settings| settings.retry.tries = 2);
+    rig.network.name("app", &[1]);
+    rig.network.start(1);
+    settle().await;
+    let mut claim = rig.claim();
+    for _ in 0..2 {
+        claim.next().await.expect("somebody");
+        claim.connected(false);
+        let mut other = rig.claim();
+        other.next().await.expect("somebody");
+        other.connect_failed(ConnectFailure::NotThere, "connection refused");
+        after(&rig, 1.1, |_| {}).await;
+        assert!(rig.upstream().is_ready(), "the prober found it");
+        claim.failed(FailureKind::Reset);
+        assert_eq!(claim.may_retry(FREELY), Ok(RetryReason::Reset));
+    }
+    claim.next().await.expect("neither was its fault");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_left_an_address_is_its_end() {
+    let rig = Rig::new(|settings| settings.retry.tries = 2);
+    rig.network.name("app", &[1]);
+    (1..=2).for_each(|last| rig.network.start(last));
+    settle().await;
+    let mut claim = rig.claim();
+    for _ in 0..2 {
+        claim.next().await.expect("somebody");
+        claim.connected(false);
+        claim.failed(FailureKind::Reset);
+        claim.may_retry(FREELY).expect("at least a doubt");
+    }
+    rig.network.name("app", &[2]);
+    rig.upstream().ask_names();
+    after(&rig, 1.1, |_| {}).await;
+    let target = claim.next().await.expect("the new one");
+    assert_eq!(*target.socket(), Socket::Tcp(addr(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_ends_servers_is_found_out() {
+    for (tries, sent) in [(1, 1), (2, 4), (3, 7)] {
+        let rig = Rig::new(|settings| {
+            settings.retry.tries = tries;
+            settings.hold = Duration::from_secs(60);
+        });
+        rig.network.name("app", &[1]);
+        rig.network.start(1);
+        settle().await;
+        let mut claim = rig.claim();
+        let mut count = 0;
+        loop {
+            // Whatever ends it starts it again.
+            let (target, ()) = tokio::join!(claim.next(), after(&rig, 0.5, |n| n.start(1)));
+            target.expect("somebody");
+            count += 1;
+            claim.connected(false);
+            rig.network.stop(1);
+            claim.failed(FailureKind::Reset);
+            if claim.may_retry(FREELY).is_err() {
+                break;
+            }
+        }
+        assert_eq!(count, sent, "of {tries} tries");
+    }
 }
 
 #[tokio::test(start_paused = true)]

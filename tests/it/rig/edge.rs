@@ -29,6 +29,7 @@ pub struct EdgeBuilder {
     values: HashMap<String, String>,
     open_files: Option<u64>,
     private_hosts: bool,
+    wrapping: Option<String>,
     directory: tempfile::TempDir,
 }
 
@@ -41,6 +42,7 @@ pub fn edge(toml: &str) -> EdgeBuilder {
         values: HashMap::new(),
         open_files: None,
         private_hosts: false,
+        wrapping: None,
         directory: temporary_directory(),
     }
 }
@@ -74,6 +76,12 @@ impl EdgeBuilder {
     /// Lets the program have this many open files and no more.
     pub fn open_files(mut self, limit: u64) -> Self {
         self.open_files = Some(limit);
+        self
+    }
+
+    /// Starts the program by this shell script, in which `"$0" "$@"` is the program with its arguments. It must be `exec`ed.
+    pub fn by(mut self, script: &str) -> Self {
+        self.wrapping = Some(script.to_owned());
         self
     }
 
@@ -137,10 +145,11 @@ impl EdgeBuilder {
         let path = dir.join("proxy.toml");
         std::fs::write(&path, configuration(&self.toml, &self.values))
             .expect("the test directory is writable");
-        let mut command = match (self.open_files, self.private_hosts) {
-            (None, false) => forebay(),
-            (Some(limit), _) => limited(limit),
-            (None, true) => with_private_hosts(),
+        let mut command = match (self.open_files, self.private_hosts, &self.wrapping) {
+            (Some(limit), ..) => limited(limit),
+            (None, true, _) => with_private_hosts(),
+            (None, false, Some(script)) => by(script),
+            (None, false, None) => forebay(),
         };
         command
             .args(["run", "--config"])
@@ -171,10 +180,16 @@ impl EdgeBuilder {
 
 /// The program under `ulimit -n`.
 fn limited(open_files: u64) -> tokio::process::Command {
+    by(&format!(
+        "ulimit -Hn {open_files}; ulimit -Sn {open_files}; exec \"$0\" \"$@\""
+    ))
+}
+
+/// The program as a shell script starts it.
+fn by(script: &str) -> tokio::process::Command {
     let mut command = tokio::process::Command::new("sh");
-    let exec = format!("ulimit -Hn {open_files}; ulimit -Sn {open_files}; exec \"$0\" \"$@\"");
     command
-        .args(["-c", &exec, env!("CARGO_BIN_EXE_forebay")])
+        .args(["-c", script, env!("CARGO_BIN_EXE_forebay")])
         .kill_on_drop(true);
     command
 }

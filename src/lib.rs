@@ -15,8 +15,11 @@ pub mod express;
 pub mod listen;
 pub mod proxy;
 
+pub mod access;
 pub mod cache;
 pub mod upstream;
+
+pub mod rate;
 
 pub mod coding;
 pub mod routing;

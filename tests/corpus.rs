@@ -62,7 +62,7 @@ macro_rules! replays {
 }
 
 replays! {
-    cache_control chunked_body config connection cookies dates directives etags express forwarded http2_head import key names parts
+    cache_control chunked_body config connection cookies dates differential directives etags express forwarded http2_head import key names parts
     paths proxy_protocol ranges request_head tags vary
 }
 

@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "access",
             "admin",
             "config",
             "demo",
@@ -31,6 +32,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
+            "access",
             "admin",
             "cache",
             "config",
@@ -38,6 +40,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "fields",
             "listen",
             "proxy",
+            "rate",
             "routing",
             "telemetry",
             "tls",
@@ -57,16 +60,19 @@ const ROOMS: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("listen", &["arena", "fields", "telemetry", "tls"]),
+    // Whom an address stands for, where clients are counted, is rate's.
+    ("listen", &["arena", "fields", "rate", "telemetry", "tls"]),
     // It stands in front of the proxy: the site and the entry are the proxy's, the burst is listen's.
     (
         "express",
         &[
+            "access",
             "cache",
             "coding",
             "fields",
             "listen",
             "proxy",
+            "rate",
             "routing",
             "telemetry",
         ],
@@ -75,17 +81,21 @@ const ROOMS: &[(&str, &[&str])] = &[
         "proxy",
         // The session that Pingora is given, and the ticket that travels with it, are listen's.
         &[
+            "access",
             "cache",
             "coding",
             "fields",
             "listen",
+            "rate",
             "routing",
             "telemetry",
             "upstream",
         ],
     ),
+    ("access", &["fields", "telemetry"]),
     ("cache", &["arena", "coding", "fields", "telemetry"]),
     ("upstream", &["fields", "telemetry", "tls"]),
+    ("rate", &["fields", "telemetry"]),
     ("coding", &["fields"]),
     ("routing", &["fields"]),
     ("tls", &["telemetry"]),

@@ -90,6 +90,7 @@ impl Warm {
                 addr: address,
                 local: address,
                 tls: false,
+                certificate: None,
             },
             limits: settings.limits,
             burst: Burst::default(),

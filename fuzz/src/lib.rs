@@ -1,11 +1,13 @@
 //! What each fuzz target feeds, and what must hold whatever it is fed. No fuzzer is in here: `fuzz_targets/` gives these functions to
 //! libFuzzer, and `tests/corpus.rs` of the main crate runs the committed corpora through them with every `make test`.
 
+pub mod differential;
 mod fields;
 mod files;
 mod heads;
 mod lane;
 mod paths;
+pub mod reference;
 mod serving;
 mod stored;
 
@@ -31,6 +33,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("connection", connection),
     ("cookies", cookies),
     ("dates", dates),
+    ("differential", |data| {
+        differential::connection(data);
+    }),
     ("directives", directives),
     ("etags", etags),
     ("express", express),

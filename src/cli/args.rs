@@ -62,6 +62,11 @@ pub(super) enum Command {
     Routes(ConfigArg),
     /// Print the configuration as it is in force, defaults included
     Config(ShowArgs),
+    /// Read a password from standard input and print the line for the password file of `auth = { basic = … }`
+    Password {
+        /// The user
+        name: String,
+    },
     /// Ask a running proxy whether it is well; for HEALTHCHECK in a container
     Healthcheck(HealthcheckArgs),
     /// Tell a running proxy to read its configuration again, and print what changed
@@ -125,6 +130,9 @@ pub(super) struct ShowArgs {
     /// With includes merged, variables replaced and defaults filled in
     #[arg(long, required = true)]
     pub(super) effective: bool,
+    /// Show tokens too
+    #[arg(long)]
+    pub(super) secrets: bool,
 }
 
 #[derive(Debug, Args)]
@@ -293,6 +301,7 @@ mod tests {
           import       Print the proxy.toml that an nginx.conf becomes, with a line for each directive that has no counterpart
           routes       Print the routes in the order in which they are tried
           config       Print the configuration as it is in force, defaults included
+          password     Read a password from standard input and print the line for the password file of `auth = { basic = … }`
           healthcheck  Ask a running proxy whether it is well; for HEALTHCHECK in a container
           reload       Tell a running proxy to read its configuration again, and print what changed
           top          Show what a running proxy does, as it does it: rates, hit ratio, latency, what is hot and what is costly

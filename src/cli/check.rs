@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{caching, output};
+use crate::access::settings::AuthSettings;
 use crate::cache::settings::Rules;
 use crate::config::settings::Settings;
 use crate::config::{self, Loaded};
@@ -91,6 +92,11 @@ fn named(settings: &Settings) -> Vec<(&Path, String)> {
             let what = |key| format!("{key} of listener `{}`", listen.addr);
             all.extend([(&*pair.cert, what("cert")), (&*pair.key, what("key"))]);
         }
+        let clients = listen.tls.iter().filter_map(|tls| tls.clients.as_ref());
+        all.extend(clients.map(|clients| {
+            let what = format!("client_certificates of listener `{}`", listen.addr);
+            (&*clients.ca, what)
+        }));
     }
     for upstream in &settings.upstreams {
         let tls = &upstream.tls;
@@ -100,7 +106,13 @@ fn named(settings: &Settings) -> Vec<(&Path, String)> {
             Some((path.as_deref()?, what))
         }));
     }
-    for route in &settings.routes {
+    for (route, access) in settings.routes.iter().zip(&settings.access) {
+        if let Some(AuthSettings::Basic(basic)) = &access.auth {
+            all.push((
+                &basic.file,
+                format!("password file of route `{}`", route.name),
+            ));
+        }
         if let Action::Files { root, .. } = &route.action {
             all.push((root, format!("files of route `{}`", route.name)));
         }

@@ -21,6 +21,7 @@ mod caching;
 mod check;
 mod import;
 mod init;
+mod password;
 mod routes;
 mod show;
 
@@ -70,7 +71,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Init => return Ok(init::run()),
         Command::Import { file } => import::run(&file)?,
         Command::Routes(args) => return Ok(routes::run(args.config)),
-        Command::Config(args) => return Ok(show::run(args.file.config)),
+        Command::Config(args) => return Ok(show::run(&args)),
+        Command::Password { name } => password::run(&name)?,
         Command::Healthcheck(args) => healthcheck::run(&args)?,
         Command::Reload(args) => reload::run(args.config.as_deref())?,
         Command::Top(args) => top::run(&args)?,

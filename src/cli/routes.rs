@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{caching, check, output};
+use crate::access::settings::AccessSettings;
 use crate::config::settings::Settings;
 use crate::routing::Table;
 use crate::routing::settings::{
@@ -29,18 +30,19 @@ const COLUMNS: usize = 6;
 const HEAD: [&str; COLUMNS] = ["HOST", "PATH", "WHEN", "THEN", "CACHE", "NAME"];
 
 fn table(settings: Settings) -> String {
-    let rules = settings.rules;
+    let (rules, access) = (settings.rules, settings.access);
     let table = Table::new(settings.routes);
     let rows = table.in_order().map(|route| {
         let state = rules
             .get(route.index)
             .and_then(|rules| caching::state(route, rules));
-        row(route, state)
+        let guard = access.get(route.index).and_then(AccessSettings::summary);
+        row(route, state, guard)
     });
     in_columns(rows)
 }
 
-fn row(route: &RouteSettings, cache: Option<String>) -> [String; COLUMNS] {
+fn row(route: &RouteSettings, cache: Option<String>, guard: Option<String>) -> [String; COLUMNS] {
     let host = match &route.matches.host {
         HostMatch::Any => "*".to_owned(),
         HostMatch::Exact(host) => host.clone(),
@@ -54,7 +56,7 @@ fn row(route: &RouteSettings, cache: Option<String>) -> [String; COLUMNS] {
         host,
         path,
         conditions(&route.matches),
-        action(&route.action) + &rewrite(&route.rewrite),
+        then(route, guard),
         cache.unwrap_or_else(|| "-".to_owned()),
         route.name.clone(),
     ]
@@ -99,6 +101,15 @@ fn action(action: &Action) -> String {
         Action::Respond { status, .. } => format!("respond {}", status.as_u16()),
         Action::Files { root, .. } => format!("files {}", root.display()),
     }
+}
+
+/// What becomes of a request, and whose.
+fn then(route: &RouteSettings, guard: Option<String>) -> String {
+    let mut then = action(&route.action) + &rewrite(&route.rewrite);
+    if let Some(guard) = guard {
+        then = format!("{then}, for {guard}");
+    }
+    then
 }
 
 /// The key that changes the path, as it was written.

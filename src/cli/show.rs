@@ -1,23 +1,24 @@
 //! `forebay config --effective`: prints every value that is in force, as TOML that means the same.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::args::ShowArgs;
 use super::{check, output};
 use crate::config;
 
 /// Prints the effective settings, or all errors. Code 0 or 2.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "one signature for all subcommands"
-)]
-pub fn run(config: Option<PathBuf>) -> ExitCode {
-    match check::load(config.as_deref()) {
+pub(super) fn run(args: &ShowArgs) -> ExitCode {
+    match check::load(args.file.config.as_deref()) {
         Ok((path, loaded)) => {
+            let text = config::effective(&loaded.settings);
+            let text = if args.secrets {
+                text
+            } else {
+                config::without_secrets(&text)
+            };
             output::print(&format!(
-                "# Every value in force. Made from {}.\n\n{}",
+                "# Every value in force. Made from {}.\n\n{text}",
                 path.display(),
-                config::effective(&loaded.settings)
             ));
             ExitCode::SUCCESS
         }

@@ -30,6 +30,7 @@ pub(super) fn server(around: &Surroundings<'_>) -> Server {
             via: true,
             purge: PurgeSettings::default(),
         },
+        https: None,
     }
 }
 
@@ -51,8 +52,10 @@ pub(super) fn settings(around: &Surroundings<'_>) -> Settings {
         log: LogSettings::default(),
         cache: CacheSettings::default(),
         upstreams: Vec::new(),
+        rate_limits: Vec::new(),
         routes: Vec::new(),
         rules: Vec::new(),
+        access: Vec::new(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! error. `effective` is the way back: settings as a `proxy.toml` that says everything.
 
 mod search;
+mod secret;
 mod source;
 
 mod error;
@@ -15,6 +16,8 @@ mod tree;
 
 mod file;
 
+mod https;
+mod rates;
 mod resolve;
 
 mod defaults;
@@ -28,7 +31,7 @@ mod tests;
 
 use std::path::Path;
 
-pub use effective::effective;
+pub use effective::{effective, without_secrets};
 pub use error::{ConfigErrors, Finding};
 pub use search::{FindError, find, from_url, override_listen};
 pub use source::Location;

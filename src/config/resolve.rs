@@ -9,7 +9,8 @@ use super::file::addresses::{SchemeHttp, looks_like_url, server_url};
 use super::file::{File, Route, Spotted, Target};
 use super::settings::Settings;
 use super::source::{Place, Sources};
-use super::{Surroundings, defaults};
+use super::{Surroundings, defaults, https, rates};
+use crate::access::settings::AuthSettings;
 use crate::admin::settings::{AdminListen, AdminSettings};
 use crate::cache::settings::Rules;
 use crate::listen::settings::ListenSettings;
@@ -19,7 +20,7 @@ use crate::upstream::settings::{UpstreamHttp, UpstreamSettings};
 
 /// Makes the settings of all sections. They are only good if nothing was reported as an error.
 pub(super) fn resolve(
-    file: File,
+    mut file: File,
     around: &Surroundings<'_>,
     sources: &Sources,
     report: &Report,
@@ -32,12 +33,19 @@ pub(super) fn resolve(
             "there is no [[route]], so every request is answered 404",
         );
     }
+    https::redirect(&mut file, report);
     schemes(&file, report);
+    services(&mut file);
     let upstreams = upstreams(file.upstreams, &file.routes, report);
     let names = names(&file.routes, sources, report);
     reach(&file.routes, sources, report);
     redirects(&file.routes, &names, report);
-    let (routes, rules) = numbered(file.routes, names);
+    let (rate_limits, limited) = rates::resolve(file.rate_limits, &file.routes, &names, report);
+    let access = file.routes.iter().map(|it| it.access.clone()).collect();
+    let (mut routes, rules) = numbered(file.routes, names);
+    for (route, limits) in routes.iter_mut().zip(limited) {
+        route.rate_limits = limits;
+    }
     let mut settings = Settings {
         server: file.server.process,
         proxy: file.server.proxy,
@@ -47,12 +55,16 @@ pub(super) fn resolve(
         log: file.log,
         cache: file.cache,
         upstreams,
+        rate_limits,
         routes,
         rules,
+        access,
     };
     if settings.listen.is_empty() {
         settings.listen = defaults::settings(around).listen;
     }
+    let proxies = &settings.proxy.trusted_proxies;
+    settings.limits.uncounted.clone_from(proxies);
     settings.server.sources = sources.paths();
     settings
 }
@@ -120,13 +132,36 @@ fn admin(admin: &Spotted<AdminSettings>, report: &Report) {
     }
 }
 
+/// A service whose URL has the name of an upstream in the place of a host is that upstream.
+fn services(file: &mut File) {
+    for route in &mut file.routes {
+        let (Some(service), Some(AuthSettings::Forward(forward))) =
+            (&mut route.service, &mut route.access.auth)
+        else {
+            continue;
+        };
+        let declared = |name: &String| file.upstreams.iter().any(|it| it.value.name == *name);
+        if let Some(name) = service.name.clone().filter(declared) {
+            forward.upstream.clone_from(&name);
+            // By which name it is asked is for the upstream's `host` to say.
+            forward.host = None;
+            service.target.name = name;
+        }
+    }
+}
+
 /// The declared upstreams, then those that routes declare by a URL. Every name in a route is one of them.
 fn upstreams(
     declared: Vec<Spotted<UpstreamSettings>>,
     routes: &[Route],
     report: &Report,
 ) -> Vec<UpstreamSettings> {
-    let targets = || routes.iter().flat_map(|route| &route.targets);
+    let targets = || {
+        routes.iter().flat_map(|route| {
+            let asked = route.service.iter().map(|service| &service.target);
+            route.targets.iter().chain(asked)
+        })
+    };
     let used: BTreeSet<&str> = targets().map(|target| target.name.as_str()).collect();
     for upstream in &declared {
         if !used.contains(upstream.value.name.as_str()) {

@@ -7,6 +7,7 @@ use super::error::ConfigErrors;
 use super::file::addresses::{self, SchemeHttp, looks_like_url};
 use super::settings::Settings;
 use super::{Surroundings, defaults};
+use crate::access::settings::AccessSettings;
 use crate::cache::settings::Rules;
 use crate::listen::settings::ListenSettings;
 use crate::routing::settings::{
@@ -95,6 +96,7 @@ pub fn from_url(to: &str, listen: Option<&str>) -> Result<Settings, ConfigErrors
             }
             settings.routes.push(everything_to(&upstream.name));
             settings.rules.push(Arc::new(Rules::default()));
+            settings.access.push(AccessSettings::default());
             settings.upstreams.push(upstream);
         }
         Err(fault) => errors.extend(ConfigErrors::placeless(format!("--to: {fault}")).0),
@@ -144,6 +146,7 @@ fn everything_to(upstream: &str) -> RouteSettings {
         body_limit: None,
         hold_on: Vec::new(),
         events: None,
+        rate_limits: Vec::new(),
         index: 0,
     }
 }

@@ -1,9 +1,11 @@
 //! The effective settings of the whole program, as `resolve` makes them from `proxy.toml`.
 
+use crate::access::settings::AccessSettings;
 use crate::admin::settings::AdminSettings;
 use crate::cache::settings::{CacheSettings, Rules};
 use crate::listen::settings::{LimitSettings, ListenSettings};
 use crate::proxy::settings::ProxySettings;
+use crate::rate::settings::RateLimitSettings;
 use crate::routing::settings::RouteSettings;
 use crate::telemetry::settings::LogSettings;
 use crate::upstream::settings::UpstreamSettings;
@@ -30,10 +32,14 @@ pub struct Settings {
     pub cache: CacheSettings,
     /// Named upstreams and those that routes declare inline, each once, in order of appearance.
     pub upstreams: Vec<UpstreamSettings>,
+    /// Named rate limits and those that routes have of their own, each once, in order of appearance.
+    pub rate_limits: Vec<RateLimitSettings>,
     /// `[[route]]` in the order of the file; `routing::Table` orders them by how specific they are.
     pub routes: Vec<RouteSettings>,
     /// What the cache may do on each route, in the order of `routes`: `rules[route.index]`. Off where nothing is forwarded.
     pub rules: Vec<Arc<Rules>>,
+    /// Who may use each route, in the same order.
+    pub access: Vec<AccessSettings>,
 }
 
 /// The process's part of `[server]`.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::secret::covered;
+
 /// A stretch of one source, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
@@ -86,7 +88,7 @@ impl Sources {
                 .map_or_else(String::new, |source| source.name.clone()),
             line: before.bytes().filter(|&byte| byte == b'\n').count() + 1,
             column: before.get(line_start..).map_or(0, |s| s.chars().count()) + 1,
-            text: line.unwrap_or_default().to_owned(),
+            text: covered(line.unwrap_or_default()),
             width: meant.unwrap_or_default().chars().count().max(1),
         }
     }

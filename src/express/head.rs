@@ -21,6 +21,9 @@ pub fn write(out: &mut Vec<u8>, site: &Site, hit: &Hit<'_>, close: bool) {
         Plan::NotModified if as_stored => out.extend_from_slice(response.fields().on_304()),
         _ => write_edited(out, hit),
     }
+    if hit.place.guard.is_some() {
+        write_added(out, hit);
+    }
     // Each name in one piece with the line end before it: what the compiler knows the length of is copied without a call.
     out.extend_from_slice(b"Age: ");
     let age = hit.serve.age.as_secs();
@@ -43,6 +46,15 @@ pub fn write(out: &mut Vec<u8>, site: &Site, hit: &Hit<'_>, close: bool) {
     out.extend_from_slice(b"\r\nCache-Status: ");
     hit.serve.outcome.write_to(out, &site.cache_name);
     out.extend_from_slice(b"\r\n\r\n");
+}
+
+fn write_added(out: &mut Vec<u8>, hit: &Hit<'_>) {
+    for (name, value) in hit.added() {
+        case::write_usual(out, name.as_str());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
 }
 
 fn write_status(out: &mut Vec<u8>, status: StatusCode) {

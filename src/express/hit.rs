@@ -1,5 +1,6 @@
 //! Whether a request may be answered by the express lane, and by what.
 
+use crate::access::Guard;
 use crate::cache::Ask;
 use crate::cache::key::Target;
 use crate::cache::lookup::Serve;
@@ -13,10 +14,11 @@ use crate::fields::view::{FieldLines, FieldView};
 use crate::listen::burst::Burst;
 use crate::listen::gate::canonical::{Canonical, Line};
 use crate::listen::stream::Client;
-use crate::proxy::Site;
 use crate::proxy::entry::{self, Peer};
 use crate::proxy::site::Place;
-use crate::routing::settings::{Action, EventSettings, RouteSettings};
+use crate::proxy::{Site, rate};
+use crate::rate::Subject;
+use crate::routing::settings::{Action, EventSettings, RouteSettings, Scheme};
 use crate::routing::{self, RequestView};
 use http::header::{
     AGE, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderName, IF_NONE_MATCH,
@@ -24,6 +26,8 @@ use http::header::{
 };
 use http::{Method, StatusCode};
 use std::net::IpAddr;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Fields that this lane writes itself: a route that changes one of them is for the full lane.
 static OURS: [HeaderName; 9] = [
@@ -133,18 +137,30 @@ pub struct Hit<'a> {
     pub plan: Plan,
     /// The client, as far as those in front of us are believed.
     pub client: IpAddr,
+    /// What it speaks.
+    pub scheme: Scheme,
     /// The request's id.
     pub id: Id<'a>,
 }
 
-/// Looks. `None` says nothing about the request: the full lane answers it.
-pub fn find<'a>(site: &'a Site, request: &Request<'a>, now: Instant) -> Option<Hit<'a>> {
-    find_by(site, request, |ask| site.cache.hit(ask, now))
+/// Looks. `None` says nothing about the request, and nothing was done about it: the full lane answers it. So does it where
+/// more than `most` octets would be sent.
+#[inline]
+pub fn find<'a>(site: &'a Site, request: &Request<'a>, now: Instant, most: u64) -> Option<Hit<'a>> {
+    let hit = find_by(site, request, |ask| site.cache.hit(ask, now))?;
+    if hit.length() > most {
+        return None;
+    }
+    // The last question: whoever is let in is answered here.
+    let admitted =
+        hit.place.limits.is_empty() || rate::lets_in(&hit.subject(request), hit.place, now);
+    admitted.then_some(hit)
 }
 
 /// Whether [`find`] would find something; counts as no use of it.
 pub fn would_find(site: &Site, request: &Request<'_>, now: Instant) -> bool {
-    find_by(site, request, |ask| site.cache.would_hit(ask, now)).is_some()
+    let hit = find_by(site, request, |ask| site.cache.would_hit(ask, now));
+    hit.is_some_and(|hit| rate::would_let_in(&hit.subject(request), hit.place, now))
 }
 
 #[inline]
@@ -186,6 +202,10 @@ fn find_by<'a>(
         return None;
     }
     let client = peer.client(site, fields);
+    let open = |guard: &Arc<Guard>| guard.is_open_to(client);
+    if !place.guard.as_ref().is_none_or(open) || !peer.trusted && site.has_claims(fields) {
+        return None;
+    }
     let ask = Ask {
         method,
         target: Target {
@@ -226,6 +246,7 @@ fn find_by<'a>(
         serve,
         plan,
         client,
+        scheme,
         id,
     })
 }
@@ -265,21 +286,58 @@ fn holds_coded(fields: FieldView<'_>, place: &Place, serve: &Serve) -> bool {
 }
 
 impl Hit<'_> {
+    /// Fields that are added because the route wants them and neither the stored response nor the route itself has them: as
+    /// [`proxy::admit`](crate::proxy) adds them in the full lane.
+    pub fn added(&self) -> impl Iterator<Item = (&'static HeaderName, &'static str)> {
+        let set = self.place.guard.as_ref().map(|guard| guard.headers);
+        let fields = set.map(|set| set.fields(self.status(), self.scheme == Scheme::Https));
+        let told = &self.route.response_headers;
+        let stored = self.serve.response.fields();
+        fields.into_iter().flatten().filter(move |(name, _)| {
+            stored.get(name).is_none()
+                && !told.remove.contains(name)
+                && !told.set.iter().any(|(told, _)| told == *name)
+        })
+    }
+
     /// The status that is sent.
     pub fn status(&self) -> StatusCode {
         self.plan.status(self.serve.response.status())
     }
 
+    /// The request, as far as rate limits are concerned.
+    fn subject<'s>(&'s self, request: &Request<'s>) -> Subject<'s> {
+        Subject {
+            client: self.client,
+            route: &self.route.name,
+            fields: request.fields,
+        }
+    }
+
+    /// Which octets of the stored body are sent.
+    pub fn body_range(&self) -> Range<u64> {
+        match &self.plan {
+            Plan::Whole => 0..self.serve.response.body_length(),
+            Plan::Part { range, .. } => range.clone(),
+            Plan::HeadOnly | Plan::NotModified | Plan::Parts(_) | Plan::Unsatisfiable { .. } => {
+                0..0
+            }
+        }
+    }
+
+    /// How many they are.
+    pub fn length(&self) -> u64 {
+        let range = self.body_range();
+        range.end.saturating_sub(range.start)
+    }
+
     /// Adds the body to the burst, and says how many octets it has. `plain` says that the kernel may send it by itself.
     pub fn send_body(&self, site: &Site, plain: bool, burst: &mut Burst) -> u64 {
         let response = &self.serve.response;
-        let range = match &self.plan {
-            Plan::Whole => 0..response.body_length(),
-            Plan::Part { range, .. } => range.clone(),
-            Plan::HeadOnly | Plan::NotModified | Plan::Parts(_) | Plan::Unsatisfiable { .. } => {
-                return 0;
-            }
-        };
+        let range = self.body_range();
+        if range.is_empty() {
+            return 0;
+        }
         if let Some(body) = response.inline_body() {
             let at = |octet: u64| usize::try_from(octet).unwrap_or(usize::MAX);
             burst.copy(body.get(at(range.start)..at(range.end)).unwrap_or_default());

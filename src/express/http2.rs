@@ -3,7 +3,7 @@
 use super::hit::{self, Hit, Request};
 use super::record;
 use crate::cache::policy::Moment;
-use crate::cache::serve::{Plan, StoredView};
+use crate::cache::serve::StoredView;
 use crate::clock;
 use crate::fields::view::FieldView;
 use crate::fields::{date, hop_by_hop, host, uri};
@@ -40,14 +40,9 @@ pub fn reply(site: &Site, asked: Asked<'_>, circumstances: &Circumstances<'_>) -
         fields: FieldView::Map(fields),
         peer,
     };
-    let hit = hit::find(site, &request, circumstances.arrived)?;
-    let range = body_range(&hit);
-    let length = range.end.saturating_sub(range.start);
-    if length > BODY_MAX {
-        return None;
-    }
-    let (first, rest) = body(&hit, range);
-    let given = record::given(&request, &hit, circumstances, length);
+    let hit = hit::find(site, &request, circumstances.arrived, BODY_MAX)?;
+    let (first, rest) = body(&hit, hit.body_range());
+    let given = record::given(&request, &hit, circumstances, hit.length());
     Some(Reply {
         head: head(site, &hit),
         first,
@@ -113,6 +108,9 @@ fn put_fields(fields: &mut HeaderMap, hit: &Hit<'_>) {
     for (name, value) in planned.set() {
         fields.append(name.clone(), value.clone());
     }
+    for (name, value) in hit.added() {
+        fields.insert(name, HeaderValue::from_static(value));
+    }
     for name in &told.remove {
         fields.remove(name);
     }
@@ -120,15 +118,6 @@ fn put_fields(fields: &mut HeaderMap, hit: &Hit<'_>) {
         if !hop_by_hop::is_hop_by_hop(name) {
             fields.insert(name.clone(), value.clone());
         }
-    }
-}
-
-/// Which octets of the stored body are sent.
-fn body_range(hit: &Hit<'_>) -> Range<u64> {
-    match &hit.plan {
-        Plan::Whole => 0..hit.serve.response.body_length(),
-        Plan::Part { range, .. } => range.clone(),
-        Plan::HeadOnly | Plan::NotModified | Plan::Parts(_) | Plan::Unsatisfiable { .. } => 0..0,
     }
 }
 

@@ -53,6 +53,7 @@ pub(super) struct Content {
     pub(super) error_pages: BTreeMap<u16, String>,
     pub(super) body_limit: Option<u64>,
     pub(super) cache: Cache,
+    pub(super) access: Access,
 }
 
 impl Content {
@@ -66,6 +67,7 @@ impl Content {
             error_pages: BTreeMap::new(),
             body_limit: None,
             cache: Cache::Default,
+            access: Access::default(),
         }
     }
 
@@ -84,6 +86,15 @@ impl Content {
             content_type: None,
         })
     }
+}
+
+/// Who may use a route.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Access {
+    pub(super) allow: Vec<String>,
+    pub(super) deny: Vec<String>,
+    /// A password file and what browsers show.
+    pub(super) basic: Option<(String, String)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -218,6 +229,7 @@ impl Route {
             error_pages,
             body_limit,
             cache,
+            access,
         } = &self.content;
         if let Some(scheme) = self.scheme {
             table.insert("scheme", text(scheme).into());
@@ -258,6 +270,7 @@ impl Route {
         if let Some(limit) = body_limit {
             table.insert("body_limit", size(*limit).into());
         }
+        access.write(&mut table);
         match cache {
             Cache::Default => {}
             Cache::Off => {
@@ -271,6 +284,24 @@ impl Route {
             },
         }
         table
+    }
+}
+
+impl Access {
+    fn write(&self, table: &mut Table) {
+        for (key, networks) in [("allow", &self.allow), ("deny", &self.deny)] {
+            if !networks.is_empty() {
+                table.insert(key, list(networks).into());
+            }
+        }
+        if let Some((file, realm)) = &self.basic {
+            let auth = inline([
+                ("basic", text(file)),
+                ("realm", text(realm)),
+                ("pass", Value::from(true)),
+            ]);
+            table.insert("auth", auth.into());
+        }
     }
 }
 

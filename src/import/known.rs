@@ -124,7 +124,7 @@ static NEEDLESS: &[(&str, &str)] = &[
         "set map geo variables",
     ),
     (
-        "only where `auth_basic` and its like are",
+        "only where what they belong to is",
         "auth_basic_user_file satisfy ssl_client_certificate ssl_verify_depth ssl_trusted_certificate \
          ssl_crl",
     ),
@@ -134,9 +134,17 @@ static NEEDLESS: &[(&str, &str)] = &[
 /// Directives without a counterpart, and what to do.
 static MISSING: &[(&str, &str)] = &[
     (
-        "Forebay limits no rates; `max_in_flight` and its queue keep an application from being flooded; limit clients where they come in",
-        "limit_req limit_req_zone limit_req_status limit_req_log_level limit_conn limit_conn_zone \
-         limit_conn_status limit_conn_log_level limit_rate limit_rate_after limit_req_dry_run",
+        "limits are not carried over: write `rate_limit = { rate = \"10/s\", burst = 20 }` in the route, or [rate_limit.NAME] for several; \
+         `dry_run` is a key of it",
+        "limit_req limit_req_zone limit_req_status limit_req_log_level limit_req_dry_run",
+    ),
+    (
+        "limits of connections are not carried over: `[limits] connections_per_client` holds for all listeners",
+        "limit_conn limit_conn_zone limit_conn_status limit_conn_log_level",
+    ),
+    (
+        "how fast a body is sent is not limited",
+        "limit_rate limit_rate_after",
     ),
     (
         "`Location` and cookies of the application are passed on as they are; it is told its prefix by `X-Forwarded-Prefix` and its host by `X-Forwarded-Host`",

@@ -2,7 +2,7 @@
 
 use super::access::{self, Guard};
 use super::cache;
-use super::document::{Action, Content, Rewrite};
+use super::document::{Access, Action, Content, Rewrite};
 use super::files;
 use super::header;
 use super::location::{Location, Matches, Piece, locate, named};
@@ -129,7 +129,10 @@ fn compile_within<'a>(
         compiled.main.push((Vec::new(), content));
         return compiled;
     }
-    if let Some(guard) = access::guard(scope) {
+    // Patterns may be for more than the expression was, which does for refusing only.
+    let carries = !matches!(&location.matches, Matches::Regex { .. });
+    let (guard, allowed) = access::guard(scope, carries);
+    if let Some(guard) = guard {
         compiled.is_guarded = true;
         let mut content = refusal(guard);
         content.response_headers = fields;
@@ -137,7 +140,9 @@ fn compile_within<'a>(
         return compiled;
     }
     let mut content = answer(site, locations, at, depth);
+    compiled.is_guarded |= allowed != Access::default();
     compiled.is_guarded |= content.action == Content::status(NOT_IMPLEMENTED).action;
+    let redirects = compiled.subs.len();
     for internal in phase.internals {
         internally(
             site,
@@ -148,6 +153,17 @@ fn compile_within<'a>(
             &mut content,
             &mut compiled.subs,
         );
+    }
+    // What another location answers in this one's stead is guarded by that one, or else as this one is.
+    let inner = compiled
+        .subs
+        .iter_mut()
+        .skip(redirects)
+        .map(|sub| &mut sub.content);
+    for content in inner.chain([&mut content]) {
+        if content.access == Access::default() {
+            content.access = allowed.clone();
+        }
     }
     match access::excepted_methods(scope) {
         Some(methods) => {

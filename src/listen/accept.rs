@@ -1,15 +1,17 @@
 //! Takes connections from the kernel, and finds out who is there and what they speak.
 
 use super::gate::refusals;
-use super::lifecycle::Connected;
+use super::idle::{Idle, Over};
+use super::lifecycle::{CROWDED, Connected};
 use super::proxy_protocol::{self, Header, Parsed, V2_BYTES_MAX};
 use super::stream::{Client, ClientStream};
 use super::{Handler, Shared, http1, http2, socket};
 use crate::clock;
 use crate::telemetry::metrics::ListenerMetrics;
-use crate::tls::Acceptor;
+use crate::tls::{Acceptor, ClientCertificate};
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -159,7 +161,8 @@ async fn welcome<H: Handler>(
     handler: H,
     counted: Connected,
 ) {
-    let _counted = counted;
+    let mut counted = counted;
+    counted.is_of(peer.ip());
     let _open = Open::new(&listener.metrics);
     // Without it small answers would wait for the client's acknowledgement of the ones before.
     let _ = tcp.set_nodelay(true);
@@ -177,13 +180,25 @@ async fn welcome<H: Handler>(
     } else {
         (peer, local)
     };
+    if speech.proxy_protocol {
+        counted.is_of(peer.ip());
+    }
+    if let Some(most) = one_too_many(&counted, peer, &shared) {
+        tracing::debug!(
+            "{peer} on {}: more than {most} connections of one client",
+            listener.name
+        );
+        return shared.metrics.refused("client-connections");
+    }
+    let idle = Idle::new(clock::now(), counted.place());
     let client = Arc::new(Client {
         addr: peer,
         local,
         tls: speech.tls.is_some(),
+        certificate: None,
     });
     let Some(acceptor) = &speech.tls else {
-        return plain(tcp, speech.http2, client, shared, handler).await;
+        return plain(tcp, speech.http2, idle, client, shared, handler).await;
     };
     let handshake = async {
         if is_plain(&tcp).await {
@@ -207,18 +222,27 @@ async fn welcome<H: Handler>(
         }
     };
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let shown = stream.get_ref().1.peer_certificates();
+    let client = match shown.and_then(ClientCertificate::of) {
+        Some(certificate) => Arc::new(Client {
+            certificate: Some(Arc::new(certificate)),
+            ..(*client).clone()
+        }),
+        None => client,
+    };
     let stream = ClientStream::Tls(stream);
     if http2 {
         Box::pin(http2::serve(
             stream,
             BytesMut::new(),
+            counted.place(),
             client,
             shared,
             handler,
         ))
         .await;
     } else {
-        http1::serve(stream, BytesMut::new(), client, shared, handler).await;
+        http1::serve(stream, BytesMut::new(), idle, client, shared, handler).await;
     }
 }
 
@@ -228,10 +252,23 @@ async fn is_plain(tcp: &TcpStream) -> bool {
     matches!(tcp.peek(&mut first).await, Ok(1)) && first[0].is_ascii_uppercase()
 }
 
+/// Whether the client has more connections than one may have. Says how many that is.
+fn one_too_many(counted: &Connected, peer: SocketAddr, shared: &Shared) -> Option<usize> {
+    let limits = shared.limits.load();
+    let most = limits.connections_per_client;
+    if most == 0 || counted.of_client() <= most {
+        return None;
+    }
+    let address = peer.ip().to_canonical();
+    let uncounted = limits.uncounted.iter().any(|net| net.contains(&address));
+    (!uncounted).then_some(most)
+}
+
 /// Finds out by its first bytes whether a plain connection speaks HTTP/2, and serves it.
 async fn plain<H: Handler>(
     tcp: TcpStream,
     http2: bool,
+    mut idle: Idle,
     client: Arc<Client>,
     shared: Arc<Shared>,
     handler: H,
@@ -253,27 +290,39 @@ async fn plain<H: Handler>(
                     return;
                 }
             }
-            () = tokio::time::sleep(patience) => return,
-            () = shared.lifecycle.silence_is_over() => return,
+            over = poll_fn(|cx| idle.poll(patience, cx)) => {
+                if over == Over::Crowded {
+                    shared.metrics.refused(CROWDED);
+                }
+                return;
+            }
         }
         let mut first = [0; FIRST_READ];
         match tcp.try_read(&mut first) {
-            Ok(n @ 1..) => inbox.extend_from_slice(&first[..n]),
+            Ok(n @ 1..) => {
+                if inbox.is_empty() {
+                    // The rest of the preface has as long as a head, however it comes.
+                    idle.touch(clock::now());
+                }
+                inbox.extend_from_slice(&first[..n]);
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Ok(0) | Err(_) => return,
         }
     }
     if inbox.starts_with(PREFACE) {
+        let place = idle.place().clone();
         Box::pin(http2::serve(
             ClientStream::Tcp(tcp),
             inbox,
+            place,
             client,
             shared,
             handler,
         ))
         .await;
     } else {
-        http1::serve(ClientStream::Tcp(tcp), inbox, client, shared, handler).await;
+        http1::serve(ClientStream::Tcp(tcp), inbox, idle, client, shared, handler).await;
     }
 }
 

@@ -7,7 +7,8 @@
 use super::burst::Burst;
 use super::exchange::http1::Http1;
 use super::gate::canonical::{self, LINES_MAX};
-use super::idle::Idle;
+use super::idle::{Idle, Over};
+use super::lifecycle::CROWDED;
 use super::stream::Client;
 use super::{Handler, Shared};
 use crate::clock::{self, Instant};
@@ -29,7 +30,7 @@ pub enum Next {
     Gate,
     /// Something is left for the client to take. Where that was the last answer, the connection ends behind it.
     Flush,
-    /// The client left, was idle for too long, or a drain began.
+    /// The client left, was idle for too long, made room for others, or a drain began.
     Over,
     /// It cannot be written to.
     Broken,
@@ -79,10 +80,10 @@ thread_local! {
 }
 
 impl AtOnce {
-    /// That of a connection that has begun now.
-    pub fn new(now: Instant) -> Self {
+    /// That of a connection which has been as patient as this by now.
+    pub fn new(idle: Idle) -> Self {
         Self {
-            idle: Idle::new(now),
+            idle,
             entries: Vec::new(),
             close: false,
         }
@@ -121,8 +122,12 @@ impl AtOnce {
                     match Pin::new(&mut connection.io).poll_read(cx, &mut read) {
                         Poll::Pending => {
                             let limit = shared.limits.load().idle_timeout;
-                            let over = self.idle.poll(limit, &shared.lifecycle, cx);
-                            return over.map(|()| Next::Over);
+                            return self.idle.poll(limit, cx).map(|over| {
+                                if over == Over::Crowded {
+                                    shared.metrics.refused(CROWDED);
+                                }
+                                Next::Over
+                            });
                         }
                         Poll::Ready(Err(_)) => return Poll::Ready(Next::Over),
                         Poll::Ready(Ok(())) if read.filled().is_empty() => {

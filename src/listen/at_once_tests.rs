@@ -1,6 +1,7 @@
 //! Holds both lanes to one reading of what a client sends, however it is cut into pieces: the same requests, the same answers,
 //! and no octet of one request in another.
 
+use super::super::crowd::Place;
 use super::*;
 use crate::fields::section::HeaderSection;
 use crate::fields::view::{FieldLines, FieldView};
@@ -164,8 +165,14 @@ impl Bench {
                 addr: address,
                 local: address,
                 tls: false,
+                certificate: None,
             }),
         }
+    }
+
+    fn idle(&self) -> Idle {
+        let place = Place::nobodys(self.shared.lifecycle.clone());
+        Idle::new(clock::now(), place)
     }
 
     /// Serves a connection on which these pieces come, and says how many answers were given at once.
@@ -180,6 +187,7 @@ impl Bench {
         http1::serve(
             crate::listen::stream::ClientStream::Scripted(scripted),
             BytesMut::new(),
+            self.idle(),
             self.client.clone(),
             self.shared.clone(),
             echo,

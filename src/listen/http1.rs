@@ -7,6 +7,7 @@ use super::exchange::{Exchange, Slot, Wire};
 use super::gate::head;
 use super::gate::scan::{HeadScanner, Scan};
 use super::gate::{Refusal, Request, refusals};
+use super::idle::Idle;
 use super::stream::{Client, ClientStream};
 use super::{Handler, Shared, record};
 use crate::clock;
@@ -25,18 +26,19 @@ const SKIP_MAX: u64 = 256 * 1024;
 /// reset the connection and take the answer back (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Serves the connection. `inbox` is what was already read of it.
+/// Serves the connection. `inbox` is what was already read of it, `idle` its patience until then.
 pub async fn serve<H: Handler>(
     stream: ClientStream,
     inbox: BytesMut,
+    idle: Idle,
     client: Arc<Client>,
     shared: Arc<Shared>,
     handler: H,
 ) {
     let slot = Slot::default();
-    let write_timeout = shared.limits.load().write_timeout;
-    let mut wire = Box::new(Wire::Http1(Http1::new(stream, inbox, write_timeout)));
-    let mut early = AtOnce::new(clock::now());
+    let patience = shared.limits.load().writing();
+    let mut wire = Box::new(Wire::Http1(Http1::new(stream, inbox, patience)));
+    let mut early = AtOnce::new(idle);
     loop {
         let Wire::Http1(connection) = wire.as_mut() else {
             return;
@@ -135,8 +137,8 @@ pub async fn serve<H: Handler>(
 
 /// Refuses what a connection brings without reading it.
 pub async fn refuse(stream: ClientStream, refusal: Refusal, client: &Arc<Client>, shared: &Shared) {
-    let write_timeout = shared.limits.load().write_timeout;
-    let mut connection = Http1::new(stream, BytesMut::new(), write_timeout);
+    let patience = shared.limits.load().writing();
+    let mut connection = Http1::new(stream, BytesMut::new(), patience);
     end_with(&mut connection, refusal, client, shared).await;
 }
 

@@ -5,10 +5,12 @@
 
 use super::at_once::Circumstances;
 use super::cork::{Cork, Corked, cork};
+use super::crowd::Place;
 use super::exchange::http2::{Backlog, Http2};
 use super::exchange::ticket::Ticket;
 use super::exchange::{Exchange, Slot, Wire};
 use super::gate::{self, Refusal};
+use super::lifecycle::CROWDED;
 use super::rouse::Rouse;
 use super::sending::{Begun, Sending, Sent};
 use super::settings::LimitSettings;
@@ -86,10 +88,11 @@ struct About<H> {
     waker: Waker,
 }
 
-/// Serves the connection. `inbox` is what was already read of it.
+/// Serves the connection. `inbox` is what was already read of it, `place` what is known of its client's others.
 pub async fn serve<H: Handler>(
     stream: ClientStream,
     inbox: BytesMut,
+    place: Place,
     client: Arc<Client>,
     shared: Arc<Shared>,
     handler: H,
@@ -125,6 +128,9 @@ pub async fn serve<H: Handler>(
 
     let mut ending = false;
     let mut unread = false;
+    let mut asked = clock::now();
+    // Woken where its place is needed.
+    let mut seat = None;
     let idle = tokio::time::sleep(limits.idle_timeout);
     let draining = shared.lifecycle.draining();
     tokio::pin!(idle, draining);
@@ -137,6 +143,7 @@ pub async fn serve<H: Handler>(
                 Turn::Quiet => {}
                 Turn::Asked(at) => {
                     unread = false;
+                    asked = at;
                     idle.as_mut().reset(at + limits.idle_timeout);
                 }
             }
@@ -145,6 +152,16 @@ pub async fn serve<H: Handler>(
             }
             if !ending && draining.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Next::Drain);
+            }
+            // A task has one waker all its life.
+            seat.get_or_insert_with(|| shared.lifecycle.sit(cx.waker().clone()));
+            if !ending && place.is_to_go() && !about.is_busy() && !connection.has_streams() {
+                let quiet = place.is_to_go_after(asked, clock::now());
+                return if quiet {
+                    Poll::Ready(Next::Crowded)
+                } else {
+                    Poll::Pending
+                };
             }
             Poll::Pending
         });
@@ -159,6 +176,12 @@ pub async fn serve<H: Handler>(
             }
             Next::Idle if ending || unread => break,
             Next::Idle | Next::Drain => {
+                ending = true;
+                connection.graceful_shutdown();
+                idle.as_mut().reset(clock::now() + GOAWAY_PATIENCE);
+            }
+            Next::Crowded => {
+                shared.metrics.refused(CROWDED);
                 ending = true;
                 connection.graceful_shutdown();
                 idle.as_mut().reset(clock::now() + GOAWAY_PATIENCE);
@@ -190,6 +213,8 @@ enum Next {
     Idle,
     /// A drain began.
     Drain,
+    /// Others need its place.
+    Crowded,
     /// It did too much wrong.
     Calm,
     /// It has ended.
@@ -279,7 +304,7 @@ impl<H: Handler> About<H> {
                 logged: self.shared.access_log.is_enabled(),
             };
             if let Some(reply) = self.handler.at_once_http2(asked, &circumstances) {
-                let patience = limits.write_timeout;
+                let patience = limits.writing();
                 drop(limits);
                 match Sending::begin(reply, body, respond, arrived, patience) {
                     Begun::Whole(sent) => self.sent(sent),
@@ -323,7 +348,7 @@ impl<H: Handler> About<H> {
             respond,
             &request,
             self.backlog.clone(),
-            limits.write_timeout,
+            limits.writing(),
         )));
         let ticket = Arc::new(Ticket::new(
             self.client.clone(),

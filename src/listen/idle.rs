@@ -3,19 +3,29 @@
 //! There is one timer for a connection's life. What comes only notes when; the timer is set anew when it fires, or where it
 //! is to fire sooner than before. Of a drain the connection is told through its task's waker, once.
 
-use super::lifecycle::{Lifecycle, SILENCE, Seat};
+use super::crowd::{Place, QUIET};
+use super::lifecycle::{SILENCE, Seat};
 use crate::clock::Instant;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Sleep, sleep_until};
 
-/// A connection's patience. 56 octets, and 120 for the timer once something was waited for.
+/// Why it is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// It was idle for too long, or a drain began.
+    Idle,
+    /// Others need its place.
+    Crowded,
+}
+
+/// A connection's patience. 72 octets, and 120 for the timer once something was waited for.
 #[derive(Debug)]
 pub struct Idle {
+    place: Place,
     /// When the connection was last known not to be idle.
     last: Instant,
     timer: Option<Pin<Box<Sleep>>>,
@@ -26,13 +36,19 @@ pub struct Idle {
 
 impl Idle {
     /// For a connection that has begun now.
-    pub fn new(now: Instant) -> Self {
+    pub fn new(now: Instant, place: Place) -> Self {
         Self {
+            place,
             last: now,
             timer: None,
             waker: None,
             seat: None,
         }
+    }
+
+    /// What is known of its client's other connections.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// The connection is not idle now: something came, or the last of an answer has left. An instant that the caller has
@@ -41,37 +57,35 @@ impl Idle {
         self.last = now;
     }
 
-    /// Resolves when the connection has been idle for `idle_timeout`, or where a drain has begun, for a second of it. To be
-    /// polled where a read is pending, by one lifecycle's connection with that lifecycle always. Another `idle_timeout` than
-    /// before is true from this call on.
-    pub fn poll(
-        &mut self,
-        idle_timeout: Duration,
-        lifecycle: &Arc<Lifecycle>,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
-        let known = self.know(lifecycle, cx);
+    /// Resolves when the connection has been idle for `idle_timeout`, or where a drain has begun or its place is needed, for a
+    /// second. To be polled where a read is pending. Another `idle_timeout` than before is true from this call on.
+    pub fn poll(&mut self, idle_timeout: Duration, cx: &mut Context<'_>) -> Poll<Over> {
+        let known = self.know(cx);
         // Asked after the seat was taken, so that a drain that begins meanwhile is seen here or wakes us.
-        let due = self.due(idle_timeout, lifecycle);
+        let (due, over) = self.due(idle_timeout);
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(sleep_until(due)))
             .as_mut();
-        Self::wait(timer, due, known, cx)
+        Self::wait(timer, due, known, cx).map(|()| over)
     }
 
-    /// When it is over, if nothing comes.
-    fn due(&self, idle_timeout: Duration, lifecycle: &Lifecycle) -> Instant {
+    /// When it is over, if nothing comes, and why.
+    fn due(&self, idle_timeout: Duration) -> (Instant, Over) {
         let due = later(self.last, idle_timeout);
-        match lifecycle.drain_began() {
+        if self.place.is_to_go() && QUIET < idle_timeout {
+            return (later(self.last, QUIET), Over::Crowded);
+        }
+        let due = match self.place.lifecycle().drain_began() {
             // A request that was under way by then is still answered, instead of meeting a closed connection.
             Some(began) => due.min(later(self.last.max(began), SILENCE)),
             None => due,
-        }
+        };
+        (due, Over::Idle)
     }
 
     /// Whether timer and seat have this task's waker. If not, the seat has it now.
-    fn know(&mut self, lifecycle: &Arc<Lifecycle>, cx: &Context<'_>) -> bool {
+    fn know(&mut self, cx: &Context<'_>) -> bool {
         let known = self
             .waker
             .as_ref()
@@ -80,7 +94,7 @@ impl Idle {
             let waker = cx.waker();
             match &self.seat {
                 Some(seat) => seat.move_to(waker.clone()),
-                None => self.seat = Some(lifecycle.sit(waker.clone())),
+                None => self.seat = Some(self.place.lifecycle().sit(waker.clone())),
             }
             self.waker = Some(waker.clone());
         }
@@ -123,10 +137,13 @@ fn later(instant: Instant, by: Duration) -> Instant {
 
 #[cfg(test)]
 mod tests {
+    use super::super::crowd::Held;
+    use super::super::lifecycle::Lifecycle;
     use super::*;
     use crate::clock;
     use futures::FutureExt;
     use std::future::poll_fn;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::task::Wake;
     use tokio::time::{advance, timeout};
@@ -134,10 +151,14 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(75);
     const MILLISECOND: Duration = Duration::from_millis(1);
 
+    fn of(lifecycle: &Arc<Lifecycle>, now: Instant) -> Idle {
+        Idle::new(now, Place::nobodys(lifecycle.clone()))
+    }
+
     /// How long it takes until it is over, to the timer's millisecond.
-    async fn over(idle: &mut Idle, idle_timeout: Duration, lifecycle: &Arc<Lifecycle>) -> Duration {
+    async fn over(idle: &mut Idle, idle_timeout: Duration) -> Duration {
         let before = clock::now();
-        poll_fn(|cx| idle.poll(idle_timeout, lifecycle, cx)).await;
+        poll_fn(|cx| idle.poll(idle_timeout, cx)).await;
         clock::now() - before
     }
 
@@ -161,67 +182,67 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_is_over_after_the_timeout_and_stays_so() {
         let lifecycle = Lifecycle::new();
-        let mut idle = Idle::new(clock::now());
-        assert_near(over(&mut idle, TIMEOUT, &lifecycle).await, TIMEOUT);
+        let mut idle = of(&lifecycle, clock::now());
+        assert_near(over(&mut idle, TIMEOUT).await, TIMEOUT);
         assert_eq!(
-            over(&mut idle, TIMEOUT, &lifecycle).await,
+            over(&mut idle, TIMEOUT).await,
             Duration::ZERO,
             "nothing came"
         );
         idle.touch(clock::now());
-        assert_near(over(&mut idle, TIMEOUT, &lifecycle).await, TIMEOUT);
+        assert_near(over(&mut idle, TIMEOUT).await, TIMEOUT);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_comes_defers_it_without_setting_the_timer() {
         let lifecycle = Lifecycle::new();
-        let mut idle = Idle::new(clock::now());
+        let mut idle = of(&lifecycle, clock::now());
         let first = clock::now() + TIMEOUT;
         for _ in 0..10 {
-            let polled = poll_fn(|cx| idle.poll(TIMEOUT, &lifecycle, cx)).now_or_never();
+            let polled = poll_fn(|cx| idle.poll(TIMEOUT, cx)).now_or_never();
             assert_eq!(polled, None);
             advance(Duration::from_secs(5)).await;
             idle.touch(clock::now());
             let deadline = idle.timer.as_ref().map(|timer| timer.deadline());
             assert_eq!(deadline, Some(first));
         }
-        assert_near(over(&mut idle, TIMEOUT, &lifecycle).await, TIMEOUT);
+        assert_near(over(&mut idle, TIMEOUT).await, TIMEOUT);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_drain_leaves_a_second() {
         let lifecycle = Lifecycle::new();
-        let mut idle = Idle::new(clock::now());
+        let mut idle = of(&lifecycle, clock::now());
         let draining = lifecycle.clone();
         let begun = async move {
             tokio::time::sleep(Duration::from_secs(10)).await;
             draining.begin_drain();
         };
-        let (waited, ()) = tokio::join!(over(&mut idle, TIMEOUT, &lifecycle), begun);
+        let (waited, ()) = tokio::join!(over(&mut idle, TIMEOUT), begun);
         assert_near(waited, Duration::from_secs(10) + SILENCE);
 
         // What comes then has its own second, and a connection that was at work when it began too.
         idle.touch(clock::now());
-        assert_near(over(&mut idle, TIMEOUT, &lifecycle).await, SILENCE);
+        assert_near(over(&mut idle, TIMEOUT).await, SILENCE);
         advance(Duration::from_secs(10)).await;
-        let mut idle = Idle::new(clock::now());
-        assert_near(over(&mut idle, TIMEOUT, &lifecycle).await, SILENCE);
+        let mut idle = of(&lifecycle, clock::now());
+        assert_near(over(&mut idle, TIMEOUT).await, SILENCE);
 
         // But no more than it had before.
         idle.touch(clock::now());
         let short = Duration::from_millis(100);
-        assert_near(over(&mut idle, short, &lifecycle).await, short);
+        assert_near(over(&mut idle, short).await, short);
     }
 
     #[tokio::test(start_paused = true)]
     async fn another_task_is_woken_in_the_place_of_the_first() {
         let lifecycle = Lifecycle::new();
-        let mut idle = Idle::new(clock::now());
+        let mut idle = of(&lifecycle, clock::now());
         let (first, second) = (Arc::new(Count::default()), Arc::new(Count::default()));
         let woken = || [&first, &second].map(|count| count.0.load(SeqCst));
         let mut poll = |count: &Arc<Count>| {
             let waker = Waker::from(count.clone());
-            idle.poll(TIMEOUT, &lifecycle, &mut Context::from_waker(&waker))
+            idle.poll(TIMEOUT, &mut Context::from_waker(&waker))
         };
         assert_eq!(
             (poll(&first), poll(&second)),
@@ -230,7 +251,7 @@ mod tests {
         // By the timer, where the timer is not set anew for it.
         advance(TIMEOUT + MILLISECOND).await;
         assert_eq!(woken(), [0, 1]);
-        assert_eq!(poll(&second), Poll::Ready(()));
+        assert_eq!(poll(&second), Poll::Ready(Over::Idle));
         // And by a drain.
         lifecycle.begin_drain();
         assert_eq!(woken(), [0, 2]);
@@ -240,9 +261,9 @@ mod tests {
     async fn a_reload_changes_the_timeout() {
         let lifecycle = Lifecycle::new();
         let began = clock::now();
-        let mut idle = Idle::new(began);
+        let mut idle = of(&lifecycle, began);
         let mut wait = async |idle_timeout, at_most| {
-            let waiting = over(&mut idle, idle_timeout, &lifecycle);
+            let waiting = over(&mut idle, idle_timeout);
             timeout(at_most, waiting).await.ok()
         };
         let second = Duration::from_secs(1);
@@ -259,22 +280,47 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_task_that_has_spent_its_budget_is_woken_nevertheless() {
         let lifecycle = Lifecycle::new();
-        let mut idle = Idle::new(clock::now());
+        let mut idle = of(&lifecycle, clock::now());
         while tokio::task::coop::has_budget_remaining() {
             tokio::task::coop::consume_budget().now_or_never();
         }
         let count = Arc::new(Count::default());
         let waker = Waker::from(count.clone());
-        let polled = idle.poll(TIMEOUT, &lifecycle, &mut Context::from_waker(&waker));
+        let polled = idle.poll(TIMEOUT, &mut Context::from_waker(&waker));
         assert_eq!(polled, Poll::Pending);
         assert_eq!(count.0.load(SeqCst), 0, "the timer was polled in earnest");
         advance(TIMEOUT + MILLISECOND).await;
         assert_eq!(count.0.load(SeqCst), 1);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn where_others_need_the_place_it_is_left_a_second() {
+        let lifecycle = Lifecycle::new();
+        let counted = [lifecycle.connected(), lifecycle.connected()];
+        let held = Held::new(&lifecycle, [192, 0, 2, 1].into());
+        let mut idle = Idle::new(clock::now(), held.place());
+        let ends = async |idle: &mut Idle| {
+            let began = clock::now();
+            let over = poll_fn(|cx| idle.poll(TIMEOUT, cx)).await;
+            (over, (clock::now() - began).as_secs())
+        };
+        assert!(ends(&mut idle).now_or_never().is_none());
+        // Who waits for a place asks for it.
+        let asking = lifecycle.clone();
+        let waiting = tokio::spawn(async move { asking.has_room(1).await });
+        assert_eq!(ends(&mut idle).await, (Over::Crowded, 1));
+        idle.touch(clock::now());
+        assert_eq!(ends(&mut idle).await, (Over::Crowded, 1));
+        // With a place free there is no hurry.
+        drop(counted);
+        waiting.await.expect("there is room");
+        idle.touch(clock::now());
+        assert_eq!(ends(&mut idle).await, (Over::Idle, 75));
+    }
+
     #[test]
     fn it_is_small() {
-        assert_eq!(size_of::<Idle>(), 56);
+        assert_eq!(size_of::<Idle>(), 72);
         assert!(size_of::<Sleep>() <= 120, "{}", size_of::<Sleep>());
     }
 }

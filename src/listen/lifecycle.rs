@@ -1,15 +1,32 @@
 //! Whether the program is taking requests, and how many connections it holds.
 
+use super::crowd::{Crowd, Held, Place, QUIET};
 use crate::clock::{self, Instant};
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 /// How long a silent connection is kept once a drain has begun.
 pub(super) const SILENCE: Duration = Duration::from_secs(1);
+
+/// The word for a connection that made room.
+pub(super) const CROWDED: &str = "shed";
+
+/// How often silent connections are asked for room while there is none.
+const ASKED_EVERY: Duration = Duration::from_millis(500);
+
+/// Between two lines of the program's log that say so.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// As few connections as are room enough: where one more was too many, many more may be waiting.
+fn enough(most: usize) -> usize {
+    most.saturating_sub((most / 16).max(1))
+}
 
 /// Shared by every accept loop and connection.
 #[derive(Debug)]
@@ -19,7 +36,20 @@ pub struct Lifecycle {
     began: OnceLock<Instant>,
     seats: Mutex<Seats>,
     connections: AtomicUsize,
+    /// As many as there may be, as those said who asked for room.
+    most: AtomicUsize,
+    /// Whether silent connections are to make room, until there is some.
+    asking: AtomicBool,
+    crowd: Crowd,
+    asked: Mutex<Asked>,
     left: Notify,
+}
+
+/// When silent connections were last asked for room, and when that was told. Held for a look at it.
+#[derive(Debug, Default)]
+struct Asked {
+    last: Option<Instant>,
+    told: Option<Instant>,
 }
 
 /// Who wants to be woken when a drain begins. Held to come, to go and to begin a drain; no waker is called meanwhile.
@@ -38,7 +68,11 @@ pub(super) struct Seat {
 
 /// Counts a connection while it lives.
 #[derive(Debug)]
-pub struct Connected(Arc<Lifecycle>);
+pub struct Connected {
+    lifecycle: Arc<Lifecycle>,
+    /// Whose it is, once that is known.
+    held: Option<Held>,
+}
 
 impl Lifecycle {
     /// A program that is taking requests.
@@ -48,6 +82,10 @@ impl Lifecycle {
             began: OnceLock::new(),
             seats: Mutex::default(),
             connections: AtomicUsize::new(0),
+            most: AtomicUsize::new(usize::MAX),
+            asking: AtomicBool::new(false),
+            crowd: Crowd::new(),
+            asked: Mutex::default(),
             left: Notify::new(),
         })
     }
@@ -115,25 +153,104 @@ impl Lifecycle {
     /// Counts one more connection.
     pub fn connected(self: &Arc<Self>) -> Connected {
         self.connections.fetch_add(1, SeqCst);
-        Connected(self.clone())
+        Connected {
+            lifecycle: self.clone(),
+            held: None,
+        }
     }
 
-    /// Resolves when fewer than `limit` connections are open.
-    pub async fn has_room(&self, limit: usize) {
+    /// Resolves when fewer than `most` connections are open. Meanwhile silent ones are asked for room.
+    pub async fn has_room(&self, most: usize) {
         loop {
             let left = self.left.notified();
             tokio::pin!(left);
             left.as_mut().enable();
-            if self.connections() < limit {
+            if self.connections() < most {
+                return;
+            }
+            self.ask_for_room(most);
+            // Some were not silent for long enough.
+            let _ = timeout(ASKED_EVERY, left).await;
+        }
+    }
+
+    /// Resolves when no connection is open.
+    pub async fn emptied(&self) {
+        loop {
+            let left = self.left.notified();
+            tokio::pin!(left);
+            left.as_mut().enable();
+            if self.connections() == 0 {
                 return;
             }
             left.await;
         }
     }
 
-    /// Resolves when no connection is open.
-    pub async fn emptied(&self) {
-        self.has_room(1).await;
+    /// How many connections there may be, where silent ones are to make room. Asked with each request: one load of what is
+    /// seldom written.
+    pub(super) fn is_full(&self) -> Option<usize> {
+        if !self.asking.load(Relaxed) {
+            return None;
+        }
+        let most = self.most.load(Relaxed);
+        (self.connections.load(Relaxed) > enough(most)).then_some(most)
+    }
+
+    pub(super) fn crowd(&self) -> &Crowd {
+        &self.crowd
+    }
+
+    /// Wakes everybody, now and then: each knows by itself whether it is silent, since when, and whose it is.
+    pub(super) fn ask_for_room(&self, most: usize) {
+        let now = clock::now();
+        let tell = {
+            let mut asked = self.asked.lock();
+            let is_over = |since: Option<Instant>, time| since.is_none_or(|it| now - it >= time);
+            if !is_over(asked.last, ASKED_EVERY / 2) {
+                return;
+            }
+            asked.last = Some(now);
+            self.most.store(most, Relaxed);
+            self.asking.store(true, Relaxed);
+            let tell = is_over(asked.told, TOLD_EVERY);
+            if tell {
+                asked.told = Some(now);
+            }
+            tell
+        };
+        if tell && let Some((client, count)) = self.crowd.largest() {
+            tracing::warn!(
+                "{most} connections are open, as many as may be: those that are silent for {} s make room, of clients that \
+                 hold at least their share; {client} holds {count}",
+                QUIET.as_secs()
+            );
+        }
+        let wakers: Vec<_> = {
+            let seats = self.seats.lock();
+            seats.wakers.iter().flatten().cloned().collect()
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Connected {
+    /// Whose it is. What was said before is forgotten: behind a balancer it is known a moment later.
+    pub(super) fn is_of(&mut self, address: IpAddr) {
+        // The one before goes first, for it may be of the same client.
+        self.held = None;
+        self.held = Some(Held::new(&self.lifecycle, address));
+    }
+
+    /// How many connections its client has, this one included.
+    pub(super) fn of_client(&self) -> usize {
+        self.held.as_ref().map_or(1, Held::count)
+    }
+
+    /// What the connection is told of its client's others.
+    pub(super) fn place(&self) -> Place {
+        let nobodys = || Place::nobodys(self.lifecycle.clone());
+        self.held.as_ref().map_or_else(nobodys, Held::place)
     }
 }
 
@@ -157,8 +274,14 @@ impl Drop for Seat {
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, SeqCst);
-        self.0.left.notify_waiters();
+        // Its client has one less before there is room, so that the next of it is not one too many.
+        self.held = None;
+        let left = self.lifecycle.connections.fetch_sub(1, SeqCst) - 1;
+        if self.lifecycle.asking.load(Relaxed) && left <= enough(self.lifecycle.most.load(Relaxed))
+        {
+            self.lifecycle.asking.store(false, Relaxed);
+        }
+        self.lifecycle.left.notify_waiters();
     }
 }
 

@@ -9,6 +9,7 @@
 //! wrote and bodies without framing.
 
 pub mod accept;
+pub mod crowd;
 pub mod idle;
 pub mod lifecycle;
 pub mod proxy_protocol;
@@ -29,6 +30,7 @@ pub mod gate;
 
 pub mod exchange;
 pub mod outbox;
+pub mod pace;
 
 mod record;
 pub mod settings;

@@ -1,16 +1,14 @@
 //! Bytes on their way to a client: queued without a copy where that pays, written as fast as the client takes them.
 
+use super::pace::{Pace, Patience};
 use super::stream::Outlet;
 use crate::arena::FileRange;
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
-use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 use tokio::io::AsyncWrite;
-use tokio::time::Sleep;
 
 /// Below this a copy into the tail costs less than an element of the queue and of the vectored write.
 const COPY_BELOW: usize = 2 * 1024;
@@ -27,8 +25,8 @@ pub struct Outbox {
     len: usize,
     /// Those of them that lie in a file.
     in_files: usize,
-    /// Runs while the client takes nothing; armed by the first write that blocks, disarmed by progress.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// There from the first write that blocks until everything is written.
+    stalled: Option<Box<Pace>>,
 }
 
 #[derive(Debug)]
@@ -103,11 +101,12 @@ impl Outbox {
         *self = Self::default();
     }
 
-    /// Writes until nothing is left. Fails with `TimedOut` when the client takes nothing for `patience`.
+    /// Writes until nothing is left. Fails with `TimedOut` when the client takes nothing, or too little, for longer than
+    /// `patience`.
     pub fn poll_write(
         &mut self,
         io: &mut impl Outlet,
-        patience: Duration,
+        patience: impl Into<Patience>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         let files_before = self.in_files;
@@ -121,10 +120,12 @@ impl Outbox {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(n)) => {
                     self.consume(n);
-                    self.stalled = None;
+                    if let Some(pace) = &mut self.stalled {
+                        pace.moved(n);
+                    }
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return self.poll_stalled(patience, cx),
+                Poll::Pending => return self.poll_stalled(patience.into(), cx),
             }
         }
         // TLS takes bytes that the socket does not: what is queued there must move too.
@@ -133,16 +134,14 @@ impl Outbox {
                 self.stalled = None;
                 Poll::Ready(flushed)
             }
-            Poll::Pending => self.poll_stalled(patience, cx),
+            Poll::Pending => self.poll_stalled(patience.into(), cx),
         }
     }
 
     /// Nothing moves: pending until the client's time is up.
-    fn poll_stalled(&mut self, patience: Duration, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let stalled = self
-            .stalled
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-        ready!(stalled.as_mut().poll(cx));
+    fn poll_stalled(&mut self, patience: Patience, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let pace = self.stalled.get_or_insert_default();
+        ready!(pace.poll(patience, cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
@@ -239,6 +238,7 @@ mod tests {
     use crate::arena::Arena;
     use proptest::prelude::*;
     use std::future::poll_fn;
+    use std::time::Duration;
     use tokio::io::{AsyncReadExt, DuplexStream};
     use tokio::net::{TcpListener, TcpSocket};
 
@@ -353,5 +353,32 @@ mod tests {
             error.expect_err("nobody reads").kind(),
             io::ErrorKind::TimedOut
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_an_octet_at_a_time_is_given_up_too() {
+        let (mut near, mut far) = tokio::io::duplex(1);
+        let mut outbox = Outbox::default();
+        outbox.copy(&[0; 1_000]);
+        let patience = Patience {
+            silence: Duration::from_secs(30),
+            rate: 10,
+        };
+        let reads = async {
+            let mut read = 0;
+            while far.read_u8().await.is_ok() {
+                read += 1;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            read
+        };
+        let writes = async {
+            let written = poll_fn(|cx| outbox.poll_write(&mut near, patience, cx)).await;
+            drop(near);
+            written
+        };
+        let (read, written) = tokio::join!(reads, writes);
+        let error = written.expect_err("too little is read");
+        assert_eq!((error.kind(), read / 10), (io::ErrorKind::TimedOut, 3));
     }
 }

@@ -46,29 +46,37 @@ pub fn given(
     if entries.is_empty() {
         return;
     }
-    // The last answers are those that were not taken.
-    let mut unsent = unsent as u64;
-    for (entry, _) in entries.iter_mut().rev() {
-        let left = unsent.min(entry.bytes_out);
-        entry.bytes_out -= left;
-        unsent -= left;
-    }
+    end(&mut entries, unsent as u64, failed);
     let now = clock::now();
     for (mut entry, arrived) in entries {
         entry.duration = now - arrived;
-        entry.end = match failed {
+        shared.access_log.record(*entry);
+    }
+}
+
+/// How each of these answers ended. The last are those that were not taken; what is in front of them was. Where it failed, the last one
+/// did, though all of its octets may be on their way (TLS and HTTP/2 have buffers of their own).
+fn end(entries: &mut [(Box<AccessEntry>, Instant)], mut unsent: u64, failed: Option<&io::Error>) {
+    for (behind, (entry, _)) in entries.iter_mut().rev().enumerate() {
+        let left = unsent.min(entry.bytes_out);
+        entry.bytes_out -= left;
+        unsent -= left;
+        entry.end = match failed.filter(|_| left > 0 || behind == 0) {
             None => EndState::Complete,
             Some(error) if error.kind() == io::ErrorKind::TimedOut => EndState::TimedOut,
             Some(_) => EndState::ClientGone,
         };
-        shared.access_log.record(*entry);
     }
 }
 
 /// A request was refused at the gate: nothing of it is known that could be trusted.
 pub fn refused(shared: &Shared, client: &Arc<Client>, refusal: Refusal) {
     shared.metrics.refused(refusal.reason);
-    shared.access_log.record(AccessEntry {
+    shared.access_log.record(entry_of(client, refusal));
+}
+
+fn entry_of(client: &Client, refusal: Refusal) -> AccessEntry {
+    AccessEntry {
         ts: clock::wall(),
         id: Bytes::new(),
         client: client.addr.ip().to_canonical(),
@@ -101,5 +109,71 @@ pub fn refused(shared: &Shared, client: &Arc<Client>, refusal: Refusal) {
         tls: client.tls,
         user_agent: None,
         referer: None,
-    });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listen::gate::refusals;
+
+    /// Answers of so many octets, of which so many at the end were not taken: the octets and the end of each.
+    fn ended(sizes: &[u64], unsent: u64, failed: Option<io::ErrorKind>) -> Vec<(u64, EndState)> {
+        let addr = ([127, 0, 0, 1], 1).into();
+        let client = Client {
+            addr,
+            local: addr,
+            tls: false,
+            certificate: None,
+        };
+        let now = clock::now();
+        let entry = |size: &u64| {
+            let mut entry = entry_of(&client, refusals::FIELD);
+            entry.bytes_out = *size;
+            (Box::new(entry), now)
+        };
+        let mut entries: Vec<_> = sizes.iter().map(entry).collect();
+        let failed = failed.map(io::Error::from);
+        end(&mut entries, unsent, failed.as_ref());
+        let each = entries.into_iter();
+        each.map(|(entry, _)| (entry.bytes_out, entry.end))
+            .collect()
+    }
+
+    #[test]
+    fn of_a_pipelined_batch_only_what_was_not_taken_has_failed() {
+        use EndState::{ClientGone, Complete, TimedOut};
+        use io::ErrorKind::{BrokenPipe, TimedOut as Late};
+        let sizes = [10, 20, 30];
+        for (unsent, failed, expected) in [
+            (0, None, [(10, Complete), (20, Complete), (30, Complete)]),
+            (
+                0,
+                Some(BrokenPipe),
+                [(10, Complete), (20, Complete), (30, ClientGone)],
+            ),
+            (
+                1,
+                Some(BrokenPipe),
+                [(10, Complete), (20, Complete), (29, ClientGone)],
+            ),
+            (
+                30,
+                Some(Late),
+                [(10, Complete), (20, Complete), (0, TimedOut)],
+            ),
+            (
+                35,
+                Some(BrokenPipe),
+                [(10, Complete), (15, ClientGone), (0, ClientGone)],
+            ),
+            (
+                u64::MAX,
+                Some(BrokenPipe),
+                [(0, ClientGone), (0, ClientGone), (0, ClientGone)],
+            ),
+        ] {
+            assert_eq!(ended(&sizes, unsent, failed), expected, "{unsent}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The sending of an answer that was given at once to a stream of HTTP/2: whole where the client has room for it, else as it makes room.
 
 use super::exchange::http2::Http2;
+use super::pace::Patience;
 use super::reply::Reply;
 use crate::clock::Instant;
 use crate::telemetry::access_log::AccessEntry;
@@ -11,7 +12,6 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 /// An answer that waits for the client's window.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Sending {
         body: RecvStream,
         mut respond: SendResponse<Bytes>,
         arrived: Instant,
-        patience: Duration,
+        patience: Patience,
     ) -> Begun {
         let Reply {
             head,

@@ -1,7 +1,9 @@
 //! What an operator may decide about listening: addresses, TLS, PROXY protocol and the limits of a client.
 
+use super::pace::Patience;
 use crate::tls::settings::TlsSettings;
 use crate::units::ByteSize;
+use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -45,12 +47,23 @@ pub struct LimitSettings {
     pub idle_timeout: Duration,
     /// Between two reads of a request body. Then 408 and close. Default 30 s.
     pub body_timeout: Duration,
+    /// Octets of a request body that must come in a second, on the average of each `body_timeout` of waiting for them; 0 is
+    /// any. Then 408 and close. Default 240.
+    pub body_rate: ByteSize,
     /// Writing to a client without progress. Then the connection is cut. Default 30 s.
     pub write_timeout: Duration,
+    /// Octets that a client must take in a second, on the average of each `write_timeout` of waiting for it; 0 is any.
+    /// Default 240.
+    pub write_rate: ByteSize,
     /// A request body. More is 413. Default 2 GiB; a route may set its own.
     pub body: ByteSize,
     /// Client connections at once, over all listeners. More wait in the kernel's queue. Default 10 000.
     pub connections: usize,
+    /// Of these, connections of one client: one address, of IPv6 its first 64 bits. One more is closed. 0 is any number.
+    /// Default 0.
+    pub connections_per_client: usize,
+    /// Whose connections are not counted for that: the trusted proxies.
+    pub uncounted: Vec<IpNet>,
     /// HTTP/2 streams at once on a connection. Default 100.
     pub http2_streams: u32,
     /// Malformed HTTP/2 requests and resets a connection may cause before it is ended. Default 64.
@@ -66,11 +79,33 @@ impl Default for LimitSettings {
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
+            body_rate: ByteSize::new(240),
             write_timeout: Duration::from_secs(30),
+            write_rate: ByteSize::new(240),
             body: ByteSize::mib(2048),
             connections: 10_000,
+            connections_per_client: 0,
+            uncounted: Vec::new(),
             http2_streams: 100,
             http2_faults: 64,
+        }
+    }
+}
+
+impl LimitSettings {
+    /// What is asked of a client that reads an answer.
+    pub fn writing(&self) -> Patience {
+        Patience {
+            silence: self.write_timeout,
+            rate: self.write_rate.bytes(),
+        }
+    }
+
+    /// What is asked of a client that sends a body.
+    pub fn reading(&self) -> Patience {
+        Patience {
+            silence: self.body_timeout,
+            rate: self.body_rate.bytes(),
         }
     }
 }

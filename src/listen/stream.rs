@@ -1,11 +1,13 @@
 //! The client's connection: TCP or TLS behind one type, with the little that is known about who is at its other end.
 
 use crate::arena::{self, FileRange};
+use crate::tls::ClientCertificate;
 use bytes::BytesMut;
 use rustix::net::{SendFlags, send};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -32,6 +34,8 @@ pub struct Client {
     pub local: SocketAddr,
     /// Whether the client speaks TLS to us.
     pub tls: bool,
+    /// The certificate that it has shown, where it has.
+    pub certificate: Option<Arc<ClientCertificate>>,
 }
 
 impl ClientStream {

@@ -53,6 +53,9 @@ pub fn enter(header: &mut RequestHeader, walk: &mut Walk) -> Result<(), Verdict>
     };
     if !entered.peer.trusted {
         remove_claims(header);
+        entered.site.guards().claims().iter().for_each(|name| {
+            header.remove_header(name);
+        });
     }
     let fields = FieldView::from(&header.headers);
     entered.client = entered.peer.client(&entered.site, fields);

@@ -317,14 +317,22 @@ pub fn tell(response: &mut ResponseHead, walk: &Walk) {
     let (Some(entered), Some(seen)) = (&walk.entered, &walk.seen) else {
         return;
     };
-    let member = seen.outcome.write(&entered.site.cache_name);
-    let detail = walk
+    let mut outcome = seen.outcome;
+    // Where nobody could answer, that says more than what kept the request from the cache.
+    let failed = |verdict: &Verdict| verdict.status.is_server_error();
+    let verdict = walk
         .verdict
-        .filter(|_| seen.outcome.reason.is_none())
-        .map(|verdict| [member.as_bytes(), b"; detail=", verdict.reason.as_bytes()].concat())
-        .and_then(|member| HeaderValue::from_maybe_shared(Bytes::from(member)).ok());
+        .filter(|verdict| outcome.reason.is_none() || failed(verdict));
+    let member = if let Some(verdict) = verdict {
+        outcome.reason = None;
+        let member = outcome.write(&entered.site.cache_name);
+        let told = [member.as_bytes(), b"; detail=", verdict.reason.as_bytes()].concat();
+        HeaderValue::from_maybe_shared(Bytes::from(told)).unwrap_or(member)
+    } else {
+        outcome.write(&entered.site.cache_name)
+    };
     let fields = &mut response.fields;
-    fields.append(&CACHE_STATUS, &detail.unwrap_or(member));
+    fields.append(&CACHE_STATUS, &member);
     if let Some(age) = seen.age {
         fields.insert_number(&AGE, age.as_secs());
     }

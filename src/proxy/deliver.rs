@@ -4,7 +4,7 @@ use super::accept::{METHODS, OPTIONS_HERE};
 use super::entry::X_REQUEST_ID;
 use super::session::Session;
 use super::walk::{Verdict, Walk};
-use super::{cached, error_page};
+use super::{admit, cached, error_page};
 use crate::fields::section::HeaderSection;
 use crate::fields::view::FieldView;
 use crate::listen::exchange::head::ResponseHead;
@@ -129,6 +129,7 @@ pub fn write_response(
     if !response.fields.contains(&X_REQUEST_ID) {
         response.fields.append_text(&X_REQUEST_ID, &entered.id);
     }
+    admit::add_fields(request, response, walk);
     if let Some(route) = &walk.route {
         edit(&mut response.fields, &route.response_headers)?;
     }

@@ -25,8 +25,9 @@ pub const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Fields that only a trusted proxy may send, besides everything called `X-Forwarded-…`: they say who the client is, or
-/// change what the request means to an origin without changing what routes and caches see.
-static ONLY_FROM_TRUSTED: [HeaderName; 12] = [
+/// change what the request means to an origin without changing what routes and caches see. What CDNs and application servers have
+/// for it is among them: some framework believes each.
+static ONLY_FROM_TRUSTED: [HeaderName; 26] = [
     X_REAL_IP,
     X_REQUEST_ID,
     FORWARDED,
@@ -39,12 +40,31 @@ static ONLY_FROM_TRUSTED: [HeaderName; 12] = [
     HeaderName::from_static("x-http-method-override"),
     HeaderName::from_static("x-http-method"),
     HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-host"),
+    HeaderName::from_static("x-original-host"),
+    HeaderName::from_static("x-original-forwarded-for"),
+    HeaderName::from_static("x-forwarded"),
+    HeaderName::from_static("x-cluster-client-ip"),
+    HeaderName::from_static("x-originating-ip"),
+    HeaderName::from_static("x-proxyuser-ip"),
+    HeaderName::from_static("x-remote-ip"),
+    HeaderName::from_static("client-ip"),
+    HeaderName::from_static("true-client-ip"),
+    HeaderName::from_static("cf-connecting-ip"),
+    HeaderName::from_static("fastly-client-ip"),
+    HeaderName::from_static("proxy-client-ip"),
+    HeaderName::from_static("wl-proxy-client-ip"),
 ];
 
 /// Whether a field, named in any case, is one that a stranger has no say in.
 pub fn is_claim(name: &str) -> bool {
-    // Nearly every other field begins with another letter.
-    if !matches!(name.as_bytes().first(), Some(b'x' | b'X' | b'f' | b'F')) {
+    // Nearly every other field begins with another letter and does not end as `-IP` does.
+    let octets = name.as_bytes();
+    let (first, last) = match (octets.first(), octets.last()) {
+        (Some(first), Some(last)) => (first | 0x20, last | 0x20),
+        _ => return false,
+    };
+    if !matches!(first, b'x' | b'f') && last != b'p' {
         return false;
     }
     let forwarded = name
@@ -304,7 +324,15 @@ mod tests {
             ("X-Forwarded-For", true),
             ("x-forwarded-anything", true),
             ("x-forwarded-", true),
-            ("X-Forwarded", false),
+            ("X-Forwarded", true),
+            ("X-Host", true),
+            ("Client-IP", true),
+            ("true-client-ip", true),
+            ("CF-Connecting-IP", true),
+            ("WL-Proxy-Client-IP", true),
+            ("X-Original-Forwarded-For", true),
+            ("Sleep", false),
+            ("X-Forward", false),
             ("Forwarded", true),
             ("X-Real-IP", true),
             ("X-REQUEST-ID", true),

@@ -8,7 +8,8 @@ use crate::cache::fill::Failure;
 use crate::fields::content_length::{self, ContentLength};
 use crate::listen::exchange::head::ResponseHead;
 use crate::listen::exchange::{
-    ANSWERED_EARLY, BODY_MALFORMED, BODY_TOO_LARGE, CLIENT_GONE, CLIENT_SILENT, UPSTREAM_SILENT,
+    ANSWERED_EARLY, BODY_MALFORMED, BODY_TOO_LARGE, CLIENT_GONE, CLIENT_SILENT, CLIENT_SLOW,
+    UPSTREAM_SILENT,
 };
 use crate::routing::settings::RouteSettings;
 use crate::upstream::{self, FailureKind, RetryQuestion};
@@ -258,6 +259,7 @@ fn verdict_on(error: &Error) -> Verdict {
     let (status, reason) = match error.etype() {
         other if *other == UPSTREAM_SILENT => (504, "upstream-timeout"),
         other if *other == CLIENT_SILENT => (408, "body-timeout"),
+        other if *other == CLIENT_SLOW => (408, "body-slow"),
         other if *other == ANSWERED_EARLY => (413, "answered-early"),
         other if *other == BODY_TOO_LARGE => (413, "body-too-large"),
         other if *other == BODY_MALFORMED => (400, "chunk"),

@@ -14,7 +14,7 @@ use crate::cache::fill::{Failure, FillWriter, Wanted};
 use crate::cache::policy::Moment;
 use crate::cache::policy::stale::Trouble;
 use crate::cache::refresh::Due;
-use crate::fields::host;
+use crate::fields::{host, uri};
 use crate::listen::exchange::Exchange;
 use crate::listen::exchange::inner::Recipient;
 use crate::listen::exchange::ticket::Ticket;
@@ -119,6 +119,33 @@ impl Errand {
     }
 }
 
+/// A request of our own about another one: it goes straight to the upstream of this route.
+pub(super) fn ask(
+    proxy: &Proxy,
+    header: RequestHeader,
+    entered: &Entered,
+    route: Arc<RouteSettings>,
+    recipient: Box<dyn Recipient>,
+) {
+    let asked = uri::split_path_query(accept::target(&header));
+    let errand = Arc::new(Errand {
+        site: entered.site.clone(),
+        route,
+        client: entered.client,
+        peer: entered.peer,
+        path: asked.path.to_owned(),
+        id: entered.id.clone(),
+        hurried: false,
+        report: Mutex::default(),
+    });
+    let ticket = Arc::new(entered.ticket.of_our_own());
+    dispatch(
+        proxy,
+        Box::new(Exchange::inner(header, recipient, ticket)),
+        errand,
+    );
+}
+
 /// Whether the origin was there. A TLS hand-shake that fails, and a wait that is refused because many wait already, are
 /// cases of nobody being there to be asked.
 fn trouble(word: &str) -> Trouble {
@@ -180,6 +207,7 @@ pub fn refresh(proxy: &Proxy, site: &Arc<Site>, due: Due) {
         addr: ours,
         local: ours,
         tls,
+        certificate: None,
     };
     let host = target.authority.to_owned();
     let ticket = Ticket::new(Arc::new(client), host, &LimitSettings::default(), false);
@@ -242,7 +270,11 @@ fn send(
         ended: false,
     };
     let exchange = Box::new(Exchange::inner(header, Box::new(fill), Arc::new(ticket)));
-    let (proxy, errand) = (proxy.clone(), errand.clone());
+    dispatch(proxy, exchange, errand.clone());
+}
+
+fn dispatch(proxy: &Proxy, exchange: Box<Exchange>, errand: Arc<Errand>) {
+    let proxy = proxy.clone();
     // In a box: a task is moved into its place, and a walk is large.
     tokio::spawn(Box::pin(async move { proxy.fetch(exchange, errand).await }));
 }

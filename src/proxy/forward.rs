@@ -275,10 +275,11 @@ fn verdict_on(refusal: &Refusal) -> Verdict {
 
 /// Whether an error is the client's doing, so that nothing is held against the upstream.
 pub fn is_clients_fault(error: &Error) -> bool {
-    use crate::listen::exchange::{ANSWERED_EARLY, BODY_MALFORMED, CLIENT_SILENT};
+    use crate::listen::exchange::{ANSWERED_EARLY, BODY_MALFORMED, CLIENT_SILENT, CLIENT_SLOW};
     [
         CLIENT_GONE,
         CLIENT_SILENT,
+        CLIENT_SLOW,
         BODY_TOO_LARGE,
         BODY_MALFORMED,
         ANSWERED_EARLY,

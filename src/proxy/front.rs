@@ -7,7 +7,10 @@ use super::direct::kept::Kept;
 use super::fetch::Errand;
 use super::phases::{self, FrontDoor};
 use super::walk::{Entered, Walk};
-use super::{Site, accept, answer, cached, deliver, direct, events, failure, fetch, purge, record};
+use super::{
+    Site, accept, admit, answer, cached, deliver, direct, events, failure, fetch, purge, rate,
+    record,
+};
 use crate::listen::exchange::Exchange;
 use crate::listen::lifecycle::Lifecycle;
 use arc_swap::ArcSwap;
@@ -111,12 +114,20 @@ impl Proxy {
             if entered.is_ok() && purge::answer(session, walk).await? {
                 return Ok(true);
             }
-            let routed = entered.and_then(|()| accept::find_route(session.req_header(), walk));
+            let routed = entered
+                .and_then(|()| accept::find_route(session.req_header(), walk))
+                .and_then(|()| admit::by_address(walk));
             if let Err(verdict) = routed {
                 deliver::own_answer(session, walk, verdict).await?;
                 return Ok(true);
             }
-            if events::answer(session, walk).await?
+            if let Err(too_many) = rate::admit((&session.req_header().headers).into(), walk) {
+                let (verdict, fields) = (too_many.verdict, too_many.fields);
+                deliver::own_answer_with(session, walk, verdict, fields).await?;
+                return Ok(true);
+            }
+            if admit::by_credentials(self, session, walk).await?
+                || events::answer(session, walk).await?
                 || answer::without_asking(session, walk).await?
                 || cached::answer(self, session, walk).await?
             {

@@ -6,7 +6,9 @@
 //! | stop | question |
 //! |---|---|
 //! | [`accept`] | may it enter, whom is it from, which route is it for? |
+//! | [`admit`] | may this client use the route: by its address, by what it shows? |
 //! | [`purge`] | is something to be purged, and may who asks? |
+//! | [`rate`] | does the client ask too often? |
 //! | [`answer`] | can it be answered without asking anybody? |
 //! | [`events`] | is it a viewer who wants to be told what changes? |
 //! | [`cached`] | can the cache answer, alone or by a fetch that is shared? |
@@ -21,6 +23,7 @@
 //! | [`probe`] | what becomes of one that an operator asks for? |
 
 pub mod accept;
+pub mod admit;
 pub mod answer;
 pub mod cached;
 pub mod deliver;
@@ -35,9 +38,11 @@ pub mod fetch;
 pub mod files;
 pub mod forward;
 mod front;
+mod inquiry;
 mod phases;
 pub mod probe;
 pub mod purge;
+pub mod rate;
 pub mod record;
 mod relay;
 mod session;

@@ -4,15 +4,18 @@ use super::encode::{AT_ONCE, Places};
 use super::error_page::ErrorPages;
 use super::events::Hub;
 use super::settings::ProxySettings;
+use crate::access::{Guard, Guards};
 use crate::cache::Cache;
 use crate::cache::settings::{KeyRules, Rules};
 use crate::fields::via;
+use crate::fields::view::{FieldView, Marks};
+use crate::rate::{Limit, Limits};
 use crate::routing::Table;
 use crate::routing::settings::{Action, RouteSettings};
 use crate::telemetry::metrics::HttpMetrics;
 use crate::telemetry::route::RouteMetrics;
 use crate::upstream::Upstreams;
-use http::{HeaderValue, Version};
+use http::{HeaderName, HeaderValue, Version};
 use std::sync::Arc;
 
 /// One complete set of settings at work. A request keeps the one it began with.
@@ -32,9 +35,15 @@ pub struct Site {
     pub events: Arc<Hub>,
     /// What is kept of answers. The same for each site that a reload makes: it drops nothing that is stored.
     pub cache: Arc<Cache>,
+    /// The rate limits that they name.
+    pub limits: Limits,
     /// Our name in `Cache-Status` (RFC 9211 §2).
     pub cache_name: String,
     via: [HeaderValue; 3],
+    /// What stands in front of the routes.
+    guards: Guards,
+    /// Of the fields that a stranger has no say in because of them, for a quick look.
+    claim_marks: Marks,
     /// By the routes' indices.
     places: Vec<Place>,
     nowhere: Place,
@@ -49,8 +58,12 @@ pub struct Place {
     pub upstream: Arc<str>,
     /// What the cache may do.
     pub rules: Arc<Rules>,
+    /// What its requests must come within.
+    pub limits: Vec<Arc<Limit>>,
     /// What is counted.
     pub metrics: RouteMetrics,
+    /// What stands in front of it, where something does.
+    pub guard: Option<Arc<Guard>>,
 }
 
 impl Place {
@@ -59,9 +72,16 @@ impl Place {
             name: name.into(),
             upstream: upstream.into(),
             rules,
+            limits: Vec::new(),
             metrics: metrics.route(name),
+            guard: None,
         }
     }
+}
+
+fn marks_of(guards: &Guards) -> Marks {
+    let names: Vec<&str> = guards.claims().iter().map(HeaderName::as_str).collect();
+    Marks::of(&names)
 }
 
 fn upstreams_of(route: &RouteSettings) -> String {
@@ -113,9 +133,12 @@ impl Site {
                 .unwrap_or(HeaderValue::from_static("1.1 forebay"))
         });
         Self {
+            claim_marks: marks_of(&Guards::default()),
+            guards: Guards::default(),
             places,
             nowhere: Place::new(UNROUTED, UNROUTED, Arc::new(Rules::off()), metrics),
             cache,
+            limits: Limits::default(),
             events: Arc::default(),
             cache_name: item(&settings.name),
             error_pages: ErrorPages::default(),
@@ -125,6 +148,41 @@ impl Site {
             settings,
             via,
         }
+    }
+
+    /// The same, with these rate limits.
+    #[must_use]
+    pub fn limited_by(mut self, limits: Limits) -> Self {
+        for route in self.routes.in_order() {
+            if let Some(place) = self.places.get_mut(route.index) {
+                place.limits = limits.of(&route.rate_limits);
+            }
+        }
+        self.limits = limits;
+        self
+    }
+
+    /// Puts guards in front of the routes.
+    #[must_use]
+    pub fn guarded(mut self, guards: Guards) -> Self {
+        for (index, place) in self.places.iter_mut().enumerate() {
+            place.guard = guards.of(index).cloned();
+        }
+        self.claim_marks = marks_of(&guards);
+        self.guards = guards;
+        self
+    }
+
+    /// What stands in front of the routes.
+    pub fn guards(&self) -> &Guards {
+        &self.guards
+    }
+
+    /// Whether a request has fields that only our own checks may set.
+    #[inline]
+    pub fn has_claims(&self, fields: FieldView<'_>) -> bool {
+        let claims = || self.guards.claims().iter();
+        fields.may_have(self.claim_marks) && claims().any(|name| fields.contains(name))
     }
 
     /// What the cache may do on a route.

@@ -5,6 +5,7 @@ use super::cached::Seen;
 use super::encode::BodyCoder;
 use super::entry::Peer;
 use super::fetch::Errand;
+use crate::access::forward::Granted;
 use crate::clock::Instant;
 use crate::listen::exchange::ticket::Ticket;
 use crate::routing::settings::RouteSettings;
@@ -29,6 +30,8 @@ pub struct Walk {
     pub forwarding: Option<Forwarding>,
     /// Why the proxy itself answers, where it does.
     pub verdict: Option<Verdict>,
+    /// What a check of credentials leaves for the answer.
+    pub granted: Option<Arc<Granted>>,
     /// Interim responses that the upstream sent.
     pub interim: u32,
     /// Of an upstream's answer that our page takes the place of: what the status is worth nothing without.

@@ -42,8 +42,44 @@ pub const WORDS: &[(&str, &str)] = &[
     ),
     ("no-route", "No route matches the request."),
     (
+        "address-denied",
+        "The client's address is not one that may use the route: `deny` names it, or `allow` does not.",
+    ),
+    (
+        "no-credentials",
+        "The route asks for a name and a password, and the request has none.",
+    ),
+    (
+        "wrong-credentials",
+        "Name and password are not in the route's password file, or cannot be read.",
+    ),
+    (
+        "auth-busy",
+        "Too many passwords are being checked at once, or too many of this client.",
+    ),
+    (
+        "auth-refused",
+        "The service that the route asks did not let the request in; the client got its answer.",
+    ),
+    (
+        "auth-unavailable",
+        "The service that the route asks failed, or did not answer in time; nobody gets in without its word.",
+    ),
+    (
+        "no-certificate",
+        "The route is for clients with a certificate, and this one has shown none.",
+    ),
+    (
+        "wrong-certificate",
+        "The client's certificate has none of the names that the route is for.",
+    ),
+    (
         "body-too-large",
         "The request body is larger than the route or `[limits] body` allows.",
+    ),
+    (
+        "rate-limited",
+        "The client asked more often than a rate limit of the route allows.",
     ),
     (
         "file",
@@ -118,6 +154,10 @@ pub const WORDS: &[(&str, &str)] = &[
     (
         "body-timeout",
         "The client sent nothing of its request body for too long.",
+    ),
+    (
+        "body-slow",
+        "The client sent its request body more slowly than `body_rate` allows.",
     ),
     (
         "answered-early",

@@ -29,6 +29,8 @@ pub struct RouteSettings {
     pub hold_on: Vec<StatusCode>,
     /// Whether viewers may follow what changes below it, and how.
     pub events: Option<EventSettings>,
+    /// Names of the rate limits that its requests must come within, all of them. Default: none.
+    pub rate_limits: Vec<String>,
     /// Which route of the file it is, from 0: what other rooms keep for each route is found by it.
     pub index: usize,
 }

@@ -57,6 +57,7 @@ fn route(text: &str) -> RouteSettings {
         body_limit: None,
         hold_on: Vec::new(),
         events: None,
+        rate_limits: Vec::new(),
         index: 0,
     }
 }

@@ -8,6 +8,7 @@ use super::start::{Listening, RunError, Start};
 use super::threads::Threads;
 use super::watch::Watch;
 use super::{board, drain, reload};
+use crate::access::Guards;
 use crate::admin::settings::AdminListen;
 use crate::admin::{self, Access, Socket};
 use crate::cache::Cache;
@@ -15,6 +16,8 @@ use crate::listen::lifecycle::Lifecycle;
 use crate::listen::settings::LimitSettings;
 use crate::listen::{Shared, socket};
 use crate::proxy::Site;
+use crate::rate::Limits;
+use crate::rate::metrics::RateMetrics;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::logging::{self, Logging};
 use crate::telemetry::metrics::HttpMetrics;
@@ -157,6 +160,12 @@ fn assemble(
         cache,
         &metrics,
     );
+    let rate_metrics = RateMetrics::default();
+    registry.register(|registry| rate_metrics.register(registry));
+    let site = site.limited_by(Limits::new(&settings.rate_limits, None, &rate_metrics));
+    let guards = Guards::build(&settings.access, None)
+        .map_err(|error| RunError::Config(error.to_string()))?;
+    let site = site.guarded(guards);
     site.events.register(&registry);
     tokio::spawn(site.events.clone().run(site.cache.purges()));
     let site = Arc::new(ArcSwap::from_pointee(site));

@@ -6,9 +6,10 @@ use crate::config::settings::Settings;
 use toml::{Table, Value};
 
 /// Sections of which there are several, by what tells them apart; and what they are called.
-const NAMED: [(&str, &str, &str); 3] = [
+const NAMED: [(&str, &str, &str); 4] = [
     ("route", "name", "route"),
     ("upstream", "", "upstream"),
+    ("rate_limit", "", "rate limit"),
     ("listen", "addr", "listener"),
 ];
 

@@ -5,6 +5,7 @@ use super::changes;
 use super::listeners::{self, Bound, Listeners};
 use super::start::RunError;
 use super::threads::Threads;
+use crate::access::Guards;
 use crate::admin::ReloadReport;
 use crate::admin::settings::AdminListen;
 use crate::config::settings::Settings;
@@ -63,6 +64,8 @@ impl State {
             &self.environment,
         )
         .map_err(|error| RunError::Config(error.to_string()))?;
+        let guards = Guards::build(&settings.access, Some(previous.guards()))
+            .map_err(|error| RunError::Config(error.to_string()))?;
         let planned = self.plan_listeners(&settings.listen, &shared.metrics)?;
         self.logging
             .set_level(&settings.log.level)
@@ -82,7 +85,9 @@ impl State {
             settings.proxy.clone(),
             previous.cache.clone(),
             &shared.metrics,
-        );
+        )
+        .limited_by(previous.limits.replaced_by(&settings.rate_limits))
+        .guarded(guards);
         next.events = previous.events.clone();
         site.store(Arc::new(next));
         if settings.cache != self.settings.cache {

@@ -53,6 +53,12 @@ struct CacheLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedLabels {
+    route: Label,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RescueLabels {
     route: Label,
     by: &'static str,
@@ -65,6 +71,7 @@ pub(super) struct RouteFamilies {
     durations: Family<SourceLabels, DurationHistogram>,
     bytes: Family<SourceLabels, ShardedCounter>,
     cache_requests: Family<CacheLabels, ShardedCounter>,
+    refused: Family<RefusedLabels, ShardedCounter>,
     rescued: Family<RescueLabels, ShardedCounter>,
     express_answers: ShardedCounter,
     /// By name: as many as the configuration has ever had. Held to come and to be read out, never by a request.
@@ -94,6 +101,11 @@ impl RouteFamilies {
             "express_answers",
             "Requests answered by the express lane",
             m.express_answers,
+        );
+        r.register(
+            "access_refused",
+            "Requests that a route's rules of access did not let in, by the reason",
+            m.refused,
         );
         r.register(
             "saved_failures",
@@ -209,6 +221,15 @@ impl RouteMetrics {
                 })
         };
         self.cells.cached.of([result, reason], make).inc();
+    }
+
+    /// Counts a request that was not let in. By one word of this program's own.
+    pub fn refused(&self, reason: &'static str) {
+        let labels = RefusedLabels {
+            route: self.route.clone(),
+            reason,
+        };
+        self.families.refused.get_or_create_owned(&labels).inc();
     }
 
     /// Counts how long the origin would have taken for what came from the store instead.

@@ -8,12 +8,13 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::server::ServerSessionMemoryCache;
+use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache};
 
 use crate::clock;
 use crate::tls::TlsError;
 use crate::tls::certificate::{Certificate, Files};
 use crate::tls::choose::{ByName, Chooser};
+use crate::tls::clients::Clients;
 use crate::tls::settings::{CertificateSettings, TlsSettings};
 
 /// Sessions kept for clients that resume without tickets, which hardly one does: some 2 KiB each.
@@ -29,6 +30,8 @@ pub struct Acceptor {
     provider: Arc<CryptoProvider>,
     settings: TlsSettings,
     http2: bool,
+    /// Where clients are asked for certificates.
+    clients: Option<Arc<Clients>>,
     /// Guards the certificates in use and makes renewals one at a time. Held while files are read; hand-shakes never
     /// take it.
     pub(super) pairs: Mutex<Vec<Pair>>,
@@ -88,13 +91,17 @@ impl Acceptor {
         let chooser = Arc::new(Chooser {
             current: ArcSwap::from_pointee(by_name(&pairs)),
         });
-        let config = server_config(Arc::clone(&provider), Arc::clone(&chooser), http2)?;
+        let clients = settings.clients.as_ref();
+        let clients = clients.map(|clients| Clients::load(clients, &provider));
+        let clients = clients.transpose()?;
+        let config = server_config(&provider, &chooser, clients.clone(), http2)?;
         Ok(Self {
             config: Arc::new(config),
             chooser,
             provider,
             settings: settings.clone(),
             http2,
+            clients,
             pairs: Mutex::new(pairs),
         })
     }
@@ -128,6 +135,20 @@ impl Acceptor {
                 Ok(false) => {}
                 Err(error) => {
                     tracing::warn!("{error}; the certificate loaded before stays in use");
+                    renewal.kept.push(error);
+                }
+            }
+        }
+        if let Some(clients) = &self.clients {
+            let file = clients.settings().ca.display();
+            match clients.reload() {
+                Ok(true) => {
+                    renewal.renewed += 1;
+                    tracing::info!("the authorities of clients in `{file}` were read again");
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!("{error}; the authorities loaded before stay in use");
                     renewal.kept.push(error);
                 }
             }
@@ -169,6 +190,12 @@ impl Acceptor {
             .certificates
             .iter()
             .flat_map(|files| [files.cert.as_path(), files.key.as_path()])
+            .chain(
+                self.settings
+                    .clients
+                    .iter()
+                    .map(|clients| clients.ca.as_path()),
+            )
     }
 
     /// The certificates in use, in the order of the settings.
@@ -196,18 +223,29 @@ fn by_name(pairs: &[Pair]) -> ByName {
 }
 
 fn server_config(
-    provider: Arc<CryptoProvider>,
-    chooser: Arc<Chooser>,
+    provider: &Arc<CryptoProvider>,
+    chooser: &Arc<Chooser>,
+    clients: Option<Arc<Clients>>,
     http2: bool,
 ) -> Result<ServerConfig, TlsError> {
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let resumes = clients.is_none();
+    let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
         .with_safe_default_protocol_versions()
-        .map_err(TlsError::Provider)?
-        .with_no_client_auth()
-        .with_cert_resolver(chooser);
+        .map_err(TlsError::Provider)?;
+    let builder = match clients {
+        Some(clients) => builder.with_client_cert_verifier(clients),
+        None => builder.with_no_client_auth(),
+    };
+    let chooser: Arc<Chooser> = Arc::clone(chooser);
+    let mut config = builder.with_cert_resolver(chooser);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     if http2 {
         config.alpn_protocols.insert(0, b"h2".to_vec());
+    }
+    if !resumes {
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        return Ok(config);
     }
     // Tickets put the session on the client's side; early data stays off, because it can be replayed.
     config.ticketer = ring::Ticketer::new().map_err(TlsError::Provider)?;

@@ -9,12 +9,14 @@ pub mod settings;
 mod acceptor;
 mod certificate;
 mod choose;
+mod clients;
 mod watch;
 
 use std::io;
 use std::path::PathBuf;
 
 pub use acceptor::{Acceptor, CertificateInfo, Renewal};
+pub use clients::ClientCertificate;
 pub use watch::{Watch, watch};
 
 /// Why a certificate cannot be used. All but `Provider` are the operator's to mend; each names the file.
@@ -107,6 +109,17 @@ pub enum TlsError {
         key: PathBuf,
         /// Which certificate it is, counted from one.
         position: usize,
+    },
+    /// A file of authorities that clients' certificates are judged by.
+    #[error(
+        "the authorities in `{}` cannot be used: {reason}; expected their certificates as PEM",
+        path.display()
+    )]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The cryptography library refused to start.
     #[error("cannot set TLS up: {0}")]

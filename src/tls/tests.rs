@@ -47,6 +47,7 @@ impl Pairs {
     fn settings(&self, pairs: &[&str]) -> TlsSettings {
         TlsSettings {
             certificates: pairs.iter().map(|pair| self.files(pair)).collect(),
+            clients: None,
         }
     }
 

@@ -3,13 +3,19 @@
 from cases import Case, failed, passed, warned
 
 CASES = []
+# Towards the origin a proxy may have another client for TLS.
+WAYS = ("http", "tls", "to-tls")
 # What is stored when it is whole.
 STORED = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\n"
 GOOD = STORED + b"Content-Length: 5\r\n\r\nwhole"
 
 
-def add(table, name, answer, judge, **more):
-    CASES.append(Case(name, f"6 {table}", play=lie(answer, judge, **more), ways=("http", "tls")))
+def add(table, name, answer, judge, known=(), **more):
+    CASES.append(Case(name, f"6 {table}", play=lie(answer, judge, **more), ways=WAYS, known=known))
+
+
+# What Pingora's parser of chunks forgives; see docs/hostile-input.md.
+FORGIVEN = (b"\r\nhello\r\n0\r\n\r\n", b"5;\0\r\nhello\r\n0\r\n\r\n", b"5\r\nhello\r\n\r\n\r\n", b"5\r\nhello\r\n0\r\nno colon\r\n\r\n")
 
 
 def lie(answer, judge, method="GET", lines="", ends="closes", again=True, version="1.1"):
@@ -91,8 +97,11 @@ def error_or(body, status=200, **fields):
         if response is None or not response.complete or response.status != status or response.body != body or len(first.responses) != 1:
             return failed(f"not in order: {first.told()}")
         for name, values in fields.items():
-            if response.all(name.replace("_", "-")) != values:
-                return failed(f"{name}: {response.all(name.replace('_', '-'))}")
+            # The next client may get what was stored of it.
+            stored = second.responses if second is not None and second.responses[0].body == body else []
+            for each in [response, *stored]:
+                if each.all(name.replace("_", "-")) != values:
+                    return failed(f"{name}: {each.all(name.replace('_', '-'))}")
         return passed()
 
     return judge
@@ -124,7 +133,8 @@ def sends(most):
 add(NONE, "a POST that is reset is sent once", b"", sends(1), ends="resets", method="POST", lines="Content-Length: 0\r\n")
 add(NONE, "a POST that is closed is sent once", b"", sends(1), method="POST", lines="Content-Length: 0\r\n")
 add(NONE, "a PATCH that is cut in its answer's head is sent once", b"HTTP/1.1 200 OK\r\nX-A", sends(1), method="PATCH", lines="Content-Length: 0\r\n")
-add(NONE, "a GET that is reset is sent a few times at most", b"", sends(4), ends="resets")
+# A kept connection that turns out to be dead is no try: several of them may be in store.
+add(NONE, "a GET that is reset is not sent without end", b"", sends(12), ends="resets")
 
 
 async def dead(stage):
@@ -217,7 +227,8 @@ for body in [b"not a size\r\n", b"-5\r\nhello\r\n0\r\n\r\n", b"+5\r\nhello\r\n0\
              b"5\r\nhello\r\n0\r\nX: a\rb\r\n\r\n", b"5\r\nhello\r\nffffffffffffffff\r\n", b"5 5\r\nhello\r\n0\r\n\r\n", b"g\r\nhello\r\n0\r\n\r\n"]:
     # Where a parser forgives, what it makes of it may be whole; never with what stands behind it.
     add(CODING, f"chunks {repr(body)[2:-1]}", STORED + b"Transfer-Encoding: chunked\r\n\r\n" + body,
-        lenient(error_or_cut, lambda first, second, lied: passed() if first.responses and first.responses[0].body in (b"hello", b"") else failed("")))
+        lenient(error_or_cut, lambda first, second, lied: passed() if first.responses and first.responses[0].body in (b"hello", b"") else failed("")),
+        known=("to-tls",) if body in FORGIVEN else ())
 add(CODING, "chunk extensions", STORED + b"Transfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0;c\r\n\r\n", answered(b"hello"))
 
 
@@ -320,8 +331,9 @@ def left_over(stray, when="with"):
             elif when == "with":
                 await connection.send(own + stray)
             else:
-                await connection.send(own)
-                await connection.send(stray)
+                # In the kernel before anybody here can ask again: what comes after the next request nobody can tell from its answer.
+                connection.writer.write(own)
+                connection.writer.write(stray)
 
         stage.answers(script)
         heards = []
@@ -335,11 +347,13 @@ def left_over(stray, when="with"):
 
         def verdict():
             for asked, heard in heards:
-                if heard.fault or b"evil" in heard.raw or not heard.responses:
+                if heard.fault or b"evil" in heard.raw or heard.end == "open" and not heard.responses:
                     return failed(f"{asked}: {heard.told()}")
+                if not heard.responses:
+                    continue
                 if heard.responses[0].status == 200 and heard.responses[0].body != asked.encode():
                     return failed(f"{asked} got {heard.responses[0].body!r}")
-            wrong = [heard for _, heard in heards if heard.responses[0].status != 200]
+            wrong = [heard for _, heard in heards if heard.statuses()[:1] != [200]]
             return warned(f"{len(wrong)} answered {wrong[0].told()}") if wrong else passed()
 
         return verdict
@@ -350,7 +364,7 @@ def left_over(stray, when="with"):
 for name, stray in {"a whole answer": EVIL, "half an answer": EVIL[:30], "garbage": b"evil" * 10, "an empty line": b"\r\n", "NUL": b"\0",
                     "an interim answer": b"HTTP/1.1 103 X\r\nX-evil: 1\r\n\r\n", "408": b"HTTP/1.1 408 Timeout\r\nConnection: close\r\nX-evil: 1\r\n\r\n"}.items():
     for when in ("with", "behind"):
-        CASES.append(Case(f"{name}, sent {when} the answer", f"6 {LEFT}", play=left_over(stray, when), ways=("http", "tls")))
+        CASES.append(Case(f"{name}, sent {when} the answer", f"6 {LEFT}", play=left_over(stray, when), ways=WAYS))
 add(LEFT, "more than the length", STORED + b"Content-Length: 5\r\n\r\nhelloevil", error_or(b"hello"), again=False)
 add(LEFT, "more than the chunks", STORED + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKED + EVIL, error_or(b"hello"), again=False)
 add(LEFT, "two answers", STORED + b"Content-Length: 5\r\n\r\nhello" + EVIL, error_or(b"hello"), again=False)
@@ -438,13 +452,13 @@ def endless_body(chunked):
                 return failed("others are not answered meanwhile")
         taken = sent[0].sent
         connection.close()
-        return passed() if taken < 100 << 20 else failed(f"took {taken >> 20} MiB for a client that took 100 KB")
+        return passed() if taken < 100 << 20 else warned(f"took {taken >> 20} MiB for a client that took 100 KB")
 
     return play
 
 
 for chunked in (False, True):
-    CASES.append(Case(f"a body, {'chunks' if chunked else 'until the close'}", f"6 {ENDLESS}", play=endless_body(chunked), ways=("http", "tls")))
+    CASES.append(Case(f"a body, {'chunks' if chunked else 'until the close'}", f"6 {ENDLESS}", play=endless_body(chunked), ways=WAYS))
 
 # ── an answer before the request is over ──
 EARLY = "early answers"
@@ -488,4 +502,4 @@ def early_answer(close, lines, first_piece):
 
 for close in (True, False):
     for name, lines, piece in [("length", "Content-Length: 50000000\r\n", ""), ("chunks", "Transfer-Encoding: chunked\r\n", "2faf080\r\n")]:
-        CASES.append(Case(f"{name}, {'closes' if close else 'kept'}", f"6 {EARLY}", play=early_answer(close, lines, piece), ways=("http", "tls")))
+        CASES.append(Case(f"{name}, {'closes' if close else 'kept'}", f"6 {EARLY}", play=early_answer(close, lines, piece), ways=WAYS))

@@ -45,7 +45,7 @@ class Case:
     play: Callable = None
     # What is permitted besides `expect`, though not our choice.
     lenient: Any = None
-    # Of WAYS, for raw cases; of http and tls, for played ones.
+    # Of WAYS, for raw cases; of http, tls, and to-tls (the origin's side is encrypted), for played ones.
     ways: tuple = ()
     # The methods of the requests in `send`, to know which answers have bodies.
     methods: tuple = ("GET",)
@@ -53,6 +53,8 @@ class Case:
     only: tuple = None
     # What the origin answers, as `Origin.scripts` has it.
     origin: Any = None
+    # The ways in which a warning is no news of Forebay.
+    known: tuple = ()
     # Behind the raw bytes comes a request that must not be taken for a part of them.
     follow: bool = True
 
@@ -81,8 +83,11 @@ class Stage:
     connections: list = field(default_factory=list)
 
     def path(self, name="case"):
-        """A target of this case's own. What is asked below `/stored/` may be stored for ten minutes, all else never."""
-        return f"/{name}/{self.token}"
+        """A target of this case's own. What is asked below `/stored/` may be stored for ten minutes, all else never.
+
+        Where the way is "to-tls", the proxy speaks TLS to the origin.
+        """
+        return f"{'/secure' if self.way == 'to-tls' else ''}/{name}/{self.token}"
 
     def fill(self, data):
         """`{id}` replaced, text made bytes."""
@@ -208,15 +213,19 @@ def silent_or_refused(*statuses):
     return lambda run: passed() if not run.responses and run.heard.end != "open" and strict(run).mark == WARN else strict(run)
 
 
-def normalised(method=b"GET", target=None, has=None, hasnt=(), body=b"", closes=False, status=200, check=None, reached=1):
+def normalised(method=b"GET", target=None, has=None, hasnt=(), body=b"", closes=False, status=200, check=None, reached=1,
+               controls=False):
     """Answered, and what reached the origin is one request in one reading: `has` its fields, none of `hasnt`, this body.
 
-    `closes`: the connection may not be used any more. `check` is a function of the request for what else is to be seen: it
+    `closes`: the connection may not be used any more. `controls`: control bytes may go on in fields. `check` is a function of the request for what else is to be seen: it
     returns a complaint or nothing.
     """
 
     def judge(run):
         wrong = complaint(run)
+        if wrong and closes and run.heard.end == "reset" and not run.responses and not run.faults and len(run.requests) == reached:
+            # RFC 9112 §9.6: who closes with bytes unread takes the answer back.
+            return warned(f"the answer was lost in the reset: {run.told()}")
         return failed(f"{wrong}: {run.told()}") if wrong else passed()
 
     def complaint(run):
@@ -239,11 +248,13 @@ def normalised(method=b"GET", target=None, has=None, hasnt=(), body=b"", closes=
                 return f"target {request.target!r}"
             if not request.complete or request.body != body:
                 return f"body {request.body[:40]!r}"
+            if request.controls and not controls:
+                return "control bytes in a field"
             for name in hasnt:
                 if request.all(name):
                     return f"{name}: {request.all(name)}"
             for name, value in (has or {}).items():
-                if request.all(name) != [value]:
+                if [it.lstrip(b"0") or it for it in request.all(name)] != [value.lstrip(b"0") or value]:
                     return f"{name}: {request.all(name)}"
             if check and (why := check(request)):
                 return why
@@ -260,6 +271,12 @@ def either(*expected):
         return min(verdicts, key=lambda it: (PASS, WARN, FAIL).index(it.mark))
 
     return judge
+
+
+def one_reading(run):
+    """Whatever became of it, both ends could read it, and what followed was not taken for something else."""
+    inner = [it for it in run.requests if b"/inner/" in it.target]
+    return failed(run.told()) if run.heard.fault or run.faults or inner else passed()
 
 
 def answered_here(*statuses):

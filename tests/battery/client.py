@@ -6,7 +6,7 @@ import ssl
 from wire import ResponseReader
 
 # Long enough that only what hangs is cut off by it. Nothing is judged by time that passed.
-PATIENCE = 30
+PATIENCE = 60
 
 
 def tls_context(alpn=("http/1.1",)):

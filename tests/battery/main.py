@@ -7,25 +7,28 @@ docs/hostile-input.md.
 import argparse
 import asyncio
 import resource
+import ssl
 import sys
 import time
 from collections import Counter, defaultdict
 
 import answers
+import http2
 import normalise
 import poisoning
 import proxies
 import requests
-from cases import FAIL, PASS, WARN, WAYS, Stage, failed, play_raw
+import slow
+from cases import FAIL, FOLLOW, PASS, WARN, WAYS, Stage, failed, play_raw
 from client import tls_context
 from origin import Origin
 
 # The modules of cases, in the order of the tables. Each has a list `CASES`.
-MODULES = (requests, normalise, answers, poisoning)
+MODULES = (requests, normalise, answers, poisoning, http2, slow)
 # Cases at once. Nothing is judged by time, so this is about descriptors and patience only.
 AT_ONCE = 48
 # A case that is not over by then hangs.
-CASE_MAX = 120
+CASE_MAX = 180
 
 
 class Column:
@@ -39,9 +42,16 @@ class Column:
 
     async def play(self, cases):
         began = time.monotonic()
+        with proxies.Workplace() as directory:
+            await self.play_in(directory, cases)
+        self.seconds = time.monotonic() - began
+
+    async def play_in(self, directory, cases):
         origin = Origin()
-        await origin.start()
-        proxy = self.kind(origin.port)
+        certified = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        certified.load_cert_chain(directory / "cert.pem", directory / "key.pem")
+        await origin.start(certified)
+        proxy = self.kind(origin, directory)
         try:
             await proxy.start()
             tls = tls_context()
@@ -64,8 +74,7 @@ class Column:
                 self.aside("bytes of nobody", failed(stray))
         finally:
             proxy.stop()
-            origin.server.close()
-        self.seconds = time.monotonic() - began
+            origin.stop()
 
     def aside(self, name, verdict):
         case = type("Aside", (), {"name": name, "table": "all of it"})()
@@ -89,6 +98,10 @@ class Column:
     def count(self, mark, table=None):
         return sum(v.mark == mark for (case, _), v in self.verdicts.items() if table in (None, case.table))
 
+    def news(self):
+        """Whether something is not as it should be, and not known."""
+        return any(v.mark == FAIL or v.mark == WARN and way not in getattr(case, "known", ()) for (case, way), v in self.verdicts.items())
+
     def told(self, mark):
         """Each case of this mark once, with the ways it came by."""
         ways = defaultdict(list)
@@ -97,6 +110,12 @@ class Column:
                 ways[case].append((way, verdict))
         for case, found in ways.items():
             yield f"{mark} {case.table} / {case.name} ({', '.join(way for way, _ in found)}): {found[0][1].why}"
+
+
+def shown(name):
+    """A case's name as a short piece of code."""
+    name = name if len(name) <= 50 else name[:47] + "..."
+    return "`` " + name.strip() + " ``" if "`" in name or not name.strip() else "`" + name.strip() + "`"
 
 
 def markdown(columns, tables):
@@ -114,7 +133,7 @@ def markdown(columns, tables):
         for (case, _way), verdict in column.verdicts.items():
             if verdict.mark == FAIL:
                 named[case.table][case.name] += 1
-        lines += [f"- {table}: {'; '.join(names)}" for table, names in named.items()] or ["- nothing"]
+        lines += [f"- {table}: {', '.join(map(shown, names))}" for table, names in named.items()] or ["- nothing"]
     return "\n".join(lines)
 
 
@@ -132,12 +151,21 @@ def chosen(only):
     ]
 
 
+def dumped(cases):
+    """What raw cases send, for others to read: those that are about size apart."""
+    for number, case in enumerate(cases):
+        if isinstance(case.send, bytes) and len(case.send) < 5000:
+            token = f"q{number:06}z".encode()
+            yield (case.send + (FOLLOW if case.follow else b"")).replace(b"{id}", token)
+
+
 async def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--proxy", default="forebay", help="some of: " + ",".join(proxies.ALL))
     arguments.add_argument("--only", help="modules, or parts of the names of tables and cases, separated by commas")
     arguments.add_argument("--forebay", metavar="PATH", help="the program; else target/debug/forebay, then target/release/forebay")
     arguments.add_argument("--report", choices=["md"], help="print a table")
+    arguments.add_argument("--dump", action="store_true", help="print the raw requests in hexadecimal, a line each, and play nothing")
     arguments.add_argument("--verbose", action="store_true", help="also what was only warned of")
     given = arguments.parse_args()
     proxies.Forebay.path = given.forebay
@@ -145,6 +173,10 @@ async def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
 
     cases = chosen(given.only)
+    if given.dump:
+        for data in dumped(cases):
+            print(data.hex())
+        return 0
     columns = []
     for name in given.proxy.split(","):
         column = Column(proxies.ALL[name])
@@ -164,7 +196,7 @@ async def main():
                     print(f"battery:   {line[:600]}")
     if given.report:
         print(markdown(columns, list(dict.fromkeys(case.table for case in cases))))
-    bad = [it for it in columns if it.kind is proxies.Forebay and (it.count(FAIL) or it.count(WARN))]
+    bad = [it for it in columns if it.kind is proxies.Forebay and it.news()]
     return 1 if bad else 0
 
 

@@ -26,9 +26,13 @@ class Connection:
 
     async def send(self, data):
         """Writes; a proxy that has had enough ends the script."""
+        if self.writer.is_closing():
+            raise ConnectionResetError
         self.writer.write(data)
         self.sent += len(data)
         await self.writer.drain()
+        # That it is gone is heard in the loop only, which drain() need not go through.
+        await asyncio.sleep(0)
 
     async def flood(self, piece, most=FLOOD_MAX):
         """Writes `piece` again and again, until the proxy closes or so much is out."""
@@ -39,7 +43,9 @@ class Connection:
         """Ends it by RST."""
         linger = struct.pack("ii", 1, 0)
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        self.close()
+        self.open = False
+        # What is still to be written is written first, as far as the proxy takes it.
+        self.writer.transport.abort() if self.writer.get_extra_info("ssl_object") else self.writer.close()
 
     def close(self):
         """Ends it in order."""
@@ -72,12 +78,22 @@ class Origin:
         self.counts = {}
         # token: the requests that it stands in.
         self.requests = {}
-        self.server = None
-        self.port = None
+        self.server = self.tls_server = None
+        self.port = self.tls_port = None
 
-    async def start(self):
+    async def start(self, tls=None):
+        """In the clear, and over TLS with this context."""
         self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0, limit=1 << 20, backlog=512)
         self.port = self.server.sockets[0].getsockname()[1]
+        if tls:
+            self.tls_server = await asyncio.start_server(self.serve, "127.0.0.1", 0, limit=1 << 20, backlog=512, ssl=tls)
+            self.tls_port = self.tls_server.sockets[0].getsockname()[1]
+
+    def stop(self):
+        """Takes no more connections."""
+        for server in (self.server, self.tls_server):
+            if server:
+                server.close()
 
     async def serve(self, reader, writer):
         connection = Connection(reader, writer)

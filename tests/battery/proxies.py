@@ -39,20 +39,32 @@ def certificate(directory):
         path.chmod(0o644)
 
 
+class Workplace:
+    """A directory with a certificate, which goes with its user."""
+
+    def __enter__(self):
+        self.directory = Path(tempfile.mkdtemp(prefix="battery-"))
+        self.directory.chmod(0o755)
+        certificate(self.directory)
+        return self.directory
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
 class Proxy:
-    """One that was started, and is stopped with its directory."""
+    """One that was started in a directory where a certificate is."""
 
     name = package = command = None
 
-    def __init__(self, origin_port):
-        self.origin_port = origin_port
+    def __init__(self, origin, directory):
+        self.origin_port, self.secure_port = origin.port, origin.tls_port
         self.port, self.tls_port = free_port(), free_port()
         # Nobody listens here: bound, never listening, so that nobody else does either.
         self.dead = socket.socket()
         self.dead.bind(("127.0.0.1", 0))
         self.dead_port = self.dead.getsockname()[1]
-        self.directory = Path(tempfile.mkdtemp(prefix=f"battery-{self.name}-"))
-        self.directory.chmod(0o755)
+        self.directory = directory
         self.process = None
 
     @classmethod
@@ -63,7 +75,6 @@ class Proxy:
         return found
 
     async def start(self):
-        certificate(self.directory)
         errors = open(self.directory / "stderr", "wb")
         self.process = subprocess.Popen(
             self.arguments(), stdout=errors, stderr=errors, stdin=subprocess.DEVNULL, start_new_session=True
@@ -88,7 +99,6 @@ class Proxy:
         except (ProcessLookupError, subprocess.TimeoutExpired):
             self.process.kill()
         self.dead.close()
-        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def listens(port):
@@ -97,13 +107,13 @@ def listens(port):
 
 
 class Forebay(Proxy):
-    """With its defaults, but short patience: what hangs is to be seen soon."""
+    """With its defaults, but for deadlines: no machine is too busy for one, and what hangs is seen before long."""
 
     name = "forebay"
     path = None
 
-    def __init__(self, origin_port):
-        super().__init__(origin_port)
+    def __init__(self, origin, directory):
+        super().__init__(origin, directory)
         self.admin_port = free_port()
 
     @classmethod
@@ -130,10 +140,16 @@ listen = "127.0.0.1:{self.admin_port}"
 [log]
 access = "{self.directory}/access.log"
 [limits]
-head_timeout = "8s"
-body_timeout = "8s"
+head_timeout = "30s"
+body_timeout = "20s"
+write_timeout = "20s"
+handshake_timeout = "20s"
 [upstream.origin]
 servers = ["http://127.0.0.1:{self.origin_port}"]
+hold = "1s"
+[upstream.secure]
+servers = ["https://127.0.0.1:{self.secure_port}"]
+tls = {{ insecure = true }}
 hold = "1s"
 [upstream.dead]
 servers = ["http://127.0.0.1:{self.dead_port}"]
@@ -144,6 +160,9 @@ to = "origin"
 path = "/ruled/"
 to = "origin"
 cache = {{ ttl = "10m" }}
+[[route]]
+path = "/secure/"
+to = "secure"
 [[route]]
 path = "/dead/"
 to = "dead"
@@ -174,14 +193,15 @@ error_log {here}/error.log;
 events {{ worker_connections 4000; }}
 http {{
   access_log off;
-  client_header_timeout 8s;
-  client_body_timeout 8s;
+  client_header_timeout 30s;
+  client_body_timeout 20s;
   lingering_timeout 1s;
   proxy_read_timeout 8s;
   client_body_temp_path {here}/t1; proxy_temp_path {here}/t2; fastcgi_temp_path {here}/t3;
   uwsgi_temp_path {here}/t4; scgi_temp_path {here}/t5;
   proxy_cache_path {here}/cache levels=1:2 keys_zone=c:16m max_size=64m use_temp_path=off;
   upstream origin {{ server 127.0.0.1:{self.origin_port} max_fails=0; keepalive 64; }}
+  upstream secure {{ server 127.0.0.1:{self.secure_port} max_fails=0; keepalive 64; }}
   upstream dead {{ server 127.0.0.1:{self.dead_port}; }}
   ssl_certificate {here}/cert.pem;
   ssl_certificate_key {here}/key.pem;
@@ -195,6 +215,7 @@ http {{
     proxy_set_header X-Forwarded-Proto $scheme;
     location / {{ proxy_pass http://origin; proxy_cache c; }}
     location /ruled/ {{ proxy_pass http://origin; proxy_cache c; proxy_cache_valid 200 301 302 404 10m; }}
+    location /secure/ {{ proxy_pass https://secure; proxy_cache c; }}
     location /dead/ {{ proxy_pass http://dead; }}
   }}
 }}
@@ -222,8 +243,8 @@ class Haproxy(Proxy):
 defaults
   mode http
   timeout connect 5s
-  timeout client 8s
-  timeout http-request 8s
+  timeout client 20s
+  timeout http-request 30s
   timeout server 8s
   timeout http-keep-alive 8s
   option forwardfor
@@ -233,12 +254,17 @@ cache store
 frontend front
   bind 127.0.0.1:{self.port} backlog 1024
   bind 127.0.0.1:{self.tls_port} backlog 1024 ssl crt {self.directory}/both.pem alpn h2,http/1.1
+  use_backend secure if {{ path_beg /secure/ }}
   use_backend dead if {{ path_beg /dead/ }}
   default_backend origin
 backend origin
   http-request cache-use store
   http-response cache-store store
   server origin 127.0.0.1:{self.origin_port}
+backend secure
+  http-request cache-use store
+  http-response cache-store store
+  server secure 127.0.0.1:{self.secure_port} ssl verify none
 backend dead
   server dead 127.0.0.1:{self.dead_port}
 """

@@ -1,6 +1,6 @@
 """Table 3.1: what has to be refused, spelling by spelling. Behind each stands a request that must not be taken for a part of it."""
 
-from cases import Case, either, never_complete, normalised, refused, silent_or_refused, size
+from cases import Case, either, never_complete, normalised, one_reading, refused, silent_or_refused, size
 
 HOST = "Host: battery.test\r\n"
 CASES = []
@@ -114,7 +114,9 @@ for lines in [
     "X\x7f: b", "X@A: b", "X{A}: b", "X,A: b", "X;A: b", "X=A: b", "X?A: b", "X\\A: b", "X<A>: b", "Transfer-Encoding", "Content-Length",
     "GET /inner/{id} HTTP/1.1", "Transfer Encoding: chunked", "Content Length: 5", "\x0bX: b", "X\x0b: b", "\xa0X: b", "X\xa0: b",
 ]:
-    add(FIELD, ways_of(lines), get(lines + "\r\n"), refused(400))
+    # §5.1 wants a space in front of the colon refused; a line that is none otherwise may also be left out.
+    lenient = None if lines.split(":")[0][-1:] in " \t" else normalised(hasnt=("transfer-encoding", "content-length"))
+    add(FIELD, ways_of(lines), get(lines + "\r\n"), refused(400), lenient=lenient)
 for first in [" ", "\t", " \t", "X\r\n "]:
     head = f"GET /case/{{id}} HTTP/1.1\r\n{first}X: y\r\n{HOST}\r\n"
     add(FIELD, f"{ways_of(first)} before the first line", head, refused(400))
@@ -129,7 +131,7 @@ for lines in [
     "X-A: b\r\n Transfer-Encoding: chunked", "X-A: b\r\n Content-Length: 5", "Host:\r\n battery.test",
 ]:
     add(FOLD, ways_of(lines), post(lines + "\r\n"), refused(400, 501), methods=("POST",),
-        lenient=normalised(b"POST", hasnt=("transfer-encoding",)))
+        lenient=one_reading)
 
 # ── NUL, CR and other control bytes ──
 CONTROL = "control bytes"
@@ -138,10 +140,11 @@ for lines in [
     "X-A: b\r\rX-B: c", "X-A: b\r\n\rX-B: c", "\rX-A: b", "X-A\r: b", "Content-Length: 0\rX: y", "Transfer-Encoding\x00: chunked",
     "X-A: b\x00\r\nContent-Length: 5", "Content-Length\x00: 5", "X-A: b\r \n",
 ]:
-    add(CONTROL, ways_of(lines), post(lines + "\r\n"), refused(400, 501), methods=("POST",))
+    lenient = normalised(b"POST") if lines == "X-A: b\r" else None
+    add(CONTROL, ways_of(lines), post(lines + "\r\n"), refused(400, 501), methods=("POST",), lenient=lenient)
 for octet in [1, 2, 3, 4, 5, 6, 7, 8, 0x0B, 0x0C, 0x0E, 0x0F, 0x10, 0x1A, 0x1B, 0x1F, 0x7F]:
     add(CONTROL, f"{octet:#04x} in a value", get(f"X-A: b{chr(octet)}c\r\n"), refused(400),
-        lenient=normalised(check=lambda request: None))
+        lenient=normalised(controls=True))
 for lines in ["X-A: b\nX-B: c", "X-A: b\nTransfer-Encoding: chunked", "X-A: b\n\r\n", "X-A: b\n c", "\nX: y"]:
     add(CONTROL, f"bare LF: {ways_of(lines)}", get(lines + "\r\n"), refused(400), lenient=normalised())
 
@@ -189,7 +192,7 @@ for target in [
     "http://[::1/{id}", "http://a,b/{id}",
 ]:
     # Octets that RFC 3986 does not have in a path, and that no two parsers read differently, may also go on as they are.
-    harmless = target[-1:] in "^`|{" or "%" in target or "<" in target or "\\" in target[:1]
+    harmless = target[-1:] in "^`|{\xe9" or "%" in target or "<" in target or "\"" in target or target.startswith(("\\", "ftp:"))
     expect = either(refused(400), normalised()) if target[-1:] in "^`|{" or "%" in target else refused(400)
     add(TARGET, ways_of(target), f"GET {target} HTTP/1.1\r\n{HOST}X-Case: {{id}}\r\n\r\n", expect,
         lenient=normalised(check=lambda it: b"#" in it.target and "a fragment") if harmless or "#" in target else None)

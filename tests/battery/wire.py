@@ -5,9 +5,12 @@ It is no copy of any proxy's parser, and forgives nothing: what it cannot read i
 
 import re
 
-REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e]+) HTTP/1\.([01])")
+REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])")
 STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2}) ([\t \x21-\x7e\x80-\xff]*)")
 FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[\x21-\x7e\x80-\xff](?:[\t \x21-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?)[ \t]*")
+# RFC 9110 §5.5 lets control bytes be kept; those that end something are none of these.
+LOOSE_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x01-\x08\x09\x0b\x0c\x0e-\xff]*?)[ \t]*")
+CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:[ \t]*;[\t \x21-\x7e\x80-\xff]*)?)")
 # LF without CR, CR without LF, NUL.
 AMBIGUOUS = re.compile(rb"(?<!\r)\n|\r[^\n]|\0")
@@ -48,12 +51,13 @@ class Request(Message):
     def __init__(self, head, fields, method, target, version):
         super().__init__(head, fields)
         self.method, self.target, self.version = method, target, version
+        self.controls = any(CONTROL.search(value) for _, value in fields)
         # What else arrived: bytes of this request behind which nothing could be read any more.
         self.fault = None
 
     def __repr__(self):
         state = "whole" if self.complete else f"cut ({self.fault})"
-        return f"{self.method.decode()} {self.target.decode()[:60]} with {len(self.body)} octets, {state}"
+        return f"{self.method.decode()} {self.target.decode('latin-1')[:60]} with {len(self.body)} octets, {state}"
 
 
 class Response(Message):
@@ -82,10 +86,10 @@ def split_head(data):
     return bytes(data[:end]).split(b"\r\n"), end + 4
 
 
-def read_fields(lines):
+def read_fields(lines, pattern=FIELD_LINE):
     fields = []
     for line in lines:
-        parts = FIELD_LINE.fullmatch(line)
+        parts = pattern.fullmatch(line)
         if not parts:
             raise Malformed(f"no field line: {line[:80]!r}")
         fields.append((parts[1], parts[2]))
@@ -104,7 +108,7 @@ def framing_of(message, what):
             raise Malformed(f"{what} coded as {codings[0]!r}")
         return "chunked", None
     if lengths:
-        if not re.fullmatch(rb"[0-9]{1,18}", lengths[0]):
+        if not re.fullmatch(rb"0*[0-9]{1,18}", lengths[0]):
             raise Malformed(f"{what} of length {lengths[0]!r}")
         return "length", int(lengths[0])
     return None
@@ -232,7 +236,7 @@ class RequestReader(Reader):
         if not parts:
             raise Malformed(f"no request line: {lines[0][:80]!r}")
         head = bytes(self.buffer[:end])
-        request = Request(head, read_fields(lines[1:]), parts[1], parts[2], parts[3])
+        request = Request(head, read_fields(lines[1:], LOOSE_LINE), parts[1], parts[2], parts[3])
         framing = framing_of(request, "a request")
         if len(request.all("host")) != 1 and parts[3] == b"1":
             raise Malformed("not one Host")

@@ -30,8 +30,20 @@ pub const ROUTES: &[&str] = &[
     "response_headers = { set = { Proxy-Authenticate = \"Basic\", HTTP2-Settings = \"AA\", Proxy-Authorization = \"x\" } }",
     "response_headers = { set = { Content-Encoding = \"x\", Set-Cookie = \"a=b\", Location = \"/x\", Link = \"<x>\" } }",
     "error_pages = { 404 = \"{dir}/page.html\", 416 = \"{dir}/page.html\", 503 = \"{dir}/page.html\" }",
+    "allow = [\"loopback\"]",
+    "allow = [\"192.0.2.0/24\"]",
+    "deny = [\"127.0.0.1\", \"10.0.0.0/8\"]",
+    "deny = [\"192.0.2.0/24\"]",
+    "security_headers = \"basic\"",
+    "security_headers = \"strict\"",
+    "security_headers = \"strict\"\nresponse_headers = { set = { X-Frame-Options = \"ours\" }, remove = [\"Referrer-Policy\"] }",
+    "auth = { basic = \"{dir}/users\" }",
+    "auth = { certificate = true }",
+    "auth = { certificate = \"optional\" }",
     "body_limit = \"1B\"",
     "hold_on = [503]",
+    "rate_limit = { rate = \"1000000/s\" }",
+    "rate_limit = [{ rate = \"1/h\", dry_run = true }, { rate = \"1000000/s\", key = \"cookie:lang\" }]",
     "cache = false",
     "cache = { ttl = \"10m\" }",
     "cache = { origin = \"ignore\", ttl = \"10m\" }",
@@ -117,6 +129,14 @@ pub fn replies() -> Vec<(&'static str, Reply)> {
                 .header("upgrade", "h2c")
                 .header("proxy-authenticate", "Basic")
                 .body("t"),
+        ),
+        (
+            "careful",
+            page()
+                .header("x-frame-options", "ALLOWALL")
+                .header("content-security-policy", "default-src *")
+                .etag("\"v1\"")
+                .body("says what browsers may do"),
         ),
         (
             "lines",

@@ -80,6 +80,10 @@ async fn everything(server: &str) -> (Origin, Edge) {
     }
     let o = o.start().await;
     let e = edge(&toml(server)).origin(&o);
+    let e = e.file(
+        "users",
+        "ann:$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\n",
+    );
     let e = e.file("page.html", "the operator's page").start().await;
     (o, e)
 }
@@ -190,10 +194,16 @@ async fn compare(e: &Edge, seed: u64, cases: usize) -> (usize, f64) {
             if equal(&one) != equal(&other) {
                 continue;
             }
+            // What is coded as it passes is flushed where the origin's pieces ended: three times alike is chance.
+            if said(&at_once).contains("fwd=") && at_once.head.get("content-encoding").is_some() {
+                break;
+            }
             assert_eq!(equal(&at_once), equal(&one), "{told} {at_once:#?} {one:#?}");
             let ages = [&one, &at_once, &other]
                 .map(|got| got.head.get("age").and_then(|age| age.parse::<u64>().ok()));
-            assert!(ages.is_sorted(), "{told} {ages:?}");
+            // What is stale may be fetched anew behind either answer, and is younger then.
+            let is_stale = said(&one).contains("; ttl=-");
+            assert!(is_stale || ages.is_sorted(), "{told} {ages:?}");
             compared.push((sender.sent - 3, told));
             break;
         }

@@ -22,6 +22,15 @@ async fn the_edge_starts_without_any_backend() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_was_held_in_vain_says_so() {
+    let (_o, e) = ahead_of_its_origin("hold = \"10ms\"").await;
+    let got = e.client().request(post("/x", "body")).send().await;
+    let got = got.expect(503);
+    let said = got.head.get("cache-status").unwrap_or_default();
+    assert!(said.contains("fwd=method; detail=hold_expired"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn twenty_clients_wait_and_are_served_when_the_backend_appears() {
     let (mut o, e) = ahead_of_its_origin("hold = \"30s\"").await;
     let waiting: Vec<_> = (0..20)

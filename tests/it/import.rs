@@ -19,6 +19,7 @@ fn imported(text: &str) -> Imported {
 fn route_of(text: &str, host: &str, target: &str, method: &str) -> String {
     let made = imported(text);
     let settings = config::load_str(&made.toml, "proxy.toml").unwrap();
+    let access = settings.access;
     let table = Table::new(settings.routes);
     let (path, query) = target
         .split_once('?')
@@ -37,7 +38,10 @@ fn route_of(text: &str, host: &str, target: &str, method: &str) -> String {
         None => "404".to_owned(),
         Some(route) => match &route.action {
             Action::Forward(to) => {
-                format!("{} {}", to[0].upstream, rewrite::path(&route.rewrite, path))
+                let guard = access[route.index].summary();
+                let guard = guard.map_or_else(String::new, |guard| format!(", {guard}"));
+                let path = rewrite::path(&route.rewrite, path);
+                format!("{} {path}{guard}", to[0].upstream)
             }
             Action::Redirect { to, status } => format!(
                 "{} {to} {}",
@@ -275,7 +279,42 @@ fn requests_go_where_nginx_sends_them() {
             "x",
             "GET",
             "/a/b",
+            "http://s /a/b, allow 10.0.0.0/8",
+        ),
+        (
+            "location /a/ { allow 10.0.0.0/8; deny all; proxy_pass http://s; } location / { proxy_pass http://t; }",
+            "x",
+            "GET",
+            "/a",
+            "http://s /a, allow 10.0.0.0/8",
+        ),
+        (
+            "location /a/ { allow 10.1.2.3; deny 10.0.0.0/8; proxy_pass http://s; }",
+            "x",
+            "GET",
+            "/a/b",
             "403",
+        ),
+        (
+            "satisfy any; auth_basic x; auth_basic_user_file /u; location / { allow 10.1.2.3; deny all; proxy_pass http://s; }",
+            "x",
+            "GET",
+            "/a",
+            "403",
+        ),
+        (
+            "location ~ \\.php$ { deny 10.1.2.3; proxy_pass http://s; }",
+            "x",
+            "GET",
+            "/a.php",
+            "403",
+        ),
+        (
+            "auth_basic x; auth_basic_user_file /u; deny 192.0.2.1; location / { proxy_pass http://s; }",
+            "x",
+            "GET",
+            "/a",
+            "http://s /a, deny 192.0.2.1/32; password of /u",
         ),
         (
             "auth_basic x; location /a/ { auth_basic off; proxy_pass http://s; } location / { proxy_pass http://t; }",

@@ -1,6 +1,6 @@
 //! What one client may take, in sizes and numbers; each breach is answered by name and hurts nobody else.
 
-use crate::rig::{client, edge, get, ok, origin, post, request, resident_kib};
+use crate::rig::{client, edge, gate, get, ok, origin, post, request, resident_kib};
 
 const BODY: &str = "[limits]\nbody = \"10B\"\n[[route]]\npath = \"/small\"\nto = \"{o1}\"\nbody_limit = \"5B\"\n[[route]]\npath = \"/large\"\nto = \"{o1}\"\nbody_limit = \"1MiB\"\n[[route]]\nto = \"{o1}\"";
 
@@ -104,25 +104,33 @@ async fn bodies_of_unknown_length() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_beyond_the_limit_wait_their_turn() {
-    let o = origin("o1").on("*", ok().body("v1")).start().await;
+    let held = gate();
+    let o = origin("o1")
+        .on("/slow", ok().no_store().hold(&held).body("v1"))
+        .on("*", ok().body("v1"))
+        .start()
+        .await;
     let e = edge("[server]\nthreads = 1\n[limits]\nconnections = 4\n[[route]]\nto = \"{o1}\"")
         .origin(&o)
         .start()
         .await;
     let mut open = Vec::new();
-    for _ in 0..4 {
+    for n in 0..4 {
         let mut k = e.client().connect().await;
-        k.get("/a").await.expect(200);
+        k.start(&get(&format!("/slow?{n}"))).await;
+        o.head(n).await;
         open.push(k);
     }
-    // The kernel takes the fifth; the edge serves it as soon as there is room.
+    // The kernel takes the fifth; the edge serves it as soon as there is room, and who is at work makes none.
     let fifth = e.client().get("/fifth").spawn();
-    for k in &mut open {
-        k.get("/a").await.expect(200);
-    }
+    e.stderr("4 connections are open, as many as may be").await;
     assert!(o.requests().iter().all(|r| r.target() != "/fifth"));
     drop(open.pop());
     fifth.await.unwrap().expect(200);
+    held.open();
+    for k in &mut open {
+        k.response("GET").await.expect(200).body("v1");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

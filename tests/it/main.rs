@@ -21,6 +21,12 @@ mod actions; // redirect, respond, rewrite, header edits, weights, error pages
 mod files; // a directory: types, validators, ranges, no traversal
 mod routing; // host, path, method, header, query, and which of several wins
 
+// Who may use a route.
+mod access; // addresses, passwords, security headers, plain HTTP sent to HTTPS
+mod access_forward; // a service is asked
+mod access_secrets; // nothing secret in what the process writes
+mod access_tls; // clients' certificates
+
 // What is on the wire.
 mod compress; // content codings: negotiated, made while they pass, streamed
 mod early; // 1xx, Expect: 100-continue, answers before the request has ended
@@ -29,6 +35,7 @@ mod gate; // hostile heads: table 3.1, refused; nothing of them reaches an origi
 mod gate_bodies; // and the bodies of table 3.1
 mod hygiene; // hop-by-hop, Via, loops, X-Forwarded-*, Forwarded, X-Request-Id, Date
 mod normalise; // table 3.2: what is repaired before it goes on, split points, pipelining
+mod second_opinion; // the gate beside RFC 9112's grammar, read once more
 mod streams; // WebSocket and event streams, unbuffered both ways
 
 // Backends that are not there, slow, broken or many.
@@ -70,8 +77,10 @@ mod express_holds; // limits, deadlines, drain, reload, trust, log, metrics: as 
 mod express_lanes; // both lanes side by side: every option, every kind of request, one answer
 
 // Limits of a client.
+mod flood; // connections of one client, room when all places are taken, slow bodies and readers
 mod limits; // sizes and numbers
 mod proxy_protocol; // v1 and v2
+mod rate; // rate limits: by client, field, route; both lanes, reloads, dry runs
 mod timeouts; // total deadlines, both sides
 
 // Other protocols towards the client.

@@ -2,12 +2,15 @@
 //!
 //! A setting that may be absent and is, such as `max_in_flight`, appears as a comment.
 
+mod access;
 mod cache;
+mod rate;
 mod route;
 mod upstream;
 mod writer;
 
 use crate::admin::settings::{AdminListen, AdminSettings};
+use crate::config::secret::covered;
 use crate::config::settings::Settings;
 use crate::listen::settings::{LimitSettings, ListenSettings};
 use crate::proxy::settings::PurgeSettings;
@@ -29,11 +32,28 @@ pub fn effective(settings: &Settings) -> String {
     for upstream in &settings.upstreams {
         upstream::write(&mut out, upstream);
     }
-    for (route, rules) in settings.routes.iter().zip(&settings.rules) {
+    for limit in &settings.rate_limits {
+        rate::write(&mut out, limit);
+    }
+    let rules = settings.routes.iter().zip(&settings.rules);
+    for ((route, rules), access) in rules.zip(&settings.access) {
         route::write(&mut out, route);
+        access::write(&mut out, access);
         cache::write_rules(&mut out, route, rules);
     }
     out.finish()
+}
+
+/// The same text for people: what is secret is said to be there, and not shown.
+pub fn without_secrets(text: &str) -> String {
+    let lines = text.lines().map(|line| {
+        if line.starts_with("token = ") {
+            // No stars, which somebody might load and have for a token.
+            return "# token: set; `--secrets` shows it\n".to_owned();
+        }
+        covered(line) + "\n"
+    });
+    lines.collect()
 }
 
 fn server(out: &mut Writer, settings: &Settings) {
@@ -63,6 +83,16 @@ fn listen(out: &mut Writer, listener: &ListenSettings) {
         }))
     });
     out.set_or_none("tls", certificates);
+    let clients = listener.tls.as_ref().and_then(|tls| tls.clients.as_ref());
+    out.set_or_none(
+        "client_certificates",
+        clients.map(|clients| {
+            inline([
+                ("ca", quoted_path(&clients.ca)),
+                ("optional", clients.optional.to_string()),
+            ])
+        }),
+    );
     out.set("proxy_protocol", listener.proxy_protocol);
     out.set("http2", listener.http2);
 }
@@ -75,9 +105,12 @@ fn limits(out: &mut Writer, limits: &LimitSettings) {
     out.set("handshake_timeout", duration(limits.handshake_timeout));
     out.set("idle_timeout", duration(limits.idle_timeout));
     out.set("body_timeout", duration(limits.body_timeout));
+    out.set("body_rate", size(limits.body_rate));
     out.set("write_timeout", duration(limits.write_timeout));
+    out.set("write_rate", size(limits.write_rate));
     out.set("body", size(limits.body));
     out.set("connections", limits.connections);
+    out.set("connections_per_client", limits.connections_per_client);
     out.set("http2_streams", limits.http2_streams);
     out.set("http2_faults", limits.http2_faults);
 }

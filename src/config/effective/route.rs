@@ -28,6 +28,8 @@ pub(super) fn write(out: &mut Writer, route: &RouteSettings) {
     out.set_or_none("body_limit", route.body_limit.map(size));
     let statuses = route.hold_on.iter();
     out.set("hold_on", list(statuses.map(http::StatusCode::as_u16)));
+    let limits = route.rate_limits.iter();
+    out.set("rate_limit", list(limits.map(|name| quoted(name))));
     out.set("events", events(route.events.as_ref()));
 }
 

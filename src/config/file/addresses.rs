@@ -94,6 +94,13 @@ pub(crate) fn server_url(text: &str) -> Result<(ServerSettings, SchemeHttp), Fau
         }
     };
     let authority = rest.strip_suffix('/').unwrap_or(rest);
+    if authority.contains('@') {
+        // Without the text, which has a password in it.
+        return Err(Fault(
+            "a server's URL has no user and password in it; send them with `request_headers = { set = { Authorization = \"Basic …\" } }`"
+                .to_owned(),
+        ));
+    }
     if authority.contains(['/', '?', '#']) {
         return expected(
             "a URL without a path; a route's `replace_prefix` sets one",

@@ -24,8 +24,11 @@ pub(super) fn read(section: Option<Section<'_>>, start: Place) -> Spotted<AdminS
 
 /// A token that callers show in a field.
 pub(super) fn secret(at: At<'_>) -> Option<String> {
-    at.parse(scalars::header_value)?;
     match at.text()? {
+        // Without the text, which is a secret.
+        token if scalars::header_value(token).is_err() => {
+            at.fail("expected a secret of visible ASCII on one line, without outer spaces")
+        }
         "" => at.fail("expected a secret text, found nothing"),
         token => Some(token.to_owned()),
     }

@@ -71,6 +71,8 @@ const TRANSLATIONS: &[(&str, &str, &str)] = &[
     ("keep", "[[route]]", "cache = { stale_if_error = \"1d\" }"),
     ("keepalive_timeout", "[limits]", "idle_timeout = \"75s\""),
     ("keys_zone", "[cache]", "memory = \"256MiB\""),
+    ("limit_conn", "[limits]", "connections_per_client = 100"),
+    ("limit_req", "[[route]]", "rate_limit = { rate = \"10/s\" }"),
     ("listen", "[[listen]]", "addr = \"0.0.0.0:8080\""),
     ("location", "[[route]]", "path = \"/api/\""),
     ("log_format", "[log]", "format = \"combined\""),
@@ -224,8 +226,7 @@ const MISSING: &[(&str, &str)] = &[
         "GET and HEAD are cached, and what a POST says may be",
     ),
     ("deny", "addresses are not filtered"),
-    ("limit_rate", "rates are not limited yet"),
-    ("limit_req", "rates are not limited yet"),
+    ("limit_rate", "how fast a body is sent is not limited"),
     (
         "proxy_cache_lock",
         "requests for the same thing share one fetch without being told to",

@@ -25,9 +25,11 @@ mod cache;
 mod upstream;
 
 mod route;
+mod route_access;
 mod route_action;
 mod route_cache;
 mod route_events;
+mod route_rate;
 mod route_write;
 
 use std::time::Duration;
@@ -35,6 +37,7 @@ use std::time::Duration;
 pub(super) use reader::{Key, Spotted};
 pub(super) use route::Route;
 pub(super) use route_action::Target;
+pub(super) use route_rate::RateRef;
 pub(super) use server::Server;
 
 use super::Surroundings;
@@ -44,6 +47,7 @@ use super::tree::{Entry, Kind, Table};
 use crate::admin::settings::AdminSettings;
 use crate::cache::settings::CacheSettings;
 use crate::listen::settings::{LimitSettings, ListenSettings};
+use crate::rate::settings::RateLimitSettings;
 use crate::telemetry::settings::LogSettings;
 use crate::upstream::settings::UpstreamSettings;
 use reader::{Section, Title, key, table};
@@ -59,6 +63,7 @@ pub(super) static KEYS: &[Key] = &[
     table("log", log::KEYS),
     table("cache", cache::KEYS),
     table("upstream", upstream::KEYS),
+    table("rate_limit", route_rate::KEYS),
     table("route", route::KEYS),
 ];
 
@@ -74,6 +79,7 @@ pub(super) struct File {
     pub(super) log: LogSettings,
     pub(super) cache: CacheSettings,
     pub(super) upstreams: Vec<Spotted<UpstreamSettings>>,
+    pub(super) rate_limits: Vec<Spotted<RateLimitSettings>>,
     pub(super) routes: Vec<Route>,
 }
 
@@ -101,6 +107,9 @@ pub(super) fn read(root: &Table, around: &Surroundings<'_>, report: &Report) -> 
         log: log::read(section("log", "[log]", log::KEYS)),
         cache: cache::read(section("cache", "[cache]", cache::KEYS)),
         upstreams: top.get("upstream", upstream::read_all).unwrap_or_default(),
+        rate_limits: top
+            .get("rate_limit", route_rate::read_all)
+            .unwrap_or_default(),
         routes: top
             .get("route", |at| {
                 at.sections("to = \"http://app:5000\"", route::read)

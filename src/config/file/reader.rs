@@ -36,6 +36,8 @@ pub(super) enum Title<'a> {
     Section(&'static str),
     /// `[upstream.NAME]`.
     Upstream(&'a str),
+    /// `[rate_limit.NAME]`.
+    RateLimit(&'a str),
 }
 
 impl Display for Title<'_> {
@@ -44,6 +46,7 @@ impl Display for Title<'_> {
             Self::Top => f.write_str("at the top level"),
             Self::Section(title) => write!(f, "in {title}"),
             Self::Upstream(name) => write!(f, "in [upstream.{name}]"),
+            Self::RateLimit(name) => write!(f, "in [rate_limit.{name}]"),
         }
     }
 }

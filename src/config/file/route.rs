@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use http::{HeaderName, StatusCode};
 
 use super::reader::{Key, Section, Spotted, Title, key, table};
+use super::route_access::{self, Service};
 use super::route_action::{self, FILES_KEYS, REDIRECT_KEYS, RESPOND_KEYS, TARGET_KEYS, Target};
 use super::value::At;
-use super::{addresses, route_cache, route_events, route_write, scalars};
+use super::{addresses, route_cache, route_events, route_rate, route_write, scalars};
+use crate::access::settings::AccessSettings;
 use crate::cache::settings::Rules;
 use crate::config::error::nearest;
 use crate::config::source::Place;
@@ -38,6 +40,11 @@ pub(super) static KEYS: &[Key] = &[
     key("error_pages"),
     key("body_limit"),
     key("hold_on"),
+    table("rate_limit", route_rate::KEYS),
+    route_access::ALLOW,
+    route_access::DENY,
+    route_access::AUTH,
+    route_access::SECURITY_HEADERS,
     table("cache", route_cache::KEYS),
     table("events", route_events::KEYS),
     table("on_write", route_write::KEYS),
@@ -63,6 +70,12 @@ pub(crate) struct Route {
     pub(crate) targets: Vec<Target>,
     /// What the cache may do.
     pub(crate) rules: Rules,
+    /// What its requests are limited by.
+    pub(crate) rate_limits: Vec<route_rate::RateRef>,
+    /// Who may use it.
+    pub(crate) access: AccessSettings,
+    /// The service that is asked, where one is.
+    pub(crate) service: Option<Service>,
 }
 
 pub(super) fn read(at: At<'_>) -> Option<Route> {
@@ -92,10 +105,18 @@ pub(super) fn read(at: At<'_>) -> Option<Route> {
         }),
         hold_on: section.or("hold_on", Vec::new(), hold_on),
         events,
+        rate_limits: Vec::new(),
         index: 0,
     };
     let mut rules = section.or("cache", Rules::default(), route_cache::read);
     rules.on_write = section.or("on_write", Vec::new(), route_write::read);
+    let (access, service) = route_access::read(&section);
+    // Answers may depend on who asks, so what tells it is part of the key.
+    for name in access.identity() {
+        if !rules.key.headers.contains(&name) {
+            rules.key.headers.push(name);
+        }
+    }
     let written = |key, default| section.get(key, At::text).unwrap_or(default);
     let pattern = [written("host", ""), written("path", "/")].concat();
     judge(&section, &settings);
@@ -104,10 +125,13 @@ pub(super) fn read(at: At<'_>) -> Option<Route> {
         name,
         pattern: pattern.chars().take(PATTERN_MAX).collect(),
         targets: targets.unwrap_or_default(),
+        rate_limits: section.or("rate_limit", Vec::new(), route_rate::of_route),
         rules: match &settings.action {
             Action::Forward(_) => rules,
             _ => Rules::off(),
         },
+        access,
+        service,
         settings,
     })
 }

@@ -5,6 +5,7 @@ use ipnet::IpNet;
 use super::reader::{Key, Section, key};
 use super::value::At;
 use super::{DAY, addresses, scalars};
+use crate::config::source::Place;
 use crate::config::{Surroundings, defaults, settings};
 use crate::proxy::settings::ProxySettings;
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub(super) static KEYS: &[Key] = &[
     key("trusted_proxies"),
     key("forwarded"),
     key("via"),
+    key("https"),
 ];
 
 /// Both parts of `[server]`.
@@ -24,6 +26,8 @@ pub(super) static KEYS: &[Key] = &[
 pub(crate) struct Server {
     pub(crate) process: settings::ServerSettings,
     pub(crate) proxy: ProxySettings,
+    /// Where it says that plain HTTP is answered by redirects only.
+    pub(crate) https: Option<Place>,
 }
 
 pub(super) fn read(section: Option<Section<'_>>, around: &Surroundings<'_>) -> Server {
@@ -31,7 +35,13 @@ pub(super) fn read(section: Option<Section<'_>>, around: &Surroundings<'_>) -> S
     let Some(section) = section else {
         return server;
     };
-    let Server { process, proxy } = &mut server;
+    server.https = section
+        .get("https", |at| {
+            let redirects = at.word(&[("redirect", true), ("off", false)])?;
+            Some(redirects.then(|| at.place()))
+        })
+        .flatten();
+    let Server { process, proxy, .. } = &mut server;
     process.threads = section.or("threads", process.threads, |at| at.whole(1..=1024));
     process.shutdown_grace = section.or("shutdown_grace", process.shutdown_grace, |at| {
         at.duration(Duration::ZERO..=DAY)

@@ -65,7 +65,8 @@ fn changed(written: &str) -> String {
     for (header, lines) in sections(written) {
         let known = defaults.get(&general(header)).cloned().unwrap_or_default();
         let lines: Vec<&str> = lines.into_iter().filter(|l| !known.contains(*l)).collect();
-        let is_list = header.starts_with("[[") || general(header) == "[upstream.*]";
+        let is_list = header.starts_with("[[")
+            || ["[upstream.*]", "[rate_limit.*]"].contains(&&*general(header));
         if is_list || !lines.is_empty() {
             writeln!(out, "{header}").expect("writing to a String cannot fail");
         }
@@ -79,7 +80,7 @@ fn changed(written: &str) -> String {
 /// The lines that each kind of section has by default.
 fn defaults() -> BTreeMap<String, BTreeSet<String>> {
     let text = "[[listen]]\naddr = '0.0.0.0:1'\n[upstream.x]\nservers = ['http://x']\n\
-                [[route]]\nname = 'x'\nto = 'x'";
+                [rate_limit.x]\nrate = '1/s'\n[[route]]\nname = 'x'\nto = 'x'";
     let Ok(Loaded { settings, .. }) = load(text, "defaults.toml") else {
         panic!("the default settings must load");
     };
@@ -104,6 +105,9 @@ fn sections(written: &str) -> Vec<(&str, Vec<&str>)> {
 
 /// `[upstream.api.retry]` is one of `[upstream.*.retry]`.
 fn general(header: &str) -> String {
+    if header.starts_with("[rate_limit.") {
+        return "[rate_limit.*]".to_owned();
+    }
     if !header.starts_with("[upstream.") {
         return header.to_owned();
     }

@@ -54,6 +54,11 @@ fn contains(table: &Table, path: &[&str]) -> bool {
             let upstreams = upstreams.0.iter();
             upstreams.filter_map(|u| as_table(&u.value)).collect()
         }
+        // The same, and the one that a route has in its place.
+        Kind::Table(limits) if *first == "rate_limit" => {
+            let named = limits.0.iter().filter_map(|limit| as_table(&limit.value));
+            named.chain([limits]).collect()
+        }
         Kind::Table(table) => vec![table],
         Kind::List(values) => values.iter().filter_map(as_table).collect(),
         _ => Vec::new(),
@@ -161,6 +166,7 @@ fn least(section: &str) -> Option<String> {
         section if section.starts_with("[route.") => Some(format!("{ROUTE}\n{section}")),
         "[[listen]]" => Some("[[listen]]\naddr = ':1'".to_owned()),
         "[upstream.api]" => Some(UPSTREAM.to_owned()),
+        "[rate_limit.api]" => Some(format!("{section}\nrate = '100/s'")),
         "[upstream.api.health]" => Some(format!("{UPSTREAM}\n{section}\npath = '/'")),
         section if section.starts_with("[upstream.") => Some(format!("{UPSTREAM}\n{section}")),
         section => Some(section.to_owned()),

@@ -6,13 +6,13 @@ use crate::arena::FileRange;
 use crate::listen::gate::body::{BodyReader, Decoded};
 use crate::listen::gate::{Refusal, Request, refusals};
 use crate::listen::outbox::Outbox;
+use crate::listen::pace::Patience;
 use crate::listen::stream::ClientStream;
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Version};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// What one read asks for.
@@ -33,7 +33,7 @@ pub struct Http1 {
     response: ResponseFraming,
     asked: Asked,
     owes_continue: bool,
-    write_timeout: Duration,
+    patience: Patience,
 }
 
 /// Why a request body cannot be read further.
@@ -47,7 +47,7 @@ pub enum BodyFault {
 
 impl Http1 {
     /// A fresh connection; `inbox` is what was read while its protocol was found out.
-    pub fn new(io: ClientStream, inbox: BytesMut, write_timeout: Duration) -> Self {
+    pub fn new(io: ClientStream, inbox: BytesMut, patience: Patience) -> Self {
         Self {
             io,
             inbox,
@@ -60,7 +60,7 @@ impl Http1 {
                 persistent: true,
             },
             owes_continue: false,
-            write_timeout,
+            patience,
         }
     }
 
@@ -301,7 +301,7 @@ impl Http1 {
 
     /// Writes what is queued, as far as the client takes it.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.outbox.poll_write(&mut self.io, self.write_timeout, cx)
+        self.outbox.poll_write(&mut self.io, self.patience, cx)
     }
 
     /// The answer to a request that the gate or the body's framing refused.

@@ -4,20 +4,17 @@ use super::head::ResponseHead;
 use super::http1::BodyFault;
 use super::response_head::HopByHop;
 use crate::listen::gate::Request;
+use crate::listen::pace::{Pace, Patience};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use std::collections::VecDeque;
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
-use tokio::time::Sleep;
 
 /// What all streams of a connection together may hold for the client; beyond it each waits for its own window.
 const BACKLOG_MAX: usize = 2 * 1024 * 1024;
@@ -42,8 +39,9 @@ pub struct Http2 {
     head: bool,
     /// The client waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1).
     owes_continue: bool,
-    stalled: Option<Pin<Box<Sleep>>>,
-    write_timeout: Duration,
+    /// There from the first wait for the client's window until everything is sent.
+    stalled: Option<Box<Pace>>,
+    patience: Patience,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +80,7 @@ impl Http2 {
         respond: SendResponse<Bytes>,
         request: &Request,
         backlog: Backlog,
-        write_timeout: Duration,
+        patience: Patience,
     ) -> Self {
         let body_done = body.is_end_stream();
         Self {
@@ -98,7 +96,7 @@ impl Http2 {
             head: request.method() == Method::HEAD,
             owes_continue: request.expects_continue && !body_done,
             stalled: None,
-            write_timeout,
+            patience,
         }
     }
 
@@ -109,7 +107,7 @@ impl Http2 {
         respond: SendResponse<Bytes>,
         send: SendStream<Bytes>,
         pieces: impl Iterator<Item = Bytes>,
-        write_timeout: Duration,
+        patience: Patience,
     ) -> Self {
         let mut stream = Self {
             body_done: body.is_end_stream(),
@@ -124,7 +122,7 @@ impl Http2 {
             head: false,
             owes_continue: false,
             stalled: None,
-            write_timeout,
+            patience,
         };
         for piece in pieces {
             stream.write_data(piece);
@@ -265,7 +263,8 @@ impl Http2 {
         }
     }
 
-    /// Sends what is queued, as far as the client's window allows. Fails with `TimedOut` when it stays shut.
+    /// Sends what is queued, as far as the client's window allows. Fails with `TimedOut` when it stays shut, or is
+    /// opened by too little at a time.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(send) = &mut self.send else {
             return Poll::Ready(Ok(()));
@@ -279,11 +278,8 @@ impl Http2 {
                         return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
                     }
                     Poll::Pending => {
-                        let patience = self.write_timeout;
-                        let stalled = self
-                            .stalled
-                            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-                        ready!(stalled.as_mut().poll(cx));
+                        let pace = self.stalled.get_or_insert_default();
+                        ready!(pace.poll(self.patience, cx));
                         return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                     }
                 },
@@ -292,8 +288,10 @@ impl Http2 {
             if capacity == 0 {
                 continue;
             }
-            self.stalled = None;
             let piece = front.split_to(capacity.min(front.len()));
+            if let Some(pace) = &mut self.stalled {
+                pace.moved(piece.len());
+            }
             if front.is_empty() {
                 self.queue.pop_front();
             }
@@ -308,6 +306,7 @@ impl Http2 {
                 return Poll::Ready(Ok(()));
             }
         }
+        self.stalled = None;
         match self.end.take() {
             None => return Poll::Ready(Ok(())),
             Some(End::Data) => send.send_data(Bytes::new(), true).map_err(broken)?,

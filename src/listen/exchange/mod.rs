@@ -21,6 +21,7 @@ pub mod ticket;
 use crate::arena::FileRange;
 use crate::listen::gate::{Framing, Request};
 use crate::listen::lifecycle::Lifecycle;
+use crate::listen::pace::{Overdue, Pace, Patience};
 use bytes::Bytes;
 use calls::gone;
 use head::ResponseHead;
@@ -45,6 +46,8 @@ use tokio::time::Sleep;
 pub const UPSTREAM_SILENT: ErrorType = ErrorType::new("UpstreamSilent");
 /// The client sent nothing of its request body within the deadline.
 pub const CLIENT_SILENT: ErrorType = ErrorType::new("ClientSilent");
+/// Too little of the request body came, for too long.
+pub const CLIENT_SLOW: ErrorType = ErrorType::new("ClientSlow");
 /// The request body is larger than allowed.
 pub const BODY_TOO_LARGE: ErrorType = ErrorType::new("BodyTooLarge");
 /// The request body's framing is broken.
@@ -116,8 +119,8 @@ pub struct Exchange {
     upstream_timer: Option<Pin<Box<Sleep>>>,
     /// Runs to the end of the whole exchange's time, where it has one.
     total_timer: Option<Pin<Box<Sleep>>>,
-    /// Runs while nothing comes from the client of a body that is awaited.
-    client_timer: Option<Pin<Box<Sleep>>>,
+    /// There from the first wait for a piece of the client's body.
+    client_pace: Option<Box<Pace>>,
     client_addr: SocketAddr,
     local_addr: SocketAddr,
 }
@@ -172,7 +175,7 @@ impl Exchange {
             awaiting: Awaiting::Header,
             upstream_timer: None,
             total_timer: None,
-            client_timer: None,
+            client_pace: None,
             client_addr: ticket.client.addr.into(),
             local_addr: ticket.client.local.into(),
             ticket,
@@ -253,7 +256,9 @@ impl Exchange {
         };
         match polled {
             Poll::Ready(Ok(Some(data))) => {
-                self.client_timer = None;
+                if let Some(pace) = &mut self.client_pace {
+                    pace.moved(data.len());
+                }
                 let received = self.ticket.received(data.len());
                 if !self.is_tunnel() {
                     let terms = self.ticket.terms();
@@ -277,18 +282,28 @@ impl Exchange {
             )
             .into_down())),
             Poll::Pending if self.is_tunnel() => Poll::Pending,
-            Poll::Pending => self
-                .poll_client_timer(cx)
-                .map(|()| Err(Error::new_down(CLIENT_SILENT))),
+            Poll::Pending => self.poll_client_pace(cx).map(|overdue| {
+                Err(Error::new_down(match overdue {
+                    Overdue::Silent => CLIENT_SILENT,
+                    Overdue::Slow => CLIENT_SLOW,
+                }))
+            }),
         }
     }
 
-    fn poll_client_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.client_timer.is_none() {
-            let patience = self.ticket.terms().body_timeout;
-            self.client_timer = patience.map(|patience| Box::pin(tokio::time::sleep(patience)));
-        }
-        poll_timer(&mut self.client_timer, cx)
+    fn poll_client_pace(&mut self, cx: &mut Context<'_>) -> Poll<Overdue> {
+        let terms = self.ticket.terms();
+        let Some(silence) = terms.body_timeout else {
+            return Poll::Pending;
+        };
+        // Once the server has begun to answer, it is a conversation, which has pauses.
+        let rate = if self.answered.is_some() {
+            0
+        } else {
+            terms.body_rate
+        };
+        let pace = self.client_pace.get_or_insert_default();
+        pace.poll(Patience { silence, rate }, cx)
     }
 
     /// Resolves when the whole exchange's time is over, whatever it is doing.

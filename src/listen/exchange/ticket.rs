@@ -50,6 +50,8 @@ pub struct Terms {
     pub read_ahead: usize,
     /// Between two pieces of the request's body.
     pub body_timeout: Option<Duration>,
+    /// Octets of it that must come in a second, until the answer begins; 0 is any.
+    pub body_rate: u64,
     /// From the request sent to the response's header.
     pub first_byte: Option<Duration>,
     /// Between two parts of the response's body.
@@ -64,6 +66,7 @@ impl Ticket {
         let terms = Terms {
             body_limit: limits.body.bytes(),
             body_timeout: Some(limits.body_timeout),
+            body_rate: limits.body_rate.bytes(),
             replay_limit: 64 * 1024,
             read_ahead: 64 * 1024,
             first_byte: None,

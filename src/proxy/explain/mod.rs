@@ -13,7 +13,7 @@ use super::Site;
 use super::probe::Fetched;
 use super::relay::UNSATISFIABLE;
 use super::walk::{Entered, Verdict, Walk};
-use super::{accept, cached, forward, words};
+use super::{accept, admit, cached, forward, rate, words};
 use crate::cache::explain::Explained;
 use crate::cache::outcome::Reason;
 use crate::cache::policy::Moment;
@@ -49,6 +49,9 @@ pub struct Explanation {
     pub not_matched: Vec<NotMatched>,
     /// Who would be asked, where somebody has to be.
     pub upstreams: Vec<Share>,
+    /// The rate limits of the route, and what the client has left of each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rate_limits: Vec<rate::Concerned>,
     /// What the cache makes of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<Explained>,
@@ -102,6 +105,9 @@ pub struct Route {
     pub does: &'static str,
     /// The target as the upstream sees it.
     pub target: String,
+    /// What stands between a client and it, where something does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access: Option<String>,
 }
 
 /// A route that is tried before the one that matches, and does not.
@@ -183,6 +189,7 @@ fn of_refusal(asked: &Asked, client: &Client, refusal: Refusal) -> Explanation {
         route: None,
         not_matched: Vec::new(),
         upstreams: Vec::new(),
+        rate_limits: Vec::new(),
         cache: None,
         cache_status: None,
         express: false,
@@ -213,6 +220,12 @@ fn of_request(
     let entered = accept::enter(&mut walked.header, &mut walked.walk);
     let refused = entered
         .and_then(|()| accept::find_route(&walked.header, &mut walked.walk))
+        .and_then(|()| admit::foreseen_by_address(&walked.walk))
+        .and_then(|()| {
+            let fields = (&walked.header.headers).into();
+            rate::would_admit(fields, &walked.walk).map_err(|too_many| too_many.verdict)
+        })
+        .and_then(|()| admit::foreseen(&mut walked.header, &walked.walk))
         .err();
     let looked = refused.is_none().then(|| walked.looked()).flatten();
     let route = walked.walk.route.clone();
@@ -220,6 +233,7 @@ fn of_request(
         verdict: String::new(),
         request: walked.understood(),
         refused: refused.map(Refused::from),
+        rate_limits: rate::concerned((&walked.header.headers).into(), &walked.walk),
         not_matched: walked.not_matched(site),
         upstreams: route
             .as_deref()
@@ -305,6 +319,7 @@ impl Walked {
                 Action::Files { .. } => "files",
             },
             target: target.unwrap_or_else(|| accept::target(&self.header).to_owned()),
+            access: admit::summary(&self.walk),
         }
     }
 

@@ -153,6 +153,7 @@ impl Asked {
             addr: SocketAddr::new(self.client, 0),
             local: SocketAddr::new(local, if self.tls { 443 } else { 80 }),
             tls: self.tls,
+            certificate: None,
         })
     }
 

@@ -210,8 +210,27 @@ fn route(page: &mut Page, explanation: &Explanation) {
         Some(route) => page.line("route", &route.name),
         None => page.line("route", "none"),
     }
+    let access = |route: &Route| route.access.clone();
+    if let Some(access) = explanation.route.as_ref().and_then(access) {
+        page.line("access", access);
+    }
     for missed in &explanation.not_matched {
         page.line("", format!("not `{}`: {}", missed.route, missed.why));
+    }
+    for limit in &explanation.rate_limits {
+        let left = match limit.left {
+            Some(left) => format!("{left} left"),
+            None => "excepted".to_owned(),
+        };
+        let line = format!(
+            "{}: {}, burst {}, by {}: {left}{}",
+            limit.name,
+            limit.rate,
+            limit.burst,
+            limit.key,
+            if limit.dry_run { ", dry run" } else { "" }
+        );
+        page.line("limit", line);
     }
     for share in &explanation.upstreams {
         let state = match (&share.reason, share.available) {

@@ -101,6 +101,18 @@ impl Authority {
         config
     }
 
+    /// The same, with a certificate and its key, as PEM, to show.
+    pub fn client_with(&self, certificate: &(String, String)) -> ClientConfig {
+        let chain = CertificateDer::from_pem_slice(certificate.0.as_bytes()).expect("PEM");
+        let key = PrivateKeyDer::from_pem_slice(certificate.1.as_bytes()).expect("PEM");
+        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("ring has the default versions")
+            .with_root_certificates(self.roots())
+            .with_client_auth_cert(vec![chain], key)
+            .expect("a matching pair")
+    }
+
     fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots

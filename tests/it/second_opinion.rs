@@ -1,9 +1,8 @@
 //! The gate beside a second reading of RFC 9112, which the fuzz target `differential` compares it with: over all raw requests of the
 //! battery, and over heads and bodies made of what is nearly right.
 
-use crate::rig::repository;
+use crate::rig::{python, repository};
 use proptest::prelude::*;
-use std::process::Command;
 
 #[path = "../../fuzz/src/differential.rs"]
 mod differential;
@@ -11,12 +10,14 @@ mod differential;
 mod reference;
 
 /// The raw requests of the battery, each with an ordinary one behind it.
-fn battery() -> Vec<Vec<u8>> {
-    let printed = Command::new("python3")
+async fn battery() -> Vec<Vec<u8>> {
+    let printed = python("python")
+        .await
         .args(["tests/battery/main.py", "--dump"])
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .current_dir(repository())
         .output()
+        .await
         .unwrap();
     assert!(printed.status.success(), "{printed:?}");
     let text = String::from_utf8(printed.stdout).unwrap();
@@ -26,9 +27,9 @@ fn battery() -> Vec<Vec<u8>> {
         .collect()
 }
 
-#[test]
-fn what_the_battery_sends() {
-    let cases = battery();
+#[tokio::test]
+async fn what_the_battery_sends() {
+    let cases = battery().await;
     let read = cases.iter().map(|case| differential::connection(case));
     let (mut refused, mut accepted) = (0, 0);
     for requests in read {

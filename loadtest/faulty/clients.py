@@ -201,8 +201,9 @@ class Clients:
             wire.writer.write(f"GET {target} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
             await asyncio.sleep(self.draw.choice([0.0, 0.01, 0.3]))
             if self.draw.random() < 0.5:
-                linger = struct.pack("ii", 1, 0)
-                wire.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                # None where the other end was faster.
+                if (ours := wire.writer.get_extra_info("socket")) is not None:
+                    ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 wire.writer.transport.abort()
         finally:
             wire.close()

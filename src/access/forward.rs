@@ -1,7 +1,7 @@
 //! Asking a service whether a request may go on: what it is told, what its answer means, and how long a yes is good.
 //!
 //! It is asked as nginx's `auth_request`, Traefik's `forwardAuth` and Caddy's `forward_auth` ask: by GET, without the body, with
-//! the request's fields and `X-Forwarded-Method`, `-Proto`, `-Host`, `-Uri` and `-For`; `X-Original-Method` and `-URL` say the same to
+//! the request's fields and `X-Forwarded-Method`, `-Proto`, `-Host`, `-Uri` and `-For`; `X-Original-Method`, `-URL` and `-URI` say the same to
 //! services made for nginx. 2xx is a yes. 5xx is a service that is not well, and nobody gets in. All else is the client's
 //! answer, a redirect to a login page for one.
 //!
@@ -37,6 +37,7 @@ const X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
 const X_ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
+const X_ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
 
 /// What is about the body, the connection, or what the client has of the page already.
 static NOT_ASKED: [HeaderName; 12] = [
@@ -55,11 +56,12 @@ static NOT_ASKED: [HeaderName; 12] = [
 ];
 
 /// What is about one URL, and so no part of a session's key.
-static OF_THE_URL: [HeaderName; 4] = [
+static OF_THE_URL: [HeaderName; 5] = [
     X_FORWARDED_METHOD,
     X_FORWARDED_URI,
     X_ORIGINAL_METHOD,
     X_ORIGINAL_URL,
+    X_ORIGINAL_URI,
 ];
 
 /// A request that the service is asked about.
@@ -162,6 +164,7 @@ impl Forward {
             (X_FORWARDED_PROTO, subject.scheme),
             (X_FORWARDED_URI, subject.target),
             (X_ORIGINAL_URL, &url),
+            (X_ORIGINAL_URI, subject.target),
         ] {
             // The gate lets nothing but visible ASCII through; were it not so, a field that is missing opens nothing.
             if let Ok(value) = HeaderValue::from_str(value) {
@@ -352,6 +355,7 @@ mod tests {
             ("x-forwarded-host", "site.test"),
             ("x-forwarded-uri", "/a?b=c"),
             ("x-original-url", "https://site.test/a?b=c"),
+            ("x-original-uri", "/a?b=c"),
             ("x-forwarded-for", "198.51.100.1"),
             ("host", "site.test"),
             ("cookie", "sid=1"),

@@ -9,6 +9,7 @@ use crate::cache::segments::MOVED_FROM;
 use crate::cache::serve::{self, Plan, StoredView};
 use crate::clock::Instant;
 use crate::fields::hop_by_hop::is_hop_by_hop;
+use crate::fields::path;
 use crate::fields::uri::{self, PathQuery};
 use crate::fields::view::{FieldLines, FieldView};
 use crate::listen::burst::Burst;
@@ -181,6 +182,9 @@ fn find_by<'a>(
         return None;
     }
     let path = routing::normalise(target.path).ok()?;
+    if site.is_guarded() && path::read_loosely(&path).is_some() {
+        return None;
+    }
     let scheme = peer.scheme(fields);
     let route = site.routes.find(&RequestView {
         scheme,

@@ -75,6 +75,32 @@ pub fn upper_case_hex(path: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// `path` as the most obliging application reads it: all escapes decoded (WSGI), `\` a slash, parameters cut off (servlets),
+/// slashes merged. None where that is the path itself. No path to be forwarded: only to find out for which route it may be taken.
+pub fn read_loosely(path: &str) -> Option<String> {
+    let odd = |octet: &u8| matches!(octet, b'%' | b';' | b'\\');
+    if !path.as_bytes().iter().any(odd) && !path.contains("//") {
+        return None;
+    }
+    let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+    let mut read = String::with_capacity(decoded.len());
+    let mut in_parameter = false;
+    for c in decoded.chars() {
+        match if c == '\\' { '/' } else { c } {
+            '/' => {
+                in_parameter = false;
+                if !read.ends_with('/') {
+                    read.push('/');
+                }
+            }
+            ';' => in_parameter = true,
+            _ if in_parameter => {}
+            c => read.push(c),
+        }
+    }
+    (read != path).then_some(read)
+}
+
 fn decode_unreserved(path: &str) -> Cow<'_, str> {
     let bytes = path.as_bytes();
     let unreserved_at = |at: usize| {
@@ -176,6 +202,29 @@ fn remove_dot_segments(path: &str) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn as_an_obliging_application_reads_it() {
+        for (path, read) in [
+            ("/staff/x", None),
+            ("/a.b/c-d_e~", None),
+            ("/staff%2fx", Some("/staff/x")),
+            ("//staff/x", Some("/staff/x")),
+            ("/%2Fstaff", Some("/staff")),
+            ("/staff%2f", Some("/staff/")),
+            ("/users/%40me", Some("/users/@me")),
+            ("/staff;v=1/x;y", Some("/staff/x")),
+            ("/staff\\x", Some("/staff/x")),
+            ("/staff%5Cx", Some("/staff/x")),
+            ("/a%3Bb/c", Some("/a/c")),
+            // Once only: what is decoded twice is nobody's path.
+            ("/staff%252fx", Some("/staff%2fx")),
+            ("/%", None),
+            ("/%ff", Some("/\u{fffd}")),
+        ] {
+            assert_eq!(read_loosely(path).as_deref(), read, "{path}");
+        }
+    }
 
     #[test]
     fn spellings() {

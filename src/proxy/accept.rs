@@ -8,8 +8,9 @@ use super::entry::{
 };
 use super::walk::{Entered, Verdict, Walk};
 use crate::fields::view::FieldView;
-use crate::fields::{forwarded, hop_by_hop, host, uri};
+use crate::fields::{forwarded, hop_by_hop, host, path, uri};
 use crate::listen::exchange::ticket::Ticket;
+use crate::routing::settings::RouteSettings;
 use crate::routing::{self, RequestView};
 use http::header::{HeaderName, MAX_FORWARDS};
 use http::{Method, StatusCode, Version};
@@ -85,6 +86,9 @@ pub fn find_route(header: &RequestHeader, walk: &mut Walk) -> Result<(), Verdict
         headers: fields,
     };
     walk.route = entered.site.routes.find(&sought).cloned();
+    if entered.site.is_guarded() && passes_a_guard(&entered.site, walk.route.as_deref(), &sought) {
+        return Err(AMBIGUOUS_PATH);
+    }
     let Some(route) = &walk.route else {
         return Err(Verdict::new(StatusCode::NOT_FOUND, "no-route"));
     };
@@ -106,6 +110,24 @@ pub fn find_route(header: &RequestHeader, walk: &mut Walk) -> Result<(), Verdict
     Ok(())
 }
 
+/// Whether an application that decodes and merges reads the path as that of another route, one with a guard or a rate limit: what
+/// that one asks for would not have been asked.
+fn passes_a_guard(site: &Site, route: Option<&RouteSettings>, sought: &RequestView<'_>) -> bool {
+    let Some(path) = path::read_loosely(sought.path) else {
+        return false;
+    };
+    let read = RequestView {
+        path: &path,
+        ..*sought
+    };
+    site.routes.find(&read).is_some_and(|meant| {
+        route.is_none_or(|route| route.index != meant.index) && site.place(Some(meant)).is_guarded()
+    })
+}
+
+/// A path that is one thing here and may be another behind.
+const AMBIGUOUS_PATH: Verdict = Verdict::new(StatusCode::BAD_REQUEST, "ambiguous-path");
+
 /// The request's target as text; the gate lets nothing but ASCII through.
 pub fn target(header: &RequestHeader) -> &str {
     std::str::from_utf8(header.raw_path()).unwrap_or("/")
@@ -115,7 +137,7 @@ fn path_of(header: &RequestHeader) -> Result<String, Verdict> {
     let path = uri::split_path_query(target(header)).path;
     routing::normalise(path)
         .map(std::borrow::Cow::into_owned)
-        .map_err(|_| Verdict::new(StatusCode::BAD_REQUEST, "ambiguous-path"))
+        .map_err(|_| AMBIGUOUS_PATH)
 }
 
 /// An id of ours, for the access log and everybody behind us.

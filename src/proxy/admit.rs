@@ -125,8 +125,16 @@ async fn by_password(session: &mut Exchange, walk: &mut Walk, basic: &Basic) -> 
     let Some(client) = walk.entered.as_ref().map(|entered| entered.client) else {
         return Ok(false);
     };
-    let values = session.req_header().headers.get_all(AUTHORIZATION).iter();
-    let verdict = match basic.check(client, values.map(HeaderValue::as_bytes)).await {
+    let shown = session.req_header().headers.get_all(AUTHORIZATION);
+    let shown: Vec<HeaderValue> = shown.iter().cloned().collect();
+    let body_done = session.is_body_done();
+    let checked = tokio::select! {
+        biased;
+        checked = basic.check(client, shown.iter().map(HeaderValue::as_bytes)) => checked,
+        // Who leaves gives up its place in line.
+        gone = relay::client_leaves(session), if body_done => return Err(gone),
+    };
+    let verdict = match checked {
         Checked::Right => {
             if !basic.pass {
                 session.req_header_mut().remove_header(&AUTHORIZATION);

@@ -27,7 +27,7 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Fields that only a trusted proxy may send, besides everything called `X-Forwarded-…`: they say who the client is, or
 /// change what the request means to an origin without changing what routes and caches see. What CDNs and application servers have
 /// for it is among them: some framework believes each.
-static ONLY_FROM_TRUSTED: [HeaderName; 26] = [
+static ONLY_FROM_TRUSTED: [HeaderName; 28] = [
     X_REAL_IP,
     X_REQUEST_ID,
     FORWARDED,
@@ -36,6 +36,8 @@ static ONLY_FROM_TRUSTED: [HeaderName; 26] = [
     HeaderName::from_static("x-url-scheme"),
     HeaderName::from_static("front-end-https"),
     HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-original-uri"),
+    HeaderName::from_static("x-original-method"),
     HeaderName::from_static("x-rewrite-url"),
     HeaderName::from_static("x-http-method-override"),
     HeaderName::from_static("x-http-method"),
@@ -93,7 +95,7 @@ enum Told {
     Another,
 }
 
-static TOLD: [(HeaderName, Told); 19] = [
+static TOLD: [(HeaderName, Told); 21] = [
     (X_FORWARDED_HOST, Told::Host),
     (HeaderName::from_static("x-forwarded-port"), Told::Port),
     (X_FORWARDED_PROTO, Told::Scheme),
@@ -112,6 +114,8 @@ static TOLD: [(HeaderName, Told); 19] = [
     (HeaderName::from_static("x-forwarded-uri"), Told::Another),
     (HeaderName::from_static("x-forwarded-method"), Told::Another),
     (HeaderName::from_static("x-original-url"), Told::Another),
+    (HeaderName::from_static("x-original-uri"), Told::Another),
+    (HeaderName::from_static("x-original-method"), Told::Another),
     (HeaderName::from_static("x-rewrite-url"), Told::Another),
     (
         HeaderName::from_static("x-http-method-override"),
@@ -137,6 +141,8 @@ const TOLD_MARKS: Marks = Marks::of(&[
     "x-forwarded-uri",
     "x-forwarded-method",
     "x-original-url",
+    "x-original-uri",
+    "x-original-method",
     "x-rewrite-url",
     "x-http-method-override",
     "x-http-method",

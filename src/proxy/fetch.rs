@@ -30,6 +30,7 @@ use parking_lot::Mutex;
 use pingora::http::RequestHeader;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub struct Errand {
     id: String,
     /// Whether there is something better to do than to wait for an origin that is away.
     hurried: bool,
+    /// Whether it waits for a server.
+    held: AtomicBool,
     /// Written by the fetch, read by the request that caused it. Held for a copy only.
     report: Mutex<Report>,
 }
@@ -62,6 +65,11 @@ pub struct Report {
 }
 
 impl Errand {
+    /// It waits for a server, or no longer does: nobody waits who has left.
+    pub fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::Relaxed);
+    }
+
     /// Sends a request of our own on the way that its cause has walked already.
     pub fn enter(self: Arc<Self>, ticket: Arc<Ticket>, walk: &mut Walk) {
         walk.entered = Some(Entered {
@@ -136,6 +144,7 @@ pub(super) fn ask(
         path: asked.path.to_owned(),
         id: entered.id.clone(),
         hurried: false,
+        held: AtomicBool::new(false),
         report: Mutex::default(),
     });
     let ticket = Arc::new(entered.ticket.of_our_own());
@@ -176,6 +185,7 @@ pub fn begin(proxy: &Proxy, asked: &RequestHeader, walk: &Walk, lead: Lead) -> O
         path: target.path.to_owned(),
         id: entered.id.clone(),
         hurried: lead.writer.stale_at_hand(Moment::now()),
+        held: AtomicBool::new(false),
         report: Mutex::default(),
     });
     let mut header = asked.clone();
@@ -227,6 +237,7 @@ pub fn refresh(proxy: &Proxy, site: &Arc<Site>, due: Due) {
         path,
         id: accept::new_id(),
         hurried: true,
+        held: AtomicBool::new(false),
         report: Mutex::default(),
     });
     send(proxy, header, ticket.of_our_own(), &errand, lead.writer);
@@ -266,6 +277,7 @@ fn send(
     let fill = Fill {
         writer,
         errand: errand.clone(),
+        held: false,
         wanted: true,
         ended: false,
     };
@@ -313,6 +325,8 @@ fn adopt(header: &mut RequestHeader, wanted: &HeaderMap) {
 struct Fill {
     writer: FillWriter,
     errand: Arc<Errand>,
+    /// What the writer knows of [`Errand::hold`].
+    held: bool,
     /// Whether the body is.
     wanted: bool,
     ended: bool,
@@ -352,6 +366,11 @@ impl Recipient for Fill {
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let held = self.errand.held.load(Ordering::Relaxed);
+        if held != self.held {
+            self.held = held;
+            self.writer.hold(held);
+        }
         if self.wanted {
             self.writer.poll_cancelled(cx)
         } else {

@@ -62,6 +62,8 @@ pub async fn next_target(session: &mut impl Session, walk: &mut Walk) -> Result<
     // The client's end of the connection is watched meanwhile: who leaves frees the place, and a body that comes early
     // is not read.
     let body_done = session.is_body_done();
+    let hold = |held| walk.errand.as_ref().map(|errand| errand.hold(held));
+    hold(true);
     let target = tokio::select! {
         biased;
         target = forwarding.claim.next() => target,
@@ -69,6 +71,7 @@ pub async fn next_target(session: &mut impl Session, walk: &mut Walk) -> Result<
             return Err(gone.err().unwrap_or_else(|| Error::new_down(CLIENT_GONE)));
         }
     };
+    hold(false);
     let target = target.map_err(|refusal| {
         walk.verdict = Some(verdict_on(&refusal));
         Error::explain(

@@ -44,6 +44,8 @@ pub struct Site {
     guards: Guards,
     /// Of the fields that a stranger has no say in because of them, for a quick look.
     claim_marks: Marks,
+    /// Whether some route has a guard or a rate limit.
+    guarded: bool,
     /// By the routes' indices.
     places: Vec<Place>,
     nowhere: Place,
@@ -67,6 +69,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// Whether it asks for more than that a request is for it.
+    pub fn is_guarded(&self) -> bool {
+        self.guard.is_some() || !self.limits.is_empty()
+    }
+
     fn new(name: &str, upstream: &str, rules: Arc<Rules>, metrics: &HttpMetrics) -> Self {
         Self {
             name: name.into(),
@@ -134,6 +141,7 @@ impl Site {
         });
         Self {
             claim_marks: marks_of(&Guards::default()),
+            guarded: false,
             guards: Guards::default(),
             places,
             nowhere: Place::new(UNROUTED, UNROUTED, Arc::new(Rules::off()), metrics),
@@ -158,6 +166,7 @@ impl Site {
                 place.limits = limits.of(&route.rate_limits);
             }
         }
+        self.guarded |= self.places.iter().any(Place::is_guarded);
         self.limits = limits;
         self
     }
@@ -168,9 +177,16 @@ impl Site {
         for (index, place) in self.places.iter_mut().enumerate() {
             place.guard = guards.of(index).cloned();
         }
+        self.guarded |= self.places.iter().any(Place::is_guarded);
         self.claim_marks = marks_of(&guards);
         self.guards = guards;
         self
+    }
+
+    /// Whether some route asks for more than that a request is for it.
+    #[inline]
+    pub fn is_guarded(&self) -> bool {
+        self.guarded
     }
 
     /// What stands in front of the routes.

@@ -7,7 +7,7 @@
 pub const WORDS: &[(&str, &str)] = &[
     (
         "ambiguous-path",
-        "The path hides a dot segment behind an encoded slash, a backslash, a parameter or a doubled escape.",
+        "The path hides a dot segment behind an encoded slash, a backslash, a parameter or a doubled escape, or is that of a guarded route for an application that decodes it.",
     ),
     (
         "loop",

@@ -298,25 +298,25 @@ impl Limit {
             RateKey::Client => by_client(),
             RateKey::All => 0,
             RateKey::Route => table.key(subject.route),
-            RateKey::Header(name) => {
-                let mut values = subject.fields.get_all(name).peekable();
-                if values.peek().is_none() {
-                    by_client()
-                } else {
-                    table.key((VALUE, values.collect::<Vec<_>>()))
-                }
-            }
+            RateKey::Header(name) => match only(subject.fields.get_all(name)) {
+                Some(value) => table.key((VALUE, value)),
+                None => by_client(),
+            },
             RateKey::Cookie(name) => {
-                let lines = subject.fields.get_all(&COOKIE);
-                let mut values = cookie::find_all(lines, name).peekable();
-                if values.peek().is_none() {
-                    by_client()
-                } else {
-                    table.key((VALUE, values.collect::<Vec<_>>()))
+                match only(cookie::find_all(subject.fields.get_all(&COOKIE), name)) {
+                    Some(value) => table.key((VALUE, value)),
+                    None => by_client(),
                 }
             }
         })
     }
+}
+
+/// The value, where there is one. Of several an application takes one, and a client that adds another each time would have a new
+/// bucket with each.
+fn only<T>(mut values: impl Iterator<Item = T>) -> Option<T> {
+    let value = values.next()?;
+    values.next().is_none().then_some(value)
 }
 
 /// Keeps keys of two kinds apart.

@@ -119,7 +119,7 @@ async fn who_shares_a_bucket() {
                 subject("192.0.2.1", "a", &several),
                 subject("192.0.2.1", "b", &none),
             ],
-            [true, true, false],
+            [true, false, false],
         ),
         (
             cookie.clone(),

@@ -215,7 +215,7 @@ async fn more_than_hold_max_are_shed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_frees_its_place() {
-    let (mut o, e) = ahead_of_its_origin("hold = \"30s\"\nhold_max = 1").await;
+    let (mut o, e) = ahead_of_its_origin("hold = \"10m\"\nhold_max = 1").await;
     let mut leaving = e.client().connect().await;
     leaving.start(&get("/leaving")).await;
     e.metric_becomes(HELD, 1.0).await;
@@ -234,7 +234,7 @@ async fn a_client_that_leaves_frees_its_place() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_http2_stream_that_is_reset_frees_its_place() {
-    let (_o, e) = ahead_of_its_origin("hold = \"30s\"").await;
+    let (_o, e) = ahead_of_its_origin("hold = \"10m\"").await;
     let h2 = e.client().h2().await;
     let mut call = h2.call(&get("/leaving"), true).await.unwrap();
     e.metric_becomes(HELD, 1.0).await;

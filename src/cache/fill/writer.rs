@@ -297,6 +297,11 @@ impl FillWriter {
         }
     }
 
+    /// No server is there to be asked yet, or one is.
+    pub fn hold(&mut self, held: bool) {
+        self.flight.step(|state, wakers| state.hold(held, wakers));
+    }
+
     /// Ready when nobody wants the rest, so that the fetch is to be given up.
     pub fn poll_cancelled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.flight.step(|state, _| state.poll_cancelled(cx))

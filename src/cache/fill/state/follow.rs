@@ -110,7 +110,7 @@ impl State {
         let worth_it = match &self.phase {
             Phase::Settled(_) => return,
             Phase::Streaming(streaming) if streaming.ended.is_some() => return self.let_go(),
-            Phase::Waiting => !self.invalidated,
+            Phase::Waiting => !self.invalidated && !self.held,
             Phase::Streaming(streaming) => streaming.keep == Keep::Storing,
         };
         match self.lasting {

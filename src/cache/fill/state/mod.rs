@@ -58,6 +58,8 @@ pub(in crate::cache::fill) struct State {
     interims: Vec<(StatusCode, Arc<HeaderMap>)>,
     invalidated: bool,
     given_up: bool,
+    /// It waits for a server: nothing was sent yet, or nothing came of it.
+    held: bool,
     lasting: Lasting,
     /// Held while nobody is there and it goes on all the same.
     permit: Option<Permit>,
@@ -162,6 +164,14 @@ impl State {
         self.permit = None;
         wakers.0.extend(self.cancelled.take());
         wakers.0.extend(self.ready.take());
+    }
+
+    /// It waits for a server, or no longer does. What has cost nobody anything yet is given up with the last who wants it.
+    pub(in crate::cache::fill) fn hold(&mut self, held: bool, wakers: &mut Wakers) {
+        self.held = held;
+        if held && self.lasting == Lasting::WhileWanted && !self.anybody() {
+            self.give_up(wakers);
+        }
     }
 
     /// The target was invalidated: nobody joins any more, and what comes is not stored.

@@ -133,6 +133,29 @@ async fn a_fetch_goes_on_without_clients_as_long_as_the_account_allows() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fetch_without_a_server_ends_with_its_last_client() {
+    let rig = Rig::new();
+    let (mut lead, first) = rig.lead("/1", &[]);
+    lead.writer.hold(true);
+    let second = rig.follow("/1", &[]);
+    drop(first);
+    assert!(!lead.is_cancelled());
+    drop(second);
+    assert!(lead.is_cancelled());
+    drop(lead);
+    // Sent, left, and to be tried again: nobody waits for that.
+    let (mut lead, only) = rig.lead("/2", &[]);
+    lead.writer.hold(true);
+    lead.writer.hold(false);
+    drop(only);
+    assert!(!lead.is_cancelled());
+    lead.writer.hold(true);
+    assert!(lead.is_cancelled());
+    drop(lead);
+    rig.assert_idle();
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_not_stored_ends_with_its_client() {
     let rig = Rig::new();
     let (mut lead, first) = rig.lead("/", &[]);

@@ -8,7 +8,6 @@ use crate::cache::policy::Moment;
 use crate::cache::segments::MOVED_FROM;
 use crate::cache::serve::{self, Plan, StoredView};
 use crate::clock::Instant;
-use crate::fields::hop_by_hop::is_hop_by_hop;
 use crate::fields::path;
 use crate::fields::uri::{self, PathQuery};
 use crate::fields::view::{FieldLines, FieldView};
@@ -21,27 +20,11 @@ use crate::proxy::{Site, rate};
 use crate::rate::Subject;
 use crate::routing::settings::{Action, EventSettings, RouteSettings, Scheme};
 use crate::routing::{self, RequestView};
-use http::header::{
-    AGE, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderName, IF_NONE_MATCH,
-    TRANSFER_ENCODING, VIA,
-};
+use http::header::{ETAG, HeaderName, IF_NONE_MATCH};
 use http::{Method, StatusCode};
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// Fields that this lane writes itself: a route that changes one of them is for the full lane.
-static OURS: [HeaderName; 9] = [
-    AGE,
-    HeaderName::from_static("cache-status"),
-    CONNECTION,
-    CONTENT_LENGTH,
-    CONTENT_RANGE,
-    DATE,
-    TRANSFER_ENCODING,
-    VIA,
-    entry::X_REQUEST_ID,
-];
 
 /// A request, as both lanes see it.
 #[derive(Debug)]
@@ -147,9 +130,14 @@ pub struct Hit<'a> {
 /// Looks. `None` says nothing about the request, and nothing was done about it: the full lane answers it. So does it where
 /// more than `most` octets would be sent.
 #[inline]
-pub fn find<'a>(site: &'a Site, request: &Request<'a>, now: Instant, most: u64) -> Option<Hit<'a>> {
+pub fn find<'a>(
+    site: &'a Site,
+    request: &Request<'a>,
+    now: Instant,
+    most: Option<u64>,
+) -> Option<Hit<'a>> {
     let hit = find_by(site, request, |ask| site.cache.hit(ask, now))?;
-    if hit.length() > most {
+    if most.is_some_and(|most| hit.length() > most) {
         return None;
     }
     // The last question: whoever is let in is answered here.
@@ -195,13 +183,13 @@ fn find_by<'a>(
         headers: fields,
     })?;
     let is_stream = |events: &EventSettings| events.path == path;
+    let place = site.place(Some(route));
     if !matches!(route.action, Action::Forward(_))
-        || !writes_as_told(route)
+        || place.edits_framing
         || route.events.as_ref().is_some_and(is_stream)
     {
         return None;
     }
-    let place = site.place(Some(route));
     if peer.exceeds_key(fields, scheme, authority, &place.rules.key.headers) {
         return None;
     }
@@ -253,17 +241,6 @@ fn find_by<'a>(
         scheme,
         id,
     })
-}
-
-/// Whether the route leaves the fields alone that this lane writes, and those that the full lane never lets out: what is
-/// for one connection only is not a route's to set.
-fn writes_as_told(route: &RouteSettings) -> bool {
-    let edits = &route.response_headers;
-    let mut names = edits
-        .remove
-        .iter()
-        .chain(edits.set.iter().map(|(name, _)| name));
-    !names.any(|name| OURS.contains(name) || is_hop_by_hop(name))
 }
 
 /// Several ranges, and none that there are, have answers that are made in the full lane; so do statuses without content.

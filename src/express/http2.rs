@@ -40,7 +40,7 @@ pub fn reply(site: &Site, asked: Asked<'_>, circumstances: &Circumstances<'_>) -
         fields: FieldView::Map(fields),
         peer,
     };
-    let hit = hit::find(site, &request, circumstances.arrived, BODY_MAX)?;
+    let hit = hit::find(site, &request, circumstances.arrived, Some(BODY_MAX))?;
     let (first, rest) = body(&hit, hit.body_range());
     let given = record::given(&request, &hit, circumstances, hit.length());
     Some(Reply {

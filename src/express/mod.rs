@@ -69,7 +69,7 @@ impl Handler for Lane {
     ) -> Option<Given> {
         let site = self.site.load();
         let request = hit::Request::new(&site, asked, circumstances.client);
-        let hit = hit::find(&site, &request, circumstances.arrived, u64::MAX)?;
+        let hit = hit::find(&site, &request, circumstances.arrived, None)?;
         burst.write_with(|out| head::write(out, &site, &hit, circumstances.close));
         let sent = hit.send_body(&site, !circumstances.client.tls, burst);
         Some(record::given(&request, &hit, circumstances, sent))

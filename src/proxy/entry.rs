@@ -295,17 +295,21 @@ pub fn given_id(fields: FieldView<'_>) -> Option<&str> {
 /// An id of ours: 32 hexadecimal digits.
 pub fn new_id() -> [u8; 32] {
     let mut id = [0; 32];
-    let random = fastrand::u128(..).to_le_bytes();
-    for (pair, octet) in id.chunks_exact_mut(2).zip(random) {
-        if let [high, low] = pair {
-            (*high, *low) = (octet >> 4, octet & 0xf);
-        }
-    }
-    // All at a time, which a table would prevent: `a` is 39 behind the octet that follows `9`.
-    for digit in &mut id {
-        *digit += b'0' + u8::from(*digit > 9) * 39;
+    for digits in id.as_chunks_mut().0 {
+        *digits = hexadecimal(fastrand::u32(..)).to_le_bytes();
     }
     id
+}
+
+/// Eight digits for 32 bits, those of the lowest bits in the lowest octet. All at a time: a digit for each octet of a word.
+fn hexadecimal(bits: u32) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let halves = (u64::from(bits) | u64::from(bits) << 16) & 0x0000_ffff_0000_ffff;
+    let octets = (halves | halves << 8) & 0x00ff_00ff_00ff_00ff;
+    let digits = (octets | octets << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    // What is ten or more has this bit once six are added; `a` is 39 behind the octet that follows `9`.
+    let letters = (digits + 6 * EACH) >> 4 & EACH;
+    digits + u64::from(b'0') * EACH + 39 * letters
 }
 
 /// Whether a request has been here before.
@@ -431,5 +435,14 @@ mod tests {
         let (one, other) = (new_id(), new_id());
         assert!(one.iter().all(u8::is_ascii_hexdigit));
         assert_ne!(one, other);
+    }
+
+    #[test]
+    fn hexadecimal_digits_of_a_word() {
+        for bits in [0, 0x0123_4567, 0x89ab_cdef, 0x9a9a_a9a9, u32::MAX] {
+            let mut digits = hexadecimal(bits).to_le_bytes();
+            digits.reverse();
+            assert_eq!(str::from_utf8(&digits), Ok(&*format!("{bits:08x}")));
+        }
     }
 }

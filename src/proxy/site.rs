@@ -1,12 +1,14 @@
 //! Everything a reload replaces at once: routes, upstreams, and what applies to every request.
 
 use super::encode::{AT_ONCE, Places};
+use super::entry::X_REQUEST_ID;
 use super::error_page::ErrorPages;
 use super::events::Hub;
 use super::settings::ProxySettings;
 use crate::access::{Guard, Guards};
 use crate::cache::Cache;
 use crate::cache::settings::{KeyRules, Rules};
+use crate::fields::hop_by_hop::is_hop_by_hop;
 use crate::fields::via;
 use crate::fields::view::{FieldView, Marks};
 use crate::rate::{Limit, Limits};
@@ -15,6 +17,7 @@ use crate::routing::settings::{Action, RouteSettings};
 use crate::telemetry::metrics::HttpMetrics;
 use crate::telemetry::route::RouteMetrics;
 use crate::upstream::Upstreams;
+use http::header::{AGE, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, DATE, TRANSFER_ENCODING, VIA};
 use http::{HeaderName, HeaderValue, Version};
 use std::sync::Arc;
 
@@ -66,12 +69,21 @@ pub struct Place {
     pub metrics: RouteMetrics,
     /// What stands in front of it, where something does.
     pub guard: Option<Arc<Guard>>,
+    /// Whether it changes fields that each answer has anew, or that are for one connection only: stored lines cannot be sent as they are stored.
+    pub edits_framing: bool,
 }
 
 impl Place {
     /// Whether it asks for more than that a request is for it.
     pub fn is_guarded(&self) -> bool {
         self.guard.is_some() || !self.limits.is_empty()
+    }
+
+    fn of(route: &RouteSettings, rules: Arc<Rules>, metrics: &HttpMetrics) -> Self {
+        Self {
+            edits_framing: edits_framing(route),
+            ..Self::new(&route.name, &upstreams_of(route), rules, metrics)
+        }
     }
 
     fn new(name: &str, upstream: &str, rules: Arc<Rules>, metrics: &HttpMetrics) -> Self {
@@ -82,8 +94,29 @@ impl Place {
             limits: Vec::new(),
             metrics: metrics.route(name),
             guard: None,
+            edits_framing: false,
         }
     }
+}
+
+/// Fields that each answer has anew.
+static FRAMING: [HeaderName; 9] = [
+    AGE,
+    HeaderName::from_static("cache-status"),
+    CONNECTION,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    DATE,
+    TRANSFER_ENCODING,
+    VIA,
+    X_REQUEST_ID,
+];
+
+fn edits_framing(route: &RouteSettings) -> bool {
+    let edits = &route.response_headers;
+    let set = edits.set.iter().map(|(name, _)| name);
+    let mut names = edits.remove.iter().chain(set);
+    names.any(|name| FRAMING.contains(name) || is_hop_by_hop(name))
 }
 
 fn marks_of(guards: &Guards) -> Marks {
@@ -132,7 +165,7 @@ impl Site {
         let places = routes
             .iter()
             .zip(rules)
-            .map(|(route, rules)| Place::new(&route.name, &upstreams_of(route), rules, metrics))
+            .map(|(route, rules)| Place::of(route, rules, metrics))
             .collect();
         let via = [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2].map(|received| {
             // A server name is a token by the rules of the configuration, so it is always a field value.
@@ -197,8 +230,10 @@ impl Site {
     /// Whether a request has fields that only our own checks may set.
     #[inline]
     pub fn has_claims(&self, fields: FieldView<'_>) -> bool {
-        let claims = || self.guards.claims().iter();
-        fields.may_have(self.claim_marks) && claims().any(|name| fields.contains(name))
+        let claims = self.guards.claims();
+        !claims.is_empty()
+            && fields.may_have(self.claim_marks)
+            && claims.iter().any(|name| fields.contains(name))
     }
 
     /// What the cache may do on a route.

@@ -82,12 +82,6 @@ impl Table {
     /// percent-encodings; takes time in proportion to the host's and the path's length, and to the number of globs,
     /// and of routes that differ in other conditions only, along the path.
     pub fn find(&self, request: &RequestView<'_>) -> Option<&Arc<RouteSettings>> {
-        let mut buffer;
-        let mut host = bare_host(request.host);
-        if host.bytes().any(|octet| octet.is_ascii_uppercase()) {
-            buffer = [0; LONGEST_HOST];
-            host = lower_case(host, &mut buffer);
-        }
         let path = self.compared(request.path);
         let search = |tree: &PathTree| {
             tree.find(&path, |at| {
@@ -99,8 +93,28 @@ impl Table {
                 path_matches && conditions(&entry.route.matches, request).is_ok()
             })
         };
-        let found = self.exact_hosts.get(host).and_then(search);
-        let found = found.or_else(|| {
+        let found = self.find_by_host(request.host, search);
+        let found = found.or_else(|| search(&self.any_host))?;
+        Some(&self.entries[found].route)
+    }
+
+    /// The first that `search` finds among routes that name this host, the most specific names first.
+    fn find_by_host(
+        &self,
+        host: &str,
+        search: impl Fn(&PathTree) -> Option<usize>,
+    ) -> Option<usize> {
+        if self.exact_hosts.is_empty() && self.wildcard_hosts.is_empty() {
+            return None;
+        }
+        let mut buffer;
+        let mut host = bare_host(host);
+        if host.bytes().any(|octet| octet.is_ascii_uppercase()) {
+            buffer = [0; LONGEST_HOST];
+            host = lower_case(host, &mut buffer);
+        }
+        let found = self.exact_hosts.get(host).and_then(&search);
+        found.or_else(|| {
             if self.wildcard_hosts.is_empty() {
                 return None;
             }
@@ -108,9 +122,7 @@ impl Table {
             std::iter::from_fn(|| dots.find(|&(at, octet)| octet == b'.' && at > 0))
                 .filter_map(|(at, _)| self.wildcard_hosts.get(&host[at + 1..]))
                 .find_map(search)
-        });
-        let found = found.or_else(|| search(&self.any_host))?;
-        Some(&self.entries[found].route)
+        })
     }
 
     /// The routes in the order in which they are tried.

@@ -7,6 +7,8 @@
 stopped, reset and lie, names vanish and move, and the configuration is loaded anew, good and bad. Every answer must be whole and right, or be one
 that a fault in force permits (`faulty/faults.py` has the table). The other plays have nginx beside them.
 
+As root it runs in a network namespace of its own, where nobody else listens on the port of an origin that is down.
+
 Writes loadtest/out/faults.md. Exits 1 when a promise is broken, 2 when something cannot be measured.
 """
 
@@ -56,6 +58,7 @@ def prepare(given, wanted):
     if "soak" in wanted:
         h2client.install()
     allow_files()
+    rig.go_inside()
 
 
 def main():

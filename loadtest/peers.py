@@ -43,9 +43,6 @@ OUT = ROOT / "target/peers"
 # Of the largest rate that a proxy made: the load under which its latency is looked at.
 SHARE = 0.5
 IDLE_CONNECTIONS = 5000
-# Set once this runs in a namespace of its own.
-INSIDE = "FOREBAY_PEERS_INSIDE"
-CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 
 
 def options():
@@ -111,14 +108,6 @@ def prepare(chosen):
                 absent[name] = str(why)
     figures.allow_files()
     return absent
-
-
-def go_inside():
-    """Begins again in a network namespace of its own; does nothing where that is not allowed. Everything is installed before."""
-    if os.environ.get(INSIDE) or subprocess.run(["unshare", "--net", "ip", "link", "set", "lo", "up"], capture_output=True).returncode:
-        return
-    steps = f'ip link set lo up; for control in cubic reno; do echo $control 2>/dev/null > {CONGESTION} && break; done; exec "$@"'
-    os.execvpe("unshare", ["unshare", "--net", "sh", "-c", steps, "sh", sys.executable, *sys.argv], {**os.environ, INSIDE: "1"})
 
 
 def paths():
@@ -369,7 +358,7 @@ def about(chosen, absent, cores, load):
         "load_core": cores[1],
         "siblings_of_proxy_core": siblings.read_text().strip() if siblings.exists() else None,
         "load_average_before": load,
-        "congestion_control": CONGESTION.read_text().strip(),
+        "congestion_control": rig.CONGESTION.read_text().strip(),
         "rounds": chosen.rounds,
         "seconds": chosen.seconds,
     }
@@ -408,7 +397,7 @@ def main():
     load = os.getloadavg()[0]
     absent = prepare(chosen)
     if not chosen.here:
-        go_inside()
+        rig.go_inside()
     if load > 0.5:
         say(f"the load average is {load:.1f}: others work on this machine, and the figures will show it")
     available = next(int(l.split()[1]) for l in open("/proc/meminfo") if l.startswith("MemAvailable:")) >> 10

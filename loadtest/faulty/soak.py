@@ -22,6 +22,8 @@ WEBSOCKETS = 6
 LATE = 3.0
 """Requests that are further behind than so many seconds are not sent: the client's machine stood still."""
 MEMORY_MIB = 24
+WARM_UP = 0.5
+"""The share of a soak after which memory is to be flat: by then the allocator has met the largest crowd behind a stalled origin."""
 KEPT_LINES = 20
 
 
@@ -307,7 +309,7 @@ def written(soak, edge, before, code):
     lines += [f"| {by}: {outcome} | {of} | {n:,} |" for (by, of, outcome), n in sorted(soak.explained.items())]
     lines += ["", "Played: " + ", ".join(f"{what} {n}" for what, n in sorted(soak.faults.played.items())) + "."]
 
-    warm = [sample for sample in soak.samples if sample["at"] > max(20.0, 0.25 * soak.seconds)]
+    warm = [sample for sample in soak.samples if sample["at"] > max(20.0, WARM_UP * soak.seconds)]
     grown, hourly = slope(warm) if len(warm) >= 6 else (0.0, 0.0)
     # The fewest of each minute: a stall piles up requests, which is no leak.
     files = [min(s["files"] for s in warm[at : at + 60]) for at in range(0, len(warm), 60)] or [0]

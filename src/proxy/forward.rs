@@ -26,7 +26,11 @@ const LAST_PIECE: usize = 64 * 1024;
 
 /// The server of the next try, for Pingora's connectors.
 pub async fn next_peer(session: &mut impl Session, walk: &mut Walk) -> Result<Box<HttpPeer>> {
-    let target = next_target(session, walk).await?;
+    let handed_on = |walk: &mut Walk| walk.forwarding.as_mut()?.handed_on.take();
+    let target = match handed_on(walk) {
+        Some(target) => target,
+        None => next_target(session, walk).await?,
+    };
     let Some(forwarding) = &walk.forwarding else {
         return Err(Error::new_in(ErrorType::InternalError));
     };
@@ -131,6 +135,7 @@ fn begin(session: &Exchange, walk: &mut Walk) -> Result<()> {
         upstream,
         claim,
         target: None,
+        handed_on: None,
         status: None,
     });
     Ok(())
@@ -190,6 +195,16 @@ pub fn connected(walk: &mut Walk, reused: bool, peer: &HttpPeer, fd: RawFd) -> R
         forwarding.claim.connected(reused);
     }
     Ok(())
+}
+
+/// A server that was offered both versions of HTTP has answered in this one.
+pub fn answered_in(version: Version, walk: &Walk) {
+    if let Some(forwarding) = &walk.forwarding
+        && forwarding.upstream.settings().http == UpstreamHttp::Auto
+        && let Some(target) = &forwarding.target
+    {
+        target.picked_http2(version == Version::HTTP_2);
+    }
 }
 
 /// Whether nothing is there to be read on a connection. Pingora looks too, but through the reactor, which may not have

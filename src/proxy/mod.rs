@@ -14,7 +14,7 @@
 //! | [`cached`] | can the cache answer, alone or by a fetch that is shared? |
 //! | [`fetch`] | the request of our own that such a fetch is |
 //! | [`forward`] | who is asked, on which connection, in which words? |
-//! | [`direct`] | the way to a plain HTTP/1.1 server, without Pingora's connectors |
+//! | [`direct`] | the way to an HTTP/1.1 server, without Pingora's connectors |
 //! | [`failure`] | a try failed: once more, or what is the client told? |
 //! | [`encode`] | does the client get it coded? |
 //! | [`deliver`] | what changes in the answer on its way to the client? |

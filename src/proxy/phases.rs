@@ -1,4 +1,4 @@
-//! Pingora's phases for what needs its connectors: TLS and HTTP/2 to servers, and upgrades. Each leads to the stop of this
+//! Pingora's phases for what needs its connectors: HTTP/2 to servers, and upgrades. Each leads to the stop of this
 //! room that answers its question; those before it is known who is asked have been passed by then.
 
 use super::walk::Walk;
@@ -112,6 +112,7 @@ impl ProxyHttp for FrontDoor {
         walk: &mut Walk,
     ) -> Result<()> {
         let response = ResponseHead::from(&*response);
+        forward::answered_in(response.version, walk);
         failure::judge_answer(&**session, &response, walk)?;
         cached::heard(&response, walk);
         Ok(())

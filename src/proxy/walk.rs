@@ -70,6 +70,8 @@ pub struct Forwarding {
     pub claim: Claim,
     /// The server of the present try.
     pub target: Option<Target>,
+    /// The same, where that try was found to be Pingora's, and is to be made by it.
+    pub handed_on: Option<Target>,
     /// The status of the last answer.
     pub status: Option<StatusCode>,
 }

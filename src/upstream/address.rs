@@ -148,6 +148,8 @@ pub struct Address {
     reachable: AtomicBool,
     /// How often it went from reachable to not.
     downs: AtomicU32,
+    /// Whether it picked HTTP/2 when it was last offered both versions.
+    picks_http2: AtomicBool,
     healthy: AtomicBool,
     ejected_until: Moment,
     starting_until: Moment,
@@ -172,6 +174,7 @@ impl Address {
             born: clock::now(),
             reachable: AtomicBool::new(true),
             downs: AtomicU32::new(0),
+            picks_http2: AtomicBool::new(false),
             healthy: AtomicBool::new(true),
             ejected_until: Moment::default(),
             starting_until: Moment::default(),
@@ -218,6 +221,16 @@ impl Address {
     pub fn connected(&self) -> bool {
         // Read first: this runs once per connection made, and nearly always finds nothing to write.
         !self.reachable.load(Ordering::Relaxed) && !self.reachable.swap(true, Ordering::Relaxed)
+    }
+
+    pub(super) fn picks_http2(&self) -> bool {
+        self.picks_http2.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn picked_http2(&self, picked: bool) {
+        if self.picks_http2() != picked {
+            self.picks_http2.store(picked, Ordering::Relaxed);
+        }
     }
 
     /// The verdict of the active checks. True when it changed.

@@ -25,6 +25,7 @@ use super::pool::Nobody;
 use super::queue::Place;
 use super::refusal::Refusal;
 use super::retry::{self, Failure, FailureKind, RetryQuestion, RetryReason, RetryRefusal, Tally};
+use super::target::Target;
 use crate::clock::{self, Instant};
 
 /// What balancing and deadlines need to know of a request. Borrowed only while the claim is made.
@@ -38,43 +39,6 @@ pub struct ClaimRequest<'a> {
     pub headers: &'a HeaderMap,
     /// When the request arrived: `timeouts.total` runs from here.
     pub arrived: Instant,
-}
-
-/// Where a try goes.
-#[derive(Debug, Clone)]
-pub struct Target {
-    address: Arc<Address>,
-}
-
-impl Target {
-    pub(super) fn new(address: Arc<Address>) -> Self {
-        Self { address }
-    }
-
-    /// What to connect to.
-    pub fn socket(&self) -> &Socket {
-        &self.address.socket
-    }
-
-    /// The server as written, such as `app:5000`.
-    pub fn server(&self) -> &str {
-        &self.address.server.name
-    }
-
-    /// The `Host` that the server would call its own, for [`HostPolicy::Server`](super::settings::HostPolicy).
-    pub fn authority(&self) -> &str {
-        &self.address.server.authority
-    }
-
-    /// Whether TLS is spoken to it.
-    pub fn tls(&self) -> bool {
-        self.address.server.tls
-    }
-
-    /// The name in SNI and for verification.
-    pub fn sni(&self) -> &str {
-        &self.address.server.sni
-    }
 }
 
 /// How a connect failed.

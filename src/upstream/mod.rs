@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 pub mod claim;
 mod ending;
 pub mod refusal;
+mod target;
 
 mod origin;
 
@@ -46,19 +47,19 @@ pub mod view;
 #[cfg(test)]
 mod tests;
 
-pub use claim::{Claim, ClaimReport, ClaimRequest, ConnectFailure, Target};
+pub use claim::{Claim, ClaimReport, ClaimRequest, ConnectFailure};
 pub use error::UpstreamError;
 pub use hold::HoldRefusal;
 pub use origin::Upstream;
 pub use refusal::Refusal;
 pub use retry::{FailureKind, RetryQuestion, RetryReason, RetryRefusal};
+pub use target::Target;
 
 use self::address::Socket;
 use self::connect::{Dial, SystemDialer};
 use self::discovery::{Resolve, SystemResolver};
 use self::metrics::UpstreamMetrics;
 use self::settings::{Endpoint, UpstreamSettings};
-use self::trust::Trust;
 
 /// What upstreams need from the process.
 #[derive(Clone)]
@@ -115,19 +116,17 @@ impl Upstreams {
     ) -> Result<Self, UpstreamError> {
         let mut prepared = Vec::with_capacity(settings.len());
         for settings in settings {
-            let trust = Trust::load(settings)?;
-            let check = Upstream::prepare(settings, &trust, environment)?;
-            prepared.push((settings, trust, check));
+            prepared.push((settings, Upstream::prepare(settings, environment)?));
         }
         let mut all = Self::default();
-        for (settings, trust, check) in prepared {
+        for (settings, prepared) in prepared {
             let before = previous.and_then(|previous| previous.get(&settings.name));
             let upstream = match before.filter(|before| before.settings == *settings) {
                 Some(unchanged) => {
-                    unchanged.trust_anew(&trust);
+                    unchanged.trust_anew(&prepared);
                     Arc::clone(unchanged)
                 }
-                None => Upstream::start(settings.clone(), &trust, check, previous, environment),
+                None => Upstream::start(settings.clone(), prepared, previous, environment),
             };
             let name = settings.name.clone();
             all.by_name.insert(name, Arc::clone(&upstream));

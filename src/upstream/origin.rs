@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
+use rustls_pki_types::ServerName;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -23,8 +24,8 @@ use super::pool::{Change, Pool};
 use super::queue::Queue;
 use super::retry::Budget;
 use super::settings::{Endpoint, UpstreamHttp, UpstreamSettings};
-use super::trust::Trust;
-use super::{Environment, Upstreams};
+use super::trust::{Encryption, Secured, Trust};
+use super::{Environment, Target, Upstreams};
 use crate::clock;
 use crate::units::format_duration;
 
@@ -38,6 +39,13 @@ impl Drop for Task {
     }
 }
 
+/// What may fail about an upstream, made before anything is started.
+pub(super) struct Prepared {
+    trust: Trust,
+    encryption: Arc<ArcSwapOption<Encryption>>,
+    check: Option<Arc<dyn active::Check>>,
+}
+
 /// One upstream: its servers, and the requests that wait for them.
 pub struct Upstream {
     pub(super) settings: UpstreamSettings,
@@ -47,6 +55,8 @@ pub struct Upstream {
     pub(super) budget: Budget,
     pub(super) metrics: Numbers,
     pub(super) peer_trust: ArcSwap<PeerTrust>,
+    /// None where no server speaks TLS. Shared with the checks.
+    encryption: Arc<ArcSwapOption<Encryption>>,
     pub(super) trust_fingerprint: Mutex<u64>,
     /// Rung for the prober.
     pub(super) bell: Arc<Notify>,
@@ -94,12 +104,20 @@ impl Upstream {
         Claim::new(Arc::clone(self), request)
     }
 
+    /// How TLS is spoken to `target`. None where it is not, and where the name to prove is none, which
+    /// [`Upstreams::build`] refuses.
+    pub fn secured(&self, target: &Target) -> Option<Secured> {
+        let encryption = self.encryption.load_full().filter(|_| target.tls())?;
+        let name = ServerName::try_from(target.sni().to_owned()).ok()?;
+        Some(Secured { encryption, name })
+    }
+
     /// Everything about the settings that can be wrong, found out before anything is started.
     pub(super) fn prepare(
         settings: &UpstreamSettings,
-        trust: &Trust,
         environment: &Environment,
-    ) -> Result<Option<Arc<dyn active::Check>>, UpstreamError> {
+    ) -> Result<Prepared, UpstreamError> {
+        let trust = Trust::load(settings)?;
         for server in &settings.servers {
             if let Endpoint::Unix(path) = &server.endpoint {
                 let bytes = path.to_str().map(str::len);
@@ -112,7 +130,7 @@ impl Upstream {
             }
             if server.tls {
                 let server = Server::new(server, &settings.tls);
-                if rustls_pki_types::ServerName::try_from(server.sni.as_str()).is_err() {
+                if ServerName::try_from(server.sni.as_str()).is_err() {
                     return Err(UpstreamError::BadName {
                         upstream: settings.name.clone(),
                         name: server.sni,
@@ -120,22 +138,28 @@ impl Upstream {
                 }
             }
         }
-        let Some(health) = &settings.health else {
-            return Ok(None);
-        };
         let encrypted = settings.servers.iter().any(|server| server.tls);
-        Ok(Some(Arc::new(active::NetworkCheck {
-            probe: health.probe.clone(),
-            dialer: Arc::clone(&environment.dialer),
-            tls: encrypted.then(|| trust.connector(settings)).transpose()?,
-            http2: settings.http == UpstreamHttp::Http2,
-        })))
+        let encryption = encrypted.then(|| trust.encryption(settings)).transpose()?;
+        let encryption = Arc::new(ArcSwapOption::from_pointee(encryption));
+        let check = settings.health.as_ref().map(|health| {
+            let check: Arc<dyn active::Check> = Arc::new(active::NetworkCheck {
+                probe: health.probe.clone(),
+                dialer: Arc::clone(&environment.dialer),
+                tls: Arc::clone(&encryption),
+                http2: settings.http == UpstreamHttp::Http2,
+            });
+            check
+        });
+        Ok(Prepared {
+            trust,
+            encryption,
+            check,
+        })
     }
 
     pub(super) fn start(
         settings: UpstreamSettings,
-        trust: &Trust,
-        check: Option<Arc<dyn active::Check>>,
+        prepared: Prepared,
         previous: Option<&Upstreams>,
         environment: &Environment,
     ) -> Arc<Self> {
@@ -177,11 +201,12 @@ impl Upstream {
                 metrics.queue(),
             ),
             budget: Budget::new(settings.retry.budget),
-            peer_trust: ArcSwap::from_pointee(PeerTrust::new(trust)),
-            trust_fingerprint: Mutex::new(trust.fingerprint),
+            peer_trust: ArcSwap::from_pointee(PeerTrust::new(&prepared.trust)),
+            encryption: prepared.encryption,
+            trust_fingerprint: Mutex::new(prepared.trust.fingerprint),
             bell: Arc::new(Notify::new()),
             hurry: Arc::new(Notify::new()),
-            check,
+            check: prepared.check,
             dialer: Arc::clone(&environment.dialer),
             runtime: environment.runtime.clone(),
             this: Weak::clone(this),
@@ -331,11 +356,13 @@ impl Upstream {
     }
 
     /// The files behind the same settings may have changed.
-    pub(super) fn trust_anew(&self, trust: &Trust) {
+    pub(super) fn trust_anew(&self, prepared: &Prepared) {
+        let trust = &prepared.trust;
         let mut known = self.trust_fingerprint.lock();
         if *known != trust.fingerprint {
             *known = trust.fingerprint;
             self.peer_trust.store(Arc::new(PeerTrust::new(trust)));
+            self.encryption.store(prepared.encryption.load_full());
         }
     }
 

@@ -1,4 +1,4 @@
-//! A target as Pingora wants it: an `HttpPeer` with an address and every option set.
+//! A target as Pingora wants it, for HTTP/2 and upgrades: an `HttpPeer` with an address and every option set.
 //!
 //! Facts of Pingora 0.9.1 with rustls that this file rests on (`connectors/tls/rustls/mod.rs`, `upstreams/peer.rs`):
 //!
@@ -20,9 +20,10 @@ use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use pingora::{Error, ErrorType};
 use rustls_pki_types::CertificateDer;
 
+use super::Target;
 use super::Upstream;
 use super::address::Socket;
-use super::claim::{ConnectFailure, Target};
+use super::claim::ConnectFailure;
 use super::connect;
 use super::settings::UpstreamHttp;
 use super::trust::Trust;

@@ -1,7 +1,8 @@
 //! Whom an upstream's TLS trusts and who it says we are: read from files once, when the settings are applied.
 //!
-//! The same material serves requests (through Pingora) and health checks (through rustls directly).
+//! The same material serves health checks and requests: those of HTTP/1.1 through [`Encryption`], the others through Pingora.
 
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
@@ -87,11 +88,11 @@ impl Trust {
         }
     }
 
-    /// A connector for health checks, with the same trust as requests have.
+    /// How requests and health checks encrypt.
     ///
     /// # Errors
     /// [`UpstreamError::NoAuthorities`] when the system's authorities cannot be read.
-    pub fn connector(&self, settings: &UpstreamSettings) -> Result<TlsConnector, UpstreamError> {
+    pub fn encryption(&self, settings: &UpstreamSettings) -> Result<Encryption, UpstreamError> {
         let no_authorities = |why: String| UpstreamError::NoAuthorities {
             upstream: settings.name.clone(),
             why,
@@ -108,12 +109,21 @@ impl Trust {
             }
         };
         let config = self.client_config(roots);
-        let mut config = config.map_err(|e| no_authorities(e.to_string()))?;
-        config.alpn_protocols = match settings.http {
-            UpstreamHttp::Http2 => vec![b"h2".to_vec()],
-            UpstreamHttp::Http1 | UpstreamHttp::Auto => vec![b"http/1.1".to_vec()],
+        let config = config.map_err(|e| no_authorities(e.to_string()))?;
+        let offering = |protocols: &[&[u8]]| {
+            let mut config = config.clone();
+            config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+            TlsConnector::from(Arc::new(config))
         };
-        Ok(TlsConnector::from(Arc::new(config)))
+        let (requests, checks): (&[&[u8]], &[&[u8]]) = match settings.http {
+            UpstreamHttp::Http1 => (&[HTTP1], &[HTTP1]),
+            UpstreamHttp::Http2 => (&[HTTP2], &[HTTP2]),
+            UpstreamHttp::Auto => (&[HTTP2, HTTP1], &[HTTP1]),
+        };
+        Ok(Encryption {
+            requests: offering(requests),
+            checks: offering(checks),
+        })
     }
 
     fn client_config(&self, roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
@@ -131,6 +141,41 @@ impl Trust {
             Some((chain, key)) => builder.with_client_auth_cert(chain.clone(), key.clone_key()),
             None => Ok(builder.with_no_client_auth()),
         }
+    }
+}
+
+/// What ALPN calls HTTP/1.1.
+const HTTP1: &[u8] = b"http/1.1";
+/// What ALPN calls HTTP/2.
+pub const HTTP2: &[u8] = b"h2";
+
+/// An upstream's trust, ready to shake hands with. Made once: what servers give to resume a session by is kept here.
+pub struct Encryption {
+    /// For requests; offers each version of HTTP that the settings allow.
+    pub requests: TlsConnector,
+    /// For health checks; offers the one version that they speak.
+    pub checks: TlsConnector,
+}
+
+impl fmt::Debug for Encryption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encryption").finish_non_exhaustive()
+    }
+}
+
+/// TLS with one server: by which trust, and which name it has to prove. Connections that differ in it are not used for
+/// each other's requests; a trust that was read anew is another.
+#[derive(Debug, Clone)]
+pub struct Secured {
+    /// The trust.
+    pub encryption: Arc<Encryption>,
+    /// The name in SNI and verification.
+    pub name: ServerName<'static>,
+}
+
+impl PartialEq for Secured {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.encryption, &other.encryption) && self.name == other.name
     }
 }
 

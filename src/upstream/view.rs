@@ -87,7 +87,8 @@ impl Upstream {
                         .iter()
                         .map(|address| {
                             let standing = address.standing(now);
-                            let wrong = standing != Standing::Available;
+                            // Also of one that is asked on: the last of all is, whatever it fails.
+                            let wrong = standing != Standing::Available || address.failures() > 0;
                             AddressView {
                                 addr: address.socket.to_string(),
                                 state: standing.word(),

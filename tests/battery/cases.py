@@ -53,8 +53,6 @@ class Case:
     only: tuple = None
     # What the origin answers, as `Origin.scripts` has it.
     origin: Any = None
-    # The ways in which a warning is no news of Forebay.
-    known: tuple = ()
     # Behind the raw bytes comes a request that must not be taken for a part of them.
     follow: bool = True
 

@@ -99,8 +99,8 @@ class Column:
         return sum(v.mark == mark for (case, _), v in self.verdicts.items() if table in (None, case.table))
 
     def news(self):
-        """Whether something is not as it should be, and not known."""
-        return any(v.mark == FAIL or v.mark == WARN and way not in getattr(case, "known", ()) for (case, way), v in self.verdicts.items())
+        """Whether something is not as it should be."""
+        return any(v.mark != PASS for v in self.verdicts.values())
 
     def told(self, mark):
         """Each case of this mark once, with the ways it came by."""

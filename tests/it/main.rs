@@ -46,6 +46,7 @@ mod hold; // requests wait for a backend that is not there yet
 mod queue; // max_in_flight and its queue
 mod retry; // what is tried again, and what is not
 mod upstreams; // https, unix, h2c, client certificates, Host policies
+mod upstreams_tls; // HTTP/1.1 over TLS: kept connections and whose they are, cuts, uploads, who picks which version
 
 // The cache.
 mod cache; // what is kept, served again, shared, validated, invalidated; Cache-Status, Age, log, metric

@@ -1,4 +1,4 @@
-//! What a plain HTTP/1.1 server answers: its head, and how the body behind it is delimited.
+//! What an HTTP/1.1 server answers: its head, and how the body behind it is delimited.
 
 use super::connection::{Connection, READ_AT_MOST};
 use crate::fields::section::HeaderSection;
@@ -10,6 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Version};
 use pingora::{Error, ErrorType, Result};
+use std::io;
 use std::mem::MaybeUninit;
 use std::task::{Context, Poll, ready};
 
@@ -152,8 +153,14 @@ impl Answer {
             inbox.extend_from_slice(octets);
             Read::Octets(octets.len())
         }));
-        let read = read
-            .map_err(|cause| Error::because(ErrorType::ReadError, "reading the answer", cause))?;
+        let read = read.map_err(|cause| {
+            // RFC 9112 §9.8: over TLS an end that the server has not announced may be anybody's, and what it ends is incomplete.
+            let kind = match cause.kind() {
+                io::ErrorKind::UnexpectedEof => ErrorType::ConnectionClosed,
+                _ => ErrorType::ReadError,
+            };
+            Error::because(kind, "reading the answer", cause)
+        })?;
         let piece = match read {
             Read::Octets(1..) => return Poll::Ready(self.take(&mut connection.inbox)),
             Read::Piece(piece) if !piece.is_empty() => piece,

@@ -1,11 +1,13 @@
-//! Idle connections to plain HTTP/1.1 servers that one data thread keeps for its next requests.
+//! Idle connections to HTTP/1.1 servers that one data thread keeps for its next requests.
 //!
 //! A connection is taken by the thread that made it: its socket is registered with that thread's reactor. What was used last
-//! is taken first, so that a load that falls lets the rest expire.
+//! is taken first, so that a load that falls lets the rest expire. Over TLS it serves whom it was made for: who trusts the same
+//! authorities, shows the same certificate and asks for the same name.
 
 use super::connection::Connection;
 use crate::clock::{self, Instant};
 use crate::upstream::address::Socket;
+use crate::upstream::trust::Secured;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -39,15 +41,17 @@ struct Waiting {
 }
 
 impl Kept {
-    /// A connection to `socket` that is still good.
-    pub fn take(&self, socket: &Socket) -> Option<Connection> {
+    /// A connection to `socket` that is still good, and was made by the same TLS or by none.
+    pub fn take(&self, socket: &Socket, secured: Option<&Secured>) -> Option<Connection> {
         let mut idle = self.idle.lock();
         let Idle {
             by_socket, count, ..
         } = &mut *idle;
         let waiting = by_socket.get_mut(socket)?;
         let now = clock::now();
-        while let Some(last) = waiting.pop() {
+        let fits = |it: &Waiting| it.connection.secured() == secured;
+        while let Some(at) = waiting.iter().rposition(fits) {
+            let mut last = waiting.remove(at);
             *count -= 1;
             if last.until > now && last.connection.is_quiet() {
                 return Some(last.connection);
@@ -86,7 +90,7 @@ impl Kept {
         let mut count = 0;
         let mut idle = self.idle.lock();
         idle.by_socket.retain(|_, waiting| {
-            waiting.retain(|it| it.until > now && it.connection.is_quiet());
+            waiting.retain_mut(|it| it.until > now && it.connection.is_quiet());
             count += waiting.len();
             next = waiting.iter().fold(next, |next, it| next.min(it.until));
             !waiting.is_empty()

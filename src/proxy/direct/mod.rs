@@ -1,16 +1,21 @@
-//! Forwards to servers that speak plain HTTP/1.1, on connections of our own.
+//! Forwards to servers that speak HTTP/1.1, in the clear or over TLS, on connections of our own.
 //!
-//! What goes over TLS, speaks HTTP/2 or changes protocols goes through Pingora's connectors; what is left are the
-//! applications next door, and there Pingora's way of forwarding costs more than the rest of the request: two channels between two
-//! halves, a peer with all its options, a task for each connection that is kept. Here one loop reads and writes both ends. Every
-//! question is asked of the same stops as in [`phases`](super::phases).
+//! What speaks HTTP/2 or changes protocols goes through Pingora's connectors. What is left are nearly all applications, and there
+//! Pingora's way of forwarding costs more than the rest of the request: two channels between two halves, a peer with all its
+//! options, a task for each connection that is kept. Its parser of answers also forgives what is no chunk. Here one loop reads and
+//! writes both ends, and every question is asked of the same stops as in [`phases`](super::phases).
 //!
-//! [`kept`] are the idle connections, [`connection`] is one of them, [`request`] what is written to it, [`answer`] what is read.
+//! Where `http = "auto"` leaves the version to the server, it is offered both here. An address that picks HTTP/2 is Pingora's from then
+//! on, until an answer from there comes in HTTP/1.1.
+//!
+//! [`kept`] are the idle connections, [`connection`] is one of them, [`stream`] its octets, [`request`] what is written to it, [`answer`]
+//! what is read.
 
 mod answer;
 mod connection;
 pub mod kept;
 mod request;
+mod stream;
 
 use super::walk::Walk;
 use super::{cached, deliver, encode, failure, forward};
@@ -19,7 +24,9 @@ use crate::listen::exchange::calls::Part;
 use crate::listen::exchange::head::ResponseHead;
 use crate::upstream::Target;
 use crate::upstream::address::Socket;
-use crate::upstream::settings::{UpstreamHttp, UpstreamSettings};
+use crate::upstream::connect::plain;
+use crate::upstream::settings::UpstreamHttp;
+use crate::upstream::trust::Secured;
 use answer::{Answer, Came};
 use bytes::Bytes;
 use connection::Connection;
@@ -34,9 +41,19 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use stream::{Line, ServerStream};
 
 /// Of the request's body, what waits for the server; more is not read from the client.
 const UNSENT_MAX: usize = 64 * 1024;
+
+/// What came of a try that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tried {
+    /// The answer is given.
+    Answered,
+    /// The server picks HTTP/2. Nothing was sent to it.
+    PicksHttp2,
+}
 
 /// Forwards the request, as often as it takes. False where it is Pingora's to forward.
 ///
@@ -44,36 +61,33 @@ const UNSENT_MAX: usize = 64 * 1024;
 /// What the client is to be told by [`failure::tell_client`].
 pub async fn forward(kept: &Arc<Kept>, session: &mut Exchange, walk: &mut Walk) -> Result<bool> {
     forward::prepare(session, walk).await?;
-    if session.is_upgrade_req() {
-        return Ok(false);
-    }
-    let plain = |walk: &Walk| Some(is_plain(walk.forwarding.as_ref()?.upstream.settings()));
-    if plain(walk) != Some(true) {
+    let http = |walk: &Walk| Some(walk.forwarding.as_ref()?.upstream.settings().http);
+    if session.is_upgrade_req() || http(walk) == Some(UpstreamHttp::Http2) {
         return Ok(false);
     }
     loop {
         match attempt(kept, session, walk).await {
-            Ok(()) => return Ok(true),
+            Ok(tried) => return Ok(tried == Tried::Answered),
             Err(error) if error.retry() => {}
             Err(error) => return Err(error),
         }
     }
 }
 
-/// Whether all servers of an upstream speak HTTP/1.1 in the clear.
-fn is_plain(settings: &UpstreamSettings) -> bool {
-    settings.http != UpstreamHttp::Http2 && !settings.servers.iter().any(|server| server.tls)
-}
-
 /// One try.
-async fn attempt(kept: &Arc<Kept>, session: &mut Exchange, walk: &mut Walk) -> Result<()> {
+async fn attempt(kept: &Arc<Kept>, session: &mut Exchange, walk: &mut Walk) -> Result<Tried> {
     let target = forward::next_target(session, walk).await?;
-    let kept_one = kept.take(target.socket());
+    let secured = secured(&target, walk)?;
+    if secured.is_some() && target.picks_http2() {
+        return Ok(hand_on(target, walk));
+    }
+    let kept_one = kept.take(target.socket(), secured.as_ref());
     let reused = kept_one.is_some();
     let connection = match kept_one {
         Some(connection) => connection,
-        None => match connect(&target, walk).await {
-            Ok(connection) => connection,
+        None => match connect(&target, secured, walk).await {
+            Ok(Some(connection)) => connection,
+            Ok(None) => return Ok(hand_on(target, walk)),
             Err(error) => return Err(failure::connect_failed(walk, error)),
         },
     };
@@ -89,7 +103,31 @@ async fn attempt(kept: &Arc<Kept>, session: &mut Exchange, walk: &mut Walk) -> R
         patience: patience(walk),
     };
     let passed = passage.run(kept, target.socket(), session, walk).await;
-    passed.map_err(|error| failure::try_failed(session, walk, error, reused))
+    match passed {
+        Ok(()) => Ok(Tried::Answered),
+        Err(error) => Err(failure::try_failed(session, walk, error, reused)),
+    }
+}
+
+/// How TLS is spoken to `target`, where it is.
+fn secured(target: &Target, walk: &Walk) -> Result<Option<Secured>> {
+    if !target.tls() {
+        return Ok(None);
+    }
+    let forwarding = walk.forwarding.as_ref();
+    let secured = forwarding.and_then(|it| it.upstream.secured(target));
+    // Never in the clear instead.
+    let none = || Error::explain(ErrorType::InternalError, "a server without its trust");
+    secured.map(Some).ok_or_else(none)
+}
+
+/// The try is Pingora's: its server picks HTTP/2.
+fn hand_on(target: Target, walk: &mut Walk) -> Tried {
+    target.picked_http2(true);
+    if let Some(forwarding) = &mut walk.forwarding {
+        forwarding.handed_on = Some(target);
+    }
+    Tried::PicksHttp2
 }
 
 fn patience(walk: &Walk) -> Duration {
@@ -97,34 +135,56 @@ fn patience(walk: &Walk) -> Duration {
     forwarding.map_or(Duration::MAX, |it| it.upstream.settings().timeouts.send)
 }
 
-/// Connects within the upstream's time. The errors are those that Pingora's connectors would give.
-async fn connect(target: &Target, walk: &Walk) -> Result<Connection> {
+/// Connects within the upstream's time, hand-shake included. None where the server picks HTTP/2. The errors are those that Pingora's
+/// connectors would give.
+async fn connect(
+    target: &Target,
+    secured: Option<Secured>,
+    walk: &Walk,
+) -> Result<Option<Connection>> {
     let Some(forwarding) = &walk.forwarding else {
         return Err(Error::new_in(ErrorType::InternalError));
     };
     let time = forwarding.upstream.settings().timeouts.connect;
-    let opened = tokio::time::timeout(time, Connection::open(target.socket())).await;
-    match opened {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(cause)) => {
-            let kind = match cause.kind() {
-                io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
-                io::ErrorKind::TimedOut => ErrorType::ConnectTimedout,
-                io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-                    ErrorType::ConnectNoRoute
-                }
-                io::ErrorKind::AddrNotAvailable => ErrorType::BindError,
-                io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound => {
-                    ErrorType::ConnectError
-                }
-                // Out of descriptors or memory.
-                _ if is_ours(&cause) => ErrorType::SocketError,
-                _ => ErrorType::ConnectError,
-            };
-            Err(Error::because(kind, "connecting", cause).into_up())
-        }
+    match tokio::time::timeout(time, open(target, secured)).await {
+        Ok(opened) => Ok(opened.map_err(Error::into_up)?.map(Connection::new)),
         Err(_) => Err(Error::explain(ErrorType::ConnectTimedout, "connecting").into_up()),
     }
+}
+
+async fn open(target: &Target, secured: Option<Secured>) -> Result<Option<ServerStream>> {
+    let line = Line::connect(target.socket()).await.map_err(unconnected)?;
+    let Some(secured) = secured else {
+        return Ok(Some(ServerStream::Plain(line)));
+    };
+    // In a box, so that only who goes this way makes room for it.
+    let encrypted = Box::pin(line.encrypt(secured)).await.map_err(|cause| {
+        let said = format!("TLS as `{}`: {}", target.sni(), plain(&cause));
+        Error::explain(ErrorType::TLSHandshakeFailure, said)
+    })?;
+    let speaks = !encrypted.picked_http2();
+    Ok(speaks.then(|| ServerStream::Tls(Box::new(encrypted))))
+}
+
+/// The connection could not be made.
+#[expect(
+    clippy::unnecessary_box_returns,
+    reason = "Pingora's errors are handed about in boxes"
+)]
+fn unconnected(cause: io::Error) -> Box<Error> {
+    let kind = match cause.kind() {
+        io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
+        io::ErrorKind::TimedOut => ErrorType::ConnectTimedout,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            ErrorType::ConnectNoRoute
+        }
+        io::ErrorKind::AddrNotAvailable => ErrorType::BindError,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound => ErrorType::ConnectError,
+        // Out of descriptors or memory.
+        _ if is_ours(&cause) => ErrorType::SocketError,
+        _ => ErrorType::ConnectError,
+    };
+    Error::because(kind, "connecting", cause)
 }
 
 /// The request could not be sent.
@@ -258,7 +318,7 @@ impl Passage {
         let Some(connection) = &mut self.connection else {
             return Poll::Pending;
         };
-        if !connection.outbox.is_empty() && self.unsent.is_none() {
+        if !connection.is_sent() && self.unsent.is_none() {
             let before = connection.outbox.len();
             match connection.poll_send(self.patience, cx) {
                 Poll::Ready(Err(cause)) if cause.kind() == io::ErrorKind::TimedOut => {
@@ -369,7 +429,7 @@ impl Passage {
         else {
             return;
         };
-        let whole = body.is_queued() && connection.outbox.is_empty() && self.unsent.is_none();
+        let whole = body.is_queued() && connection.is_sent() && self.unsent.is_none();
         if self.persistent && whole && connection.inbox.is_empty() {
             let idle = forwarding.upstream.settings().keepalive.idle;
             kept.put(socket, connection, idle);

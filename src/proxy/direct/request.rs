@@ -1,4 +1,4 @@
-//! The request as a plain HTTP/1.1 server gets it: its head, and its body in the framing that the head announces.
+//! The request as an HTTP/1.1 server gets it: its head, and its body in the framing that the head announces.
 
 use crate::fields::section::HeaderSection;
 use crate::listen::exchange::Exchange;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use http::Request;
 use http::header::{HOST, USER_AGENT};
@@ -11,7 +12,6 @@ use hyper::body::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsConnector;
 
 use crate::clock;
 use crate::units::format_duration;
@@ -19,6 +19,7 @@ use crate::upstream::Upstream;
 use crate::upstream::address::Address;
 use crate::upstream::connect::{Dial, Stream, plain};
 use crate::upstream::settings::{HealthSettings, Probe};
+use crate::upstream::trust::Encryption;
 
 /// While requests are held, an ill address is asked at least this often.
 const HURRIED: Duration = Duration::from_millis(250);
@@ -106,8 +107,8 @@ pub(in crate::upstream) async fn watch(
 pub(in crate::upstream) struct NetworkCheck {
     pub(in crate::upstream) probe: Probe,
     pub(in crate::upstream) dialer: Arc<dyn Dial>,
-    /// For servers with TLS; its ALPN says which HTTP.
-    pub(in crate::upstream) tls: Option<TlsConnector>,
+    /// For servers with TLS; its ALPN says which HTTP. A trust that is read anew takes its place.
+    pub(in crate::upstream) tls: Arc<ArcSwapOption<Encryption>>,
     /// Whether HTTP/2 is spoken.
     pub(in crate::upstream) http2: bool,
 }
@@ -146,12 +147,13 @@ impl NetworkCheck {
         address: &Address,
         stream: Box<dyn Stream>,
     ) -> Result<Box<dyn Stream>, String> {
-        let (true, Some(connector)) = (address.server.tls, &self.tls) else {
+        if !address.server.tls {
             return Ok(stream);
-        };
+        }
+        let encryption = self.tls.load_full().ok_or("no trust for TLS")?;
         let name = rustls_pki_types::ServerName::try_from(address.server.sni.clone())
             .map_err(|_| format!("`{}` is not a name for SNI", address.server.sni))?;
-        let stream = connector.connect(name, stream).await;
+        let stream = encryption.checks.connect(name, stream).await;
         Ok(Box::new(stream.map_err(|e| format!("TLS: {}", plain(&e)))?))
     }
 
@@ -262,7 +264,7 @@ mod tests {
                 status,
             },
             dialer: Arc::new(SystemDialer),
-            tls: None,
+            tls: Arc::default(),
             http2: false,
         };
         let address = Address::new(Arc::new(server), Socket::Tcp(addr));

@@ -92,6 +92,11 @@ async fn answer(
                 drain(reader).await;
                 return None;
             }
+            Step::Sever => {
+                reader.io().sever().await.ok()?;
+                drain(reader).await;
+                return None;
+            }
             Step::Reset => {
                 // The stream is swapped out to be dropped with SO_LINGER at zero.
                 return reset_connection(reader);

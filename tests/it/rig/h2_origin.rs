@@ -102,7 +102,7 @@ async fn answer(
             }
             Step::End => body.as_mut()?.send_trailers(typed(&reply.trailers)).ok()?,
             Step::Cut | Step::Reset => respond.send_reset(h2::Reason::INTERNAL_ERROR),
-            Step::Raw(_) | Step::EchoFrames => panic!("{step:?} is not for HTTP/2"),
+            Step::Raw(_) | Step::Sever | Step::EchoFrames => panic!("{step:?} is not for HTTP/2"),
         }
     }
     Some(())

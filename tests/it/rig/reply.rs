@@ -24,6 +24,8 @@ pub enum Step {
     End,
     /// A FIN in the middle of whatever was going on.
     Cut,
+    /// The same below TLS, which is not told.
+    Sever,
     /// A RST in the middle of whatever was going on.
     Reset,
     /// After a 101: answers WebSocket frames with the same frames until a close frame.
@@ -198,6 +200,13 @@ impl Reply {
         self
     }
 
+    /// A FIN here below TLS, without the `close_notify` that tells it from an attacker's.
+    pub fn sever(mut self) -> Self {
+        self = self.head_now();
+        self.steps.push(Step::Sever);
+        self
+    }
+
     /// A RST here, whatever was promised.
     pub fn reset(mut self) -> Self {
         self = self.head_now();
@@ -222,7 +231,7 @@ impl Reply {
         let unframed = |step: &Step| {
             matches!(
                 step,
-                Step::Raw(_) | Step::Cut | Step::Reset | Step::EchoFrames
+                Step::Raw(_) | Step::Cut | Step::Sever | Step::Reset | Step::EchoFrames
             )
         };
         let mut steps = self.steps.clone();

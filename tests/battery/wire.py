@@ -221,28 +221,33 @@ class Reader:
             self.left = length
         return True
 
+    def next_head(self, first_line, kind):
+        """The octets of the next head, what its first line says, and its other lines; or None while it may still become whole."""
+        whole = split_head(self.buffer) if self.buffer else None
+        if whole is None:
+            return None
+        lines, end = whole
+        parts = first_line.fullmatch(lines[0])
+        if not parts:
+            raise Malformed(f"no {kind} line: {lines[0][:80]!r}")
+        return bytes(self.buffer[:end]), parts, lines[1:]
+
 
 class RequestReader(Reader):
     """What a proxy sends to the origin."""
 
     def begin(self):
-        if not self.buffer:
+        begun = self.next_head(REQUEST_LINE, "request")
+        if not begun:
             return False
-        whole = split_head(self.buffer)
-        if whole is None:
-            return False
-        lines, end = whole
-        parts = REQUEST_LINE.fullmatch(lines[0])
-        if not parts:
-            raise Malformed(f"no request line: {lines[0][:80]!r}")
-        head = bytes(self.buffer[:end])
-        request = Request(head, read_fields(lines[1:], LOOSE_LINE), parts[1], parts[2], parts[3])
+        head, parts, lines = begun
+        request = Request(head, read_fields(lines, LOOSE_LINE), parts[1], parts[2], parts[3])
         framing = framing_of(request, "a request")
         if len(request.all("host")) != 1 and parts[3] == b"1":
             raise Malformed("not one Host")
         if request.chunked and parts[3] == b"0":
             raise Malformed("chunks in HTTP/1.0")
-        del self.buffer[:end]
+        del self.buffer[:len(head)]
         self.messages.append(request)
         return self.frame(request, framing or ("length", 0))
 
@@ -256,18 +261,13 @@ class ResponseReader(Reader):
         self.interim = []
 
     def begin(self):
-        if not self.buffer:
+        begun = self.next_head(STATUS_LINE, "status")
+        if not begun:
             return False
-        whole = split_head(self.buffer)
-        if whole is None:
-            return False
-        lines, end = whole
-        parts = STATUS_LINE.fullmatch(lines[0])
-        if not parts:
-            raise Malformed(f"no status line: {lines[0][:80]!r}")
-        response = Response(bytes(self.buffer[:end]), read_fields(lines[1:]), int(parts[2]))
+        head, parts, lines = begun
+        response = Response(head, read_fields(lines), int(parts[2]))
         framing = framing_of(response, "a response")
-        del self.buffer[:end]
+        del self.buffer[:len(head)]
         if response.status < 200 and response.status != 101:
             self.interim.append(response)
             return True

@@ -231,18 +231,23 @@ impl Ledger {
         &self.tags[(label >> 24) as usize % SHARDS]
     }
 
+    /// What is known of a label; nothing yet, where it is new.
+    fn slot<'a>(&self, shard: &'a mut HashMap<Label, Slot, AsItIs>, label: Label) -> &'a mut Slot {
+        match shard.entry(label) {
+            Entry::Occupied(slot) => slot.into_mut(),
+            Entry::Vacant(place) => {
+                self.known.inc();
+                self.grow(SLOT_BYTES);
+                place.insert(Slot::default())
+            }
+        }
+    }
+
     /// A response is made that was compared up to `checked`.
     pub(in crate::cache) fn count(&self, checked: u64, subject: &Subject<'_>) {
         subject.counted(|label| {
             let mut shard = self.shard(label).lock();
-            let slot = match shard.entry(label) {
-                Entry::Occupied(slot) => slot.into_mut(),
-                Entry::Vacant(place) => {
-                    self.known.inc();
-                    self.grow(SLOT_BYTES);
-                    place.insert(Slot::default())
-                }
-            };
+            let slot = self.slot(&mut shard, label);
             if slot.alive == 0 && slot.rule.is_some() {
                 self.idle.fetch_sub(1, Ordering::Relaxed);
             }
@@ -330,14 +335,7 @@ impl Ledger {
         let mut matched = 0;
         for label in labels {
             let mut shard = self.shard(label).lock();
-            let slot = match shard.entry(label) {
-                Entry::Occupied(slot) => slot.into_mut(),
-                Entry::Vacant(place) => {
-                    self.known.inc();
-                    self.grow(SLOT_BYTES);
-                    place.insert(Slot::default())
-                }
-            };
+            let slot = self.slot(&mut shard, label);
             matched += u64::from(slot.valid);
             if slot.rule.is_none() {
                 self.grow(RULE_BYTES);

@@ -5,7 +5,7 @@ use crate::rig::{Edge, Origin, Reply, edge, get, ok, origin, status};
 const RULED: &str = "[[route]]\nto = \"{o1}\"\ncache = { ttl = \"10m\" }";
 
 /// Ways to write the page `/account` so that it ends like a file.
-const SPELLINGS: [&str; 14] = [
+const SPELLINGS: [&str; 20] = [
     "/account/x.css",
     "/account/x.js",
     "/account/x.png",
@@ -20,6 +20,12 @@ const SPELLINGS: [&str; 14] = [
     "/account%23.css",
     "/account%0a.css",
     "/account/X.CS%53",
+    "/account/x.css/",
+    "/account/x.css.",
+    "/account/x.css%2e",
+    "/account/x.css;a",
+    "/account/x.css/;a",
+    "/account/x.css/%2a",
 ];
 
 fn page() -> Reply {

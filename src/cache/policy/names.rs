@@ -4,6 +4,9 @@
 //! style sheet to a rule that goes by the end of the name. Who follows such a link has the page stored for whoever made
 //! it. So where a rule or a guess is all that makes a response fresh, a name that ends like a file's must bring such a file.
 //! What the origin itself says of freshness is not judged here.
+//!
+//! An end that is not in the table promises nothing: `/v1.2`, `/@user/first.last` and `/x.foo` are pages as often as files, and a
+//! promise without a type cannot be broken. CDNs draw the line at the ends that they cache by themselves; that is where these are from.
 
 use http::{HeaderMap, header};
 
@@ -58,18 +61,28 @@ static ENDS: &[(Promise, &[&str])] = &[
 /// Whether a path ends like a file's name and the response is something else. A response without a type is, too: a file
 /// has one, and a browser would guess.
 pub fn deceives(path: &str, response: &HeaderMap) -> bool {
-    let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
-    // What an origin may cut off: parameters (`x.css;v=1`), and whatever an escape hides (`x.css%00`, `x.css%3fa`).
-    let cut = name.find([';', '%']).and_then(|at| name.get(..at));
-    [Some(name), cut]
-        .into_iter()
-        .flatten()
-        .filter_map(promise)
-        .any(|promise| !keeps(promise, response))
+    let mut path = path;
+    loop {
+        // What a rule for files may look past: `x.css/`, `x.css.`.
+        path = path.trim_end_matches(['/', '.']);
+        let (before, name) = path.rsplit_once('/').unwrap_or(("", path));
+        // What an origin may cut off: parameters (`x.css;v=1`), and whatever an escape hides (`x.css%00`, `x.css%3fa`).
+        let cut = name.find([';', '%']).and_then(|at| name.get(..at));
+        let promises = [Some(name), cut].into_iter().flatten().filter_map(promise);
+        if promises.into_iter().any(|it| !keeps(it, response)) {
+            return true;
+        }
+        // Where nothing else is in the last segment, the one before it is the name: `x.css/;a`, `x.css/%2f`.
+        let is_empty = |cut: &str| cut.trim_end_matches('.').is_empty();
+        if !cut.is_some_and(is_empty) || before.is_empty() {
+            return false;
+        }
+        path = before;
+    }
 }
 
 fn promise(name: &str) -> Option<Promise> {
-    let (_, end) = name.rsplit_once('.')?;
+    let (_, end) = name.trim_end_matches('.').rsplit_once('.')?;
     let said = |ends: &[&str]| ends.iter().any(|it| it.eq_ignore_ascii_case(end));
     let found = ENDS.iter().find(|(_, ends)| said(ends));
     found.map(|(promise, _)| *promise)
@@ -147,6 +160,17 @@ mod tests {
             "/account/x.css;v=1.2",
             "/account/x.css%00",
             "/account/x.css%2Fy",
+            "/account/x.css%2f",
+            "/account/x.css/",
+            "/account/x.css//",
+            "/account/x.css.",
+            "/account/x.css./",
+            "/account/x.css;a",
+            "/account/x.css.;a",
+            "/account/x.css/;a",
+            "/account/x.css/%2f",
+            "/account/x.css/%00/;a/",
+            "x.css/;a",
             "/account/X.CSS",
             "/account/x.js",
             "/account/x.json",
@@ -181,6 +205,15 @@ mod tests {
             "/css",
             "/x.cssx",
             "/x.",
+            "/x./",
+            "/x.foo",
+            "/x.foo/",
+            "/@user/first.last",
+            "/v1.2",
+            "/v1.2/",
+            "/;x",
+            "/%2f",
+            "//",
             "*",
             "",
         ] {
@@ -244,6 +277,13 @@ mod tests {
         #[test]
         fn no_way_to_the_end_makes_a_page_of_a_style_sheet(before in "[ -~]{0,24}") {
             let path = format!("/{before}.css");
+            prop_assert!(deceives(&path, &typed("text/html")), "{}", path);
+        }
+
+        /// Nor does anything of this behind it.
+        #[test]
+        fn no_way_from_it_either(behind in "([/.]|;[a-z]{0,3}|%(2f|00|3f)){0,6}") {
+            let path = format!("/x.css{behind}");
             prop_assert!(deceives(&path, &typed("text/html")), "{}", path);
         }
     }

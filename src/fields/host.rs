@@ -24,12 +24,15 @@ impl HostPort<'_> {
         }
     }
 
-    /// The one spelling of this authority: host in lower case, IPv6 as RFC 5952 writes it, the scheme's own port left
-    /// out. A dot at the end stays: it is sent upstream, and a different name to who resolves it.
+    /// The one spelling of this authority: host in lower case and without the dot of an absolute name, IPv6 as RFC 5952
+    /// writes it, the scheme's own port left out.
     pub fn normalise(&self, default_port: u16) -> String {
         let mut out = match self.ip() {
             Some(IpAddr::V6(ip)) => format!("[{ip}]"),
-            _ => self.host.to_ascii_lowercase(),
+            _ => match self.host.trim_end_matches('.') {
+                "" => self.host.to_owned(),
+                host => host.to_ascii_lowercase(),
+            },
         };
         if let Some(port) = self.port.filter(|&port| port != default_port) {
             let _ = write!(out, ":{port}");
@@ -75,6 +78,24 @@ pub fn parse(text: &str) -> Option<HostPort<'_>> {
     Some(HostPort { host, port })
 }
 
+/// An authority without the dot that ends an absolute name: `a.test.` and `a.test` are one host (RFC 3986 §3.2.2), to nginx
+/// and to most applications, and must be one to routes, keys and purges.
+///
+/// `None` where [`parse`] has none, and where something other than a name stands in front of the dot.
+pub fn without_dot(text: &str) -> Option<Cow<'_, str>> {
+    let host = parse(text)?.host;
+    let Some(name) = host.strip_suffix('.') else {
+        return Some(Cow::Borrowed(text));
+    };
+    if name.is_empty() || name.ends_with('.') {
+        return None;
+    }
+    let port = text.get(host.len()..).filter(|port| !port.is_empty());
+    Some(port.map_or(Cow::Borrowed(name), |port| {
+        Cow::Owned(format!("{name}{port}"))
+    }))
+}
+
 fn parse_port(digits: &str) -> Option<u16> {
     if digits.len() > 5 {
         return None;
@@ -100,7 +121,7 @@ mod tests {
                 "example.org.:8080",
                 "example.org.",
                 Some(8080),
-                "example.org.:8080",
+                "example.org:8080",
             ),
             ("a_b:00443", "a_b", Some(443), "a_b:443"),
             ("127.0.0.1:5000", "127.0.0.1", Some(5000), "127.0.0.1:5000"),
@@ -155,6 +176,27 @@ mod tests {
             "[::1]]:80",
         ] {
             assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_absolute_name_is_the_same_host() {
+        for (text, expected) in [
+            ("a.test", Some("a.test")),
+            ("a.test.", Some("a.test")),
+            ("A.Test.", Some("A.Test")),
+            ("a.test:8080", Some("a.test:8080")),
+            ("a.test.:8080", Some("a.test:8080")),
+            ("127.0.0.1.", Some("127.0.0.1")),
+            ("[::1]:80", Some("[::1]:80")),
+            ("a.test..", None),
+            (".", None),
+            (".:80", None),
+            ("..", None),
+            ("[::1].", None),
+            ("", None),
+        ] {
+            assert_eq!(without_dot(text).as_deref(), expected, "{text}");
         }
     }
 

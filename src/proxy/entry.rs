@@ -235,7 +235,10 @@ fn tells_more(
     let is_host = |said: &[u8]| {
         said.eq_ignore_ascii_case(authority.as_bytes()) || {
             let normal = |text| host::parse(text).map(|it| it.normalise(default_port));
-            let said = str::from_utf8(said).ok().and_then(normal);
+            // With the dot that an absolute name has, links made of it would be of another origin to a browser.
+            let has_dot = |text| host::parse(text).is_some_and(|it| it.host.ends_with('.'));
+            let said = str::from_utf8(said).ok().filter(|it| !has_dot(it));
+            let said = said.and_then(normal);
             said.is_some() && said == normal(authority)
         }
     };
@@ -376,6 +379,7 @@ mod tests {
             ("X-Forwarded-For", "6.6.6.6", false),
             ("X-Forwarded-Host", "a.test", false),
             ("X-Forwarded-Host", "A.test:80", false),
+            ("X-Forwarded-Host", "a.test.", true),
             ("x-forwarded-host", "evil", true),
             ("X-Forwarded-Host", "a.test, evil", true),
             ("X-Forwarded-Host", "", true),

@@ -186,6 +186,67 @@ async fn absolute_form_becomes_origin_form() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_absolute_host_is_the_same_host() {
+    let o = origin("o1")
+        .on("*", ok().max_age(600).body("v1"))
+        .start()
+        .await;
+    let e = edge("[[route]]\nhost = \"site.test\"\nto = \"{o1}\"")
+        .origin(&o)
+        .start()
+        .await;
+    let c = e.client();
+    for host in ["site.test.", "Site.Test."] {
+        let target = format!("http://{host}/absolute");
+        for asked in [get("/a").host(host), get(&target).host("x.test")] {
+            c.request(asked).send().await.expect(200).body("v1");
+        }
+    }
+    let dotted = c.clone().host("site.test.");
+    dotted
+        .h2()
+        .await
+        .get("/a")
+        .await
+        .expect(200)
+        .cache_status("hit");
+    c.get("/a").send().await.expect(200).cache_status("hit");
+    dotted
+        .get("/a")
+        .send()
+        .await
+        .expect(200)
+        .cache_status("hit");
+    assert_eq!((o.fetches("/a"), o.fetches("/absolute")), (1, 1));
+    let hosts: Vec<_> = o
+        .requests()
+        .iter()
+        .map(|r| r.header("host").map(str::to_lowercase))
+        .collect();
+    assert!(
+        hosts
+            .iter()
+            .all(|host| host.as_deref() == Some("site.test")),
+        "{hosts:?}"
+    );
+    // By whichever name it is purged.
+    let purged = e
+        .admin()
+        .post("/purge", "{\"url\": \"http://site.test./a\"}")
+        .send()
+        .await;
+    purged.expect(200);
+    c.get("/a")
+        .send()
+        .await
+        .expect(200)
+        .cache_status("fwd=uri-miss");
+    for host in ["site.test..", "."] {
+        c.request(get("/a").host(host)).send().await.expect(400);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn trace_is_not_for_strangers() {
     let (o, e) = pair().await;
     e.client()

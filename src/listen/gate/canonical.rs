@@ -92,6 +92,10 @@ pub fn read<'l, 'b>(
     }
     let authority = std::str::from_utf8(host?).ok()?;
     let host = host::parse(authority)?.host;
+    // `a.test.` is `a.test`, which the gate writes.
+    if host.ends_with('.') {
+        return None;
+    }
     let persistent = match connection {
         None => true,
         Some(said) if said.eq_ignore_ascii_case(b"keep-alive") => true,
@@ -170,6 +174,9 @@ mod tests {
             ("GET / HTTP/1.1\r\n\r\n", false),
             ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", false),
             ("GET / HTTP/1.1\r\nHost: a,b\r\n\r\n", false),
+            ("GET / HTTP/1.1\r\nHost: a.b\r\n\r\n", true),
+            ("GET / HTTP/1.1\r\nHost: a.b.\r\n\r\n", false),
+            ("GET / HTTP/1.1\r\nHost: a.b.:80\r\n\r\n", false),
             (
                 "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
                 false,
@@ -240,6 +247,7 @@ mod tests {
                 "Host:a",
                 "host: a:80",
                 "Host: a b",
+                "Host: a.:80",
                 "Connection: keep-alive",
                 "Connection: close",
                 "connection: Host",

@@ -128,7 +128,7 @@ fn assemble(
     }
     if !host.is_empty() {
         header
-            .insert_header(HOST, host)
+            .insert_header(HOST, &*host)
             .map_err(|_| refusals::HOST)?;
     }
     if let Framing::Length(length) = framing {
@@ -150,7 +150,7 @@ fn assemble(
     }
     let persistent = !connection.close && (version == Version::HTTP_11 || connection.keep_alive);
     Ok(Request {
-        host: host.to_owned(),
+        host: host.into_owned(),
         header,
         framing,
         persistent,
@@ -177,28 +177,26 @@ fn split_target<'a>(
     Ok((Some(authority), Cow::Owned(path.to_owned())))
 }
 
-/// The one host of a request: the target's where it has one (RFC 9112 §3.2.2), else that of the `Host` field.
+/// The one host of a request: the target's where it has one (RFC 9112 §3.2.2), else that of the `Host` field; without the dot
+/// of an absolute name.
 fn choose_host<'a>(
     target: Option<&'a str>,
     field: Seen<&'a [u8]>,
     version: Version,
-) -> Result<&'a str, Refusal> {
+) -> Result<Cow<'a, str>, Refusal> {
     let field = match field {
         Seen::Never if version == Version::HTTP_10 => "",
         Seen::Once(value) => std::str::from_utf8(value).map_err(|_| refusals::HOST)?,
         Seen::Never | Seen::Again => return Err(refusals::HOST),
     };
-    if !field.is_empty() {
-        host::parse(field).ok_or(refusals::HOST)?;
-    } else if version == Version::HTTP_11 && target.is_none() {
-        return Err(refusals::HOST);
-    }
+    let field = match field {
+        "" if version == Version::HTTP_11 && target.is_none() => return Err(refusals::HOST),
+        "" => Cow::Borrowed(""),
+        field => host::without_dot(field).ok_or(refusals::HOST)?,
+    };
     match target {
         None => Ok(field),
-        Some(authority) => {
-            host::parse(authority).ok_or(refusals::HOST)?;
-            Ok(authority)
-        }
+        Some(authority) => host::without_dot(authority).ok_or(refusals::HOST),
     }
 }
 

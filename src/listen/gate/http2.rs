@@ -11,6 +11,7 @@ use crate::listen::settings::LimitSettings;
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE};
 use http::{HeaderMap, HeaderValue, Method, Version, request};
 use pingora::http::RequestHeader;
+use std::borrow::Cow;
 
 /// Reads the head of a stream; `ended` says whether its end came with it.
 ///
@@ -75,7 +76,7 @@ pub fn judge(
         uri::check_origin_form(target.as_bytes()).map_err(|_| refusals::TARGET)?;
     }
     let mut judged = Judged {
-        host: host.to_owned(),
+        host: host.into_owned(),
         framing: Framing::None,
         length: None,
         expects_continue: false,
@@ -201,8 +202,8 @@ fn target(parts: &request::Parts) -> Option<&str> {
     }
 }
 
-/// RFC 9113 §8.3.1: `:authority`, which a `Host` beside it must not contradict.
-fn choose_host(parts: &request::Parts) -> Result<&str, Refusal> {
+/// RFC 9113 §8.3.1: `:authority`, which a `Host` beside it must not contradict; without the dot of an absolute name.
+fn choose_host(parts: &request::Parts) -> Result<Cow<'_, str>, Refusal> {
     let mut fields = parts.headers.get_all(HOST).iter();
     let field = match (fields.next(), fields.next()) {
         (_, Some(_)) => return Err(refusals::AUTHORITY),
@@ -217,8 +218,7 @@ fn choose_host(parts: &request::Parts) -> Result<&str, Refusal> {
         (Some(host), _) | (None, Some(host)) => host,
         (None, None) => return Err(refusals::AUTHORITY),
     };
-    host::parse(chosen).ok_or(refusals::AUTHORITY)?;
-    Ok(chosen)
+    host::without_dot(chosen).ok_or(refusals::AUTHORITY)
 }
 
 /// RFC 9113 §8.2.3: cookie crumbs are one field again before they leave HTTP/2.
@@ -265,7 +265,14 @@ mod tests {
                 .host,
             "b"
         );
+        assert_eq!(
+            gate(|r| r.uri("https://a.test.:8080/"))
+                .expect("passes")
+                .host,
+            "a.test:8080"
+        );
         for refused in [
+            gate(|r| r.uri("https://a../")),
             gate(|r| r.uri("/")),
             gate(|r| r.uri("https://a/").header("host", "b")),
             gate(|r| r.uri("https://u@a/")),

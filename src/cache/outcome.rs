@@ -197,3 +197,32 @@ impl Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_knows_the_results() {
+        let of = |forward, reason| Outcome::forwarded(forward, reason);
+        let hit = |ttl| Outcome {
+            hit: true,
+            ttl: Some(ttl),
+            ..Outcome::default()
+        };
+        let collapsed = Outcome {
+            collapsed: true,
+            ..of(ForwardReason::UriMiss, None)
+        };
+        let all = [
+            hit(1),
+            hit(-1),
+            of(ForwardReason::Stale, Some(Reason::Refreshed)),
+            of(ForwardReason::UriMiss, None),
+            collapsed,
+            of(ForwardReason::Method, None),
+        ];
+        let words = all.map(|outcome| outcome.result());
+        assert_eq!(words, crate::telemetry::access_log::CACHE);
+    }
+}

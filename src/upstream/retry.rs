@@ -280,6 +280,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_log_knows_the_reasons() {
+        use RetryReason::{Connect, Malformed, Reset, StaleConnection, Starting, Timeout};
+        let all = [
+            Connect,
+            StaleConnection,
+            Reset,
+            Timeout,
+            Malformed,
+            Starting,
+        ];
+        assert_eq!(
+            all.map(RetryReason::word),
+            crate::telemetry::access_log::RETRY_REASON
+        );
+    }
+
+    #[test]
     fn what_is_repeated() {
         use FailureKind::{Reset, StaleConnection, Timeout};
         const FREE: RetryQuestion = RetryQuestion {

@@ -7,17 +7,21 @@
 //! value     = word / DQUOTE text DQUOTE          ; within the quotes, \" and \\
 //! ```
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::telemetry::access_log;
 use crate::units::{self, ByteSize};
 
 /// What a key's values are, which decides how they are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Text,
+    /// One of these, as they are written in the log.
+    Word(&'static [&'static str]),
     Number,
     /// A number, or a class such as `5xx`.
     Status,
@@ -29,6 +33,16 @@ enum Kind {
     Flag,
 }
 
+impl Kind {
+    /// A part of a word is a text.
+    fn compared_by(self, operator: Operator) -> Self {
+        match (self, operator) {
+            (Self::Word(_), Operator::Begins | Operator::Ends | Operator::Contains) => Self::Text,
+            _ => self,
+        }
+    }
+}
+
 /// What may stand for a key, the key in the log, and its kind.
 const KEYS: &[(&str, &str, Kind)] = &[
     ("age", "cache_age", Kind::Number),
@@ -36,7 +50,7 @@ const KEYS: &[(&str, &str, Kind)] = &[
     ("bytes", "bytes_out", Kind::Size),
     ("bytes_in", "bytes_in", Kind::Size),
     ("bytes_out", "bytes_out", Kind::Size),
-    ("cache", "cache", Kind::Text),
+    ("cache", "cache", Kind::Word(&access_log::CACHE)),
     ("cache_age", "cache_age", Kind::Number),
     ("cache_reason", "cache_reason", Kind::Text),
     ("cache_ttl", "cache_ttl", Kind::Number),
@@ -44,19 +58,23 @@ const KEYS: &[(&str, &str, Kind)] = &[
     ("collapsed", "collapsed", Kind::Flag),
     ("connect", "connect_ms", Kind::Time),
     ("duration", "duration_ms", Kind::Time),
-    ("end", "end", Kind::Text),
+    ("end", "end", Kind::Word(&access_log::END)),
     ("error", "error", Kind::Text),
     ("hold", "hold_ms", Kind::Time),
     ("host", "host", Kind::Text),
     ("id", "id", Kind::Text),
     ("method", "method", Kind::Text),
     ("path", "path", Kind::Text),
-    ("proto", "proto", Kind::Text),
+    ("proto", "proto", Kind::Word(&access_log::PROTO)),
     ("query", "query", Kind::Text),
     ("queue", "queue_ms", Kind::Time),
     ("reason", "cache_reason", Kind::Text),
     ("referer", "referer", Kind::Text),
-    ("retry_reason", "retry_reason", Kind::Text),
+    (
+        "retry_reason",
+        "retry_reason",
+        Kind::Word(&access_log::RETRY_REASON),
+    ),
     ("route", "route", Kind::Text),
     ("server", "upstream_addr", Kind::Text),
     ("status", "status", Kind::Status),
@@ -110,7 +128,7 @@ impl Operator {
         );
         let part = matches!(self, Self::Begins | Self::Ends | Self::Contains);
         match kind {
-            Kind::Text => !order,
+            Kind::Text | Kind::Word(_) => !order,
             Kind::Number | Kind::Status | Kind::Time | Kind::Size => !part,
             Kind::Flag => !order && !part,
         }
@@ -312,7 +330,7 @@ impl<'a> Reader<'a> {
         self.skip_blanks();
         let begin = self.at;
         let value = self.value(key)?;
-        let operand = operand(*kind, &value).map_err(|expected| {
+        let operand = operand(kind.compared_by(*operator), &value).map_err(|expected| {
             let length = self.at - begin;
             let text = format!("`{value}` is not a value of `{key}`; expected {expected}");
             self.error(text, begin, length)
@@ -408,19 +426,23 @@ impl<'a> Reader<'a> {
 }
 
 /// What a value means for a key of this kind, or what would.
-fn operand(kind: Kind, value: &str) -> Result<Operand, &'static str> {
+fn operand(kind: Kind, value: &str) -> Result<Operand, Cow<'static, str>> {
     let number = |value: &str| value.parse().ok().filter(|number: &f64| number.is_finite());
     match kind {
         Kind::Text => Ok(Operand::Text(value.to_owned())),
-        Kind::Number => number(value).map(Operand::Number).ok_or("a number"),
+        Kind::Word(words) => words
+            .contains(&value)
+            .then(|| Operand::Text(value.to_owned()))
+            .ok_or_else(|| format!("one of {}", words.join(", ")).into()),
+        Kind::Number => number(value).map(Operand::Number).ok_or("a number".into()),
         Kind::Status => match value.strip_suffix("xx").and_then(number) {
             Some(class) => Some(Operand::Class(class)),
             None => number(value).map(Operand::Number),
         }
-        .ok_or("a status such as 404, or a class such as 5xx"),
+        .ok_or("a status such as 404, or a class such as 5xx".into()),
         Kind::Time => units::parse_duration(value)
             .map(|time: Duration| Operand::Number(time.as_secs_f64() * 1e3))
-            .map_err(|_| "a time such as 250ms or 1s"),
+            .map_err(|_| "a time such as 250ms or 1s".into()),
         #[expect(
             clippy::cast_precision_loss,
             reason = "nobody filters by single octets of petabytes"
@@ -429,11 +451,11 @@ fn operand(kind: Kind, value: &str) -> Result<Operand, &'static str> {
             .map(|size| Operand::Number(size.bytes() as f64))
             .ok()
             .or_else(|| number(value).map(Operand::Number))
-            .ok_or("a size such as 500, 10KiB or 1MiB"),
+            .ok_or("a size such as 500, 10KiB or 1MiB".into()),
         Kind::Flag => match value {
             "true" => Ok(Operand::Flag(true)),
             "false" => Ok(Operand::Flag(false)),
-            _ => Err("true or false"),
+            _ => Err("true or false".into()),
         },
     }
 }

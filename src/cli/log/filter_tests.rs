@@ -33,7 +33,11 @@ fn what_is_taken() {
         ("status<5xx", false),
         ("cache=miss", true),
         ("cache!=miss", false),
-        ("cache=mis", false),
+        ("cache=stale", false),
+        ("cache^=mi", true),
+        ("cache*=x", false),
+        ("end!=refused", true),
+        ("proto=HTTP/2.0", false),
         ("route=api", true),
         ("path^=/api/", true),
         ("path$=all", true),
@@ -113,6 +117,18 @@ fn what_is_wrong() {
             "`ok` is not a value of `status`; expected a status such as 404, or a class such as 5xx\n  status=ok\n         ^^",
         ),
         (
+            "cache=foo",
+            "`foo` is not a value of `cache`; expected one of hit, stale, revalidated, miss, collapsed, bypass\n  cache=foo\n        ^^^",
+        ),
+        (
+            "end!=done",
+            "`done` is not a value of `end`; expected one of complete, client_gone, upstream_cut, timed_out, refused, shutdown, failed\n",
+        ),
+        (
+            "proto=h2",
+            "`h2` is not a value of `proto`; expected one of HTTP/1.0, HTTP/1.1, HTTP/2.0\n",
+        ),
+        (
             "duration>1",
             "`1` is not a value of `duration`; expected a time such as 250ms or 1s\n",
         ),
@@ -178,14 +194,15 @@ proptest! {
         for (key, operator, text, number) in values {
             let (name, in_log, kind) = KEYS[key];
             let (_, operator) = Operator::ALL[operator];
-            let value = match kind {
+            let value = match kind.compared_by(operator) {
                 Kind::Text => text,
+                Kind::Word(words) => words[number as usize % words.len()].to_owned(),
                 Kind::Number | Kind::Status | Kind::Size => number.to_string(),
                 Kind::Time => format!("{number}ms"),
                 Kind::Flag => (number % 2 == 0).to_string(),
             };
             if operator.suits(kind) {
-                let operand = operand(kind, &value).expect("made to be one");
+                let operand = operand(kind.compared_by(operator), &value).expect("made to be one");
                 conditions.push(Condition { key: in_log, operator, operand, written: (name.to_owned(), value) });
             }
         }

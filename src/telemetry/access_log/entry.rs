@@ -8,6 +8,33 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::Method;
 
+/// What [`AccessEntry::cache`] may be.
+pub const CACHE: [&str; 6] = ["hit", "stale", "revalidated", "miss", "collapsed", "bypass"];
+
+/// What [`AccessEntry::proto`] may be.
+pub const PROTO: [&str; 3] = ["HTTP/1.0", "HTTP/1.1", "HTTP/2.0"];
+
+/// What [`AccessEntry::retry_reason`] may be.
+pub const RETRY_REASON: [&str; 6] = [
+    "connect",
+    "stale_connection",
+    "reset",
+    "timeout",
+    "malformed",
+    "starting",
+];
+
+/// What [`EndState::word`] may be.
+pub const END: [&str; 7] = [
+    "complete",
+    "client_gone",
+    "upstream_cut",
+    "timed_out",
+    "refused",
+    "shutdown",
+    "failed",
+];
+
 /// One request, recorded when its last byte is out or it is given up. What a client wrote is kept as bytes, which the
 /// writer escapes; a `HeaderValue` turns into `Bytes` without copying. Secrets (`Authorization`, `Cookie`) have no place.
 #[derive(Debug, Clone)]

@@ -16,7 +16,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use prometheus_client::metrics::counter::Counter;
 
-pub use entry::{AccessEntry, EndState};
+pub use entry::{AccessEntry, CACHE, END, EndState, PROTO, RETRY_REASON};
 
 use crate::clock::{self, Instant};
 use crate::telemetry::settings::{AccessLogTarget, LogSettings};

@@ -28,6 +28,21 @@ fn lines(path: &Path) -> Vec<String> {
 }
 
 #[test]
+fn all_ends_have_their_words() {
+    use EndState::{ClientGone, Complete, Failed, Refused, Shutdown, TimedOut, UpstreamCut};
+    let all = [
+        Complete,
+        ClientGone,
+        UpstreamCut,
+        TimedOut,
+        Refused,
+        Shutdown,
+        Failed,
+    ];
+    assert_eq!(all.map(EndState::word), END);
+}
+
+#[test]
 fn every_entry_becomes_a_line_in_order() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("access.log");

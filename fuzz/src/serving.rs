@@ -264,5 +264,6 @@ fn terms() -> Terms {
         if_error: Duration::ZERO,
         if_unreachable: Duration::ZERO,
         immutable: false,
+        purged: false,
     }
 }

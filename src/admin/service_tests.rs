@@ -5,7 +5,7 @@ use crate::admin::settings::{AdminListen, AdminSettings};
 use crate::admin::stats::Stats;
 use crate::admin::{Explained, Readiness, ReloadReport, RouteReadiness};
 use crate::cache::inspect::{Filter, Listing, Order, Summary};
-use crate::cache::purge::{Mode, Purge, PurgeEvent, Purged, Scope};
+use crate::cache::purge::{Cause, Mode, Purge, PurgeEvent, Purged, Scope};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
@@ -104,6 +104,7 @@ impl Control for Made {
             loop {
                 held.notified().await;
                 let event = PurgeEvent {
+                    cause: Cause::Purge,
                     scope: Scope::Tags(vec!["a".to_owned()]),
                     mode: Mode::Soft,
                     matched: Some(2),

@@ -52,6 +52,9 @@ pub struct Stats {
     pub routes_more: usize,
     /// Each upstream.
     pub upstreams: Vec<UpstreamStats>,
+    /// Each rate limit, by name.
+    #[serde(default)]
+    pub rate_limits: Vec<RateLimitStats>,
     /// What is stored and served most often; at most two seconds old.
     pub hottest: Vec<EntryStats>,
     /// What is stored and took the origin longest; at most two seconds old.
@@ -220,6 +223,19 @@ pub struct UpstreamStats {
     pub queued: u64,
     /// Its addresses.
     pub servers: Vec<ServerStats>,
+}
+
+/// One rate limit.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RateLimitStats {
+    /// Its name.
+    pub name: String,
+    /// As in the configuration.
+    pub rate: String,
+    /// Whether it refuses nothing, and only counts.
+    pub dry_run: bool,
+    /// Requests that it refused, or would have.
+    pub refused: u64,
 }
 
 /// One address of a server.

@@ -29,6 +29,7 @@ fn stored(content_type: &'static str, body: &[u8]) -> Arc<StoredResponse> {
         if_error: Duration::ZERO,
         if_unreachable: Duration::ZERO,
         immutable: false,
+        purged: false,
     };
     // In pieces that are no multiple of anything.
     let pieces = body.chunks(3001).map(Bytes::copy_from_slice).collect();

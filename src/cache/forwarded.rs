@@ -2,7 +2,7 @@
 
 use super::derived;
 use super::fill::{Begun, Classes, FillWriter, Lasting, PartKept, PartWriter, Wanted, Watch};
-use super::key::Target;
+use super::key::{CacheKey, Target};
 use super::lookup::{Cache, Forward};
 use super::outcome::{Outcome, Reason};
 use super::partial::PartHead;
@@ -10,6 +10,7 @@ use super::policy::fields;
 use super::policy::storable::{self, Concerns};
 use super::policy::validate::{HeadUpdate, update_by_head};
 use super::policy::{Received, invalidation};
+use super::purge::Place;
 use super::purge::tags::Tags;
 use super::request::Request;
 use super::response::{About, Parts, StoredResponse};
@@ -199,9 +200,18 @@ impl Cache {
             received.status,
             received.headers,
         );
+        let mut gone: Vec<Place> = Vec::new();
+        let mut invalidate = |key: &CacheKey| {
+            if self.invalidate(key) {
+                let place = Place::of(&key.target());
+                if !gone.contains(&place) {
+                    gone.push(place);
+                }
+            }
+        };
         if !targets.is_empty() {
             // As the request itself spelt it, however that reads as a URI.
-            self.invalidate(&request.key);
+            invalidate(&request.key);
         }
         for uri in targets {
             let target = Target {
@@ -210,9 +220,10 @@ impl Cache {
                 path: &uri.path,
                 query: uri.query.as_deref(),
             };
-            for key in self.keys_of(target) {
-                self.invalidate(&key);
-            }
+            self.keys_of(target).iter().for_each(&mut invalidate);
+        }
+        for place in gone {
+            self.written(place);
         }
     }
 

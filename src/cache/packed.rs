@@ -24,8 +24,8 @@ pub(super) struct Packed {
     when_stale: WhenStale,
 }
 
-/// By whose word a lifetime is, and whether the body changes in it: two answers in one octet, because another octet would
-/// cost eight.
+/// By whose word a lifetime is, and whether the body changes in it or a purge has cut it: all in one octet, because another
+/// would cost eight. What a purge has cut is stale, so whether its body changes while it is fresh is not asked any more.
 #[derive(Debug, Clone, Copy)]
 enum By {
     Explicit,
@@ -34,33 +34,52 @@ enum By {
     ExplicitImmutable,
     HeuristicImmutable,
     OperatorImmutable,
+    ExplicitPurged,
+    HeuristicPurged,
+    OperatorPurged,
 }
 
 impl By {
-    fn of(lifetime: Lifetime, immutable: bool) -> Self {
-        match (lifetime, immutable) {
-            (Lifetime::Explicit(_), false) => Self::Explicit,
-            (Lifetime::Heuristic(_), false) => Self::Heuristic,
-            (Lifetime::Operator(_), false) => Self::Operator,
-            (Lifetime::Explicit(_), true) => Self::ExplicitImmutable,
-            (Lifetime::Heuristic(_), true) => Self::HeuristicImmutable,
-            (Lifetime::Operator(_), true) => Self::OperatorImmutable,
+    fn of(terms: &Terms) -> Self {
+        match (terms.lifetime, terms.purged, terms.immutable) {
+            (Lifetime::Explicit(_), true, _) => Self::ExplicitPurged,
+            (Lifetime::Heuristic(_), true, _) => Self::HeuristicPurged,
+            (Lifetime::Operator(_), true, _) => Self::OperatorPurged,
+            (Lifetime::Explicit(_), false, false) => Self::Explicit,
+            (Lifetime::Heuristic(_), false, false) => Self::Heuristic,
+            (Lifetime::Operator(_), false, false) => Self::Operator,
+            (Lifetime::Explicit(_), false, true) => Self::ExplicitImmutable,
+            (Lifetime::Heuristic(_), false, true) => Self::HeuristicImmutable,
+            (Lifetime::Operator(_), false, true) => Self::OperatorImmutable,
         }
     }
 
     fn lifetime(self, duration: Duration) -> Lifetime {
         match self {
-            Self::Explicit | Self::ExplicitImmutable => Lifetime::Explicit(duration),
-            Self::Heuristic | Self::HeuristicImmutable => Lifetime::Heuristic(duration),
-            Self::Operator | Self::OperatorImmutable => Lifetime::Operator(duration),
+            Self::Explicit | Self::ExplicitImmutable | Self::ExplicitPurged => {
+                Lifetime::Explicit(duration)
+            }
+            Self::Heuristic | Self::HeuristicImmutable | Self::HeuristicPurged => {
+                Lifetime::Heuristic(duration)
+            }
+            Self::Operator | Self::OperatorImmutable | Self::OperatorPurged => {
+                Lifetime::Operator(duration)
+            }
         }
     }
 
     fn immutable(self) -> bool {
-        match self {
-            Self::Explicit | Self::Heuristic | Self::Operator => false,
-            Self::ExplicitImmutable | Self::HeuristicImmutable | Self::OperatorImmutable => true,
-        }
+        matches!(
+            self,
+            Self::ExplicitImmutable | Self::HeuristicImmutable | Self::OperatorImmutable
+        )
+    }
+
+    fn purged(self) -> bool {
+        matches!(
+            self,
+            Self::ExplicitPurged | Self::HeuristicPurged | Self::OperatorPurged
+        )
     }
 }
 
@@ -80,7 +99,7 @@ impl Packed {
             while_revalidate: Short::at_most(terms.while_revalidate),
             if_error: Short::at_most(terms.if_error),
             if_unreachable: Short::at_most(terms.if_unreachable),
-            lifetime_by: By::of(terms.lifetime, terms.immutable),
+            lifetime_by: By::of(terms),
             when_stale: terms.when_stale,
         }
     }
@@ -103,6 +122,7 @@ impl Packed {
             lifetime: self.lifetime_by.lifetime(self.lifetime.duration()),
             when_stale: self.when_stale,
             immutable: self.lifetime_by.immutable(),
+            purged: self.lifetime_by.purged(),
             while_revalidate: self.while_revalidate.duration(),
             if_error: self.if_error.duration(),
             if_unreachable: self.if_unreachable.duration(),
@@ -212,9 +232,10 @@ mod tests {
                 WhenStale::AlwaysValidate,
             ),
         ] {
-            for immutable in [false, true] {
+            for (immutable, purged) in [(false, false), (true, false), (false, true)] {
                 let terms = Terms {
                     immutable,
+                    purged,
                     received,
                     initial_age: Duration::from_secs(3),
                     lifetime,

@@ -123,6 +123,11 @@ impl Limits {
         limits
     }
 
+    /// All of them, in the order of the configuration.
+    pub fn iter(&self) -> impl Iterator<Item = &Limit> {
+        self.all.iter().map(Arc::as_ref)
+    }
+
     fn named(&self, name: &str) -> Option<&Arc<Limit>> {
         self.all.iter().find(|limit| limit.settings.name == name)
     }
@@ -217,6 +222,11 @@ impl Limit {
     /// How long an empty bucket takes to fill.
     pub fn window(&self) -> Duration {
         self.rule.window()
+    }
+
+    /// Requests that it refused, or would have.
+    pub fn refused(&self) -> u64 {
+        self.metrics.limited.get()
     }
 
     /// Keys that have something to remember.

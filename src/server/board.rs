@@ -5,13 +5,14 @@ use super::control::Served;
 use crate::admin::ReloadReport;
 use crate::admin::stats::{
     CacheStats, Connections, ENTRIES_MAX, EntryStats, HitRatio, Latency, Process, ROUTES_MAX,
-    RouteStats, Saved, ServerStats, Split, Stats, UpstreamStats, Waiting,
+    RateLimitStats, RouteStats, Saved, ServerStats, Split, Stats, UpstreamStats, Waiting,
 };
 use crate::cache::Cache;
 use crate::cache::inspect::{Entry, Filter, Order};
-use crate::cache::purge::PurgeEvent;
+use crate::cache::purge::{Cause, PurgeEvent};
 use crate::clock::{self, Instant};
 use crate::proxy::Site;
+use crate::rate::Limit;
 use crate::telemetry::figures::{Figures, Rates};
 use crate::telemetry::history::{History, STEP};
 use crate::telemetry::journal::{Event, Journal, Kind};
@@ -133,9 +134,10 @@ pub fn spawn_clerk(served: &Arc<Served>) {
     tokio::spawn(async move {
         loop {
             match purges.recv().await {
-                Ok(event) => journal.add(purge_event(&event)),
-                // Those that were missed are older than what is remembered.
-                Err(RecvError::Lagged(_)) => {}
+                Ok(event) if event.cause == Cause::Purge => journal.add(purge_event(&event)),
+                // A write of the application's own is no news to its operator, and those that were missed are older than
+                // what is remembered.
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return,
             }
         }
@@ -211,6 +213,7 @@ pub async fn stats(served: &Served) -> Stats {
             cpus: None,
         },
         upstreams,
+        rate_limits: site.limits.iter().map(rate_limit_stats).collect(),
         hottest: lists.hottest.clone(),
         costliest: lists.costliest.clone(),
         events: board.journal.events(),
@@ -269,6 +272,16 @@ fn fill_from_history(stats: &mut Stats, history: &History, site: &Site) {
             totals,
         })
         .collect();
+}
+
+fn rate_limit_stats(limit: &Limit) -> RateLimitStats {
+    let settings = limit.settings();
+    RateLimitStats {
+        name: settings.name.clone(),
+        rate: settings.rate.to_string(),
+        dry_run: settings.dry_run,
+        refused: limit.refused(),
+    }
 }
 
 fn upstream_stats(view: UpstreamView) -> UpstreamStats {

@@ -102,6 +102,22 @@ async fn viewers_are_told_what_concerns_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_write_to_what_is_stored_is_told() {
+    let (_o, e) = shop(SHOP).await;
+    let mut k = viewer(&e, &get("/shop/_events")).await;
+    for path in ["/shop/x", "/rest"] {
+        e.client().get(path).send().await.expect(200);
+    }
+    // Of what is not stored, and of what is another route's, nothing.
+    for path in ["/shop/y", "/rest", "/shop/x"] {
+        e.client().post(path, "z").send().await.expect(200);
+    }
+    let (_, kind, data) = event(&mut k).await;
+    let expected = json!({ "url": "/shop/x", "soft": false });
+    assert_eq!((kind.as_str(), data), ("message", expected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_comes_back_hears_what_was_missed_or_is_told_to_load_anew() {
     let (_o, e) = shop(SHOP).await;
     let mut k = viewer(&e, &get("/shop/_events")).await;

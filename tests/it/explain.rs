@@ -143,6 +143,36 @@ async fn what_is_explained_is_what_happens() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_soft_purge_is_named() {
+    let reply = ok().max_age(600).header("cache-tag", "t").body("b");
+    let o = origin("o1").on("*", reply).start().await;
+    let e = edge("[[route]]\nto = \"{o1}\"").origin(&o).start().await;
+    for (path, purge) in [
+        ("/tag", json!({ "tag": "t", "soft": true })),
+        ("/url", json!({ "url": "/url", "soft": true })),
+        ("/all", json!({ "all": true, "soft": true })),
+    ] {
+        let asked = get(path).host("localhost");
+        e.client().request(asked.clone()).send().await.expect(200);
+        let said = ask(&e, &asked, false).await;
+        assert_eq!(said["cache"]["stored"][0]["purged"], false, "{said:#}");
+        e.admin().post("/purge", purge.to_string()).send().await;
+        let stored = &ask(&e, &asked, false).await["cache"]["stored"][0];
+        assert_eq!(stored["purged"], true, "{path}: {stored:#}");
+        let from = stored["lifetime_from"].as_str().unwrap();
+        assert!(
+            from.ends_with("until a soft purge ended it"),
+            "{path}: {from}"
+        );
+        let url = format!("http://localhost{path}");
+        let config = e.dir().join("proxy.toml");
+        let args = ["explain", &url, "--config", config.to_str().unwrap()];
+        let shown = run_forebay(e.dir(), &args).await.expect(0);
+        shown.says("by a soft purge").says("a soft purge ended it");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fetch_under_way_is_named_and_not_joined() {
     let held = gate();
     let reply = ok().max_age(60).hold(&held).body("b");

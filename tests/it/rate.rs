@@ -73,6 +73,10 @@ async fn beyond_the_burst_it_is_429_and_the_origin_hears_nothing() {
     .await;
     assert!((e.metric("forebay_rate_limit_keys{limit=\"api\"}").await - 1.0).abs() < f64::EPSILON);
     e.stderr("rate limit `api` (60/h) refuses requests").await;
+    let stats = e.admin().get("/stats").send().await.expect(200).json();
+    let limit = &stats["rate_limits"][0];
+    let told = (&limit["name"], &limit["refused"], &limit["dry_run"]);
+    assert_eq!(told, (&"api".into(), &3.into(), &false.into()), "{stats:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! `POST /purge` and `GET /purges`: what is no longer to be served, what a purge would be about, and those that come.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use futures::StreamExt;
 use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::time::timeout;
 
 use super::Outcome;
@@ -15,7 +16,7 @@ use super::cache::LIMIT_MAX;
 use crate::admin::answer::{self, Failure};
 use crate::admin::asked::Asked;
 use crate::cache::inspect::{Filter, Order};
-use crate::cache::purge::{Mode, Purge, Scope};
+use crate::cache::purge::{Cause, Mode, Purge, PurgeEvent, Scope};
 use crate::telemetry;
 
 /// Between two signs of life while nothing is purged.
@@ -88,7 +89,7 @@ fn nothing(scope: &str) -> String {
 pub(super) fn follow(asked: &Asked) -> Outcome {
     asked.query.expect(&[])?;
     let events = futures::stream::unfold(asked.control.purges(), async |mut purges| {
-        let piece = match timeout(HEARTBEAT, purges.recv()).await {
+        let piece = match timeout(HEARTBEAT, next(&mut purges)).await {
             Ok(Ok(purge)) => event(
                 "purge",
                 &json!({
@@ -108,6 +109,16 @@ pub(super) fn follow(asked: &Asked) -> Outcome {
     // Something at once, so that who asks knows that no purge is missed from here on.
     let begun = futures::stream::once(async { Bytes::from_static(b":\n\n") });
     asked.stream("text/event-stream", begun.chain(events))
+}
+
+/// The next purge; what the application writes to is none.
+async fn next(purges: &mut Receiver<Arc<PurgeEvent>>) -> Result<Arc<PurgeEvent>, RecvError> {
+    loop {
+        let event = purges.recv().await?;
+        if event.cause == Cause::Purge {
+            return Ok(event);
+        }
+    }
 }
 
 fn event(name: &str, value: &Value) -> String {

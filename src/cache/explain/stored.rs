@@ -67,6 +67,8 @@ pub struct StoredTerms {
     pub stale_if_unreachable: u64,
     /// Whether its body never changes while it is fresh (RFC 8246).
     pub immutable: bool,
+    /// Whether a soft purge has made it stale, before its time.
+    pub purged: bool,
 }
 
 /// A field that `Vary` names.
@@ -176,6 +178,7 @@ fn terms(terms: &Terms, status: StatusCode, fields: &HeaderMap, sight: &Sight<'_
         stale_if_error: terms.if_error.as_secs(),
         stale_if_unreachable: terms.if_unreachable.as_secs(),
         immutable: terms.immutable,
+        purged: terms.purged,
     }
 }
 
@@ -216,9 +219,14 @@ fn from(
         "nothing" => "nothing: no lifetime is stated".to_owned(),
         name => name.to_owned(),
     };
-    match derived.bound {
+    let said = match derived.bound {
         Some(bound) => format!("{said}, within the route's {bound}"),
         None => said,
+    };
+    if terms.purged {
+        format!("{said}, until a soft purge ended it")
+    } else {
+        said
     }
 }
 

@@ -38,6 +38,7 @@ fn terms(lifetime: u64) -> Terms {
         if_error: Duration::ZERO,
         if_unreachable: Duration::ZERO,
         immutable: false,
+        purged: false,
     }
 }
 

@@ -90,6 +90,8 @@ pub struct Terms {
     pub if_unreachable: Duration,
     /// The body never changes while it is fresh (RFC 8246): a reload need not ask for it.
     pub immutable: bool,
+    /// A soft purge has made it stale: its lifetime ended with that. Then it is not immutable any more.
+    pub purged: bool,
 }
 
 /// How long a response is fresh, and by whose word.

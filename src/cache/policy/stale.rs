@@ -12,9 +12,10 @@ pub const SOFT_WINDOW: Duration = Duration::from_secs(60);
 /// not for this either.
 pub fn since_purge(terms: &Terms, at: Instant) -> Terms {
     let age = terms.current_age(at);
+    let cuts = terms.is_fresh(at);
     let cut = |lifetime: Duration| lifetime.min(age);
     let while_revalidate = match terms.when_stale {
-        WhenStale::Windows | WhenStale::WindowsOnly if terms.is_fresh(at) => {
+        WhenStale::Windows | WhenStale::WindowsOnly if cuts => {
             terms.while_revalidate.max(SOFT_WINDOW)
         }
         WhenStale::Windows
@@ -29,6 +30,8 @@ pub fn since_purge(terms: &Terms, at: Instant) -> Terms {
             Lifetime::Operator(lifetime) => Lifetime::Operator(cut(lifetime)),
         },
         while_revalidate,
+        immutable: terms.immutable && !cuts,
+        purged: terms.purged || cuts,
         ..*terms
     }
 }

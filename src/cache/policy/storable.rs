@@ -182,6 +182,7 @@ fn terms(received: &Received<'_>, control: &Control, lifetime: Lifetime, rules: 
         if_error: windows.if_error,
         if_unreachable: windows.if_unreachable,
         immutable: control.directives.has(Flag::Immutable) && rules.origin == OriginFields::Obey,
+        purged: false,
     }
 }
 

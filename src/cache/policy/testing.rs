@@ -81,6 +81,7 @@ pub(crate) fn terms(lifetime: u64) -> Terms {
         if_error: Duration::ZERO,
         if_unreachable: Duration::ZERO,
         immutable: false,
+        purged: false,
     }
 }
 

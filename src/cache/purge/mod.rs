@@ -92,9 +92,20 @@ pub struct Purged {
     pub matched: Option<u64>,
 }
 
-/// A purge that was done.
+/// Why something is no longer to be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Somebody has purged it.
+    Purge,
+    /// It was written to (RFC 9111 §4.4). Told only of what was stored.
+    Write,
+}
+
+/// A purge that was done, or a write that came to the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PurgeEvent {
+    /// Which of them.
+    pub cause: Cause,
     /// What it was about.
     pub scope: Scope,
     /// What became of it.
@@ -117,11 +128,9 @@ impl Cache {
             Scope::Url(place) if place.authority.is_some() => Some(self.purge_url(place, *mode)),
             Scope::Url(place) => {
                 for key in self.stored_under("http", place) {
-                    let Target { path, query, .. } = key.target();
                     let place = Place {
                         authority: None,
-                        path: path.to_owned(),
-                        query: query.map(str::to_owned),
+                        ..Place::of(&key.target())
                     };
                     ledger.purge(&Scope::Url(place), *mode);
                 }
@@ -134,7 +143,7 @@ impl Cache {
         self.purged(scope.clone(), *mode, matched)
     }
 
-    /// The purges from now on. Who reads too slowly is told how many were missed.
+    /// The purges from now on, and the writes to what was stored. Who reads too slowly is told how many were missed.
     pub fn purges(&self) -> broadcast::Receiver<Arc<PurgeEvent>> {
         self.engine.purges.subscribe()
     }
@@ -188,7 +197,18 @@ impl Cache {
     /// It is done: what it was about goes behind everybody's back, and those who listen are told.
     fn purged(&self, scope: Scope, mode: Mode, matched: Option<u64>) -> Purged {
         sweep::behind(&self.engine);
+        self.tell(Cause::Purge, scope, mode, matched);
+        Purged { matched }
+    }
+
+    /// Something stored was written to, and is gone.
+    pub(in crate::cache) fn written(&self, place: Place) {
+        self.tell(Cause::Write, Scope::Url(place), Mode::Hard, Some(1));
+    }
+
+    fn tell(&self, cause: Cause, scope: Scope, mode: Mode, matched: Option<u64>) {
         let event = PurgeEvent {
+            cause,
             scope,
             mode,
             matched,
@@ -196,6 +216,5 @@ impl Cache {
         };
         // Nobody may be listening.
         let _ = self.engine.purges.send(Arc::new(event));
-        Purged { matched }
     }
 }

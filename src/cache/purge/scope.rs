@@ -33,6 +33,17 @@ pub struct Place {
     pub query: Option<String>,
 }
 
+impl Place {
+    /// That of a target.
+    pub(in crate::cache) fn of(target: &Target<'_>) -> Self {
+        Self {
+            authority: Some(target.authority.to_owned()),
+            path: target.path.to_owned(),
+            query: target.query.map(str::to_owned),
+        }
+    }
+}
+
 /// Why a text is no scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScopeError {

@@ -54,6 +54,7 @@ fn terms(moment: Moment) -> Terms {
         if_error: Duration::ZERO,
         if_unreachable: Duration::ZERO,
         immutable: false,
+        purged: false,
     }
 }
 

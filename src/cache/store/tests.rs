@@ -40,6 +40,7 @@ pub(super) fn terms() -> Terms {
         if_error: Duration::ZERO,
         if_unreachable: Duration::ZERO,
         immutable: false,
+        purged: false,
     }
 }
 

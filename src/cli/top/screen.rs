@@ -8,7 +8,7 @@ use ratatui::style::{Color, Modifier, Style, Stylize};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row, Sparkline, Table};
 
-use crate::admin::stats::{EntryStats, Quantiles, RouteStats, Stats, UpstreamStats};
+use crate::admin::stats::{EntryStats, Quantiles, RateLimitStats, Stats, UpstreamStats};
 use crate::cli::amounts::{bytes, count, millis, millis_or_none, percent, seconds, whole};
 
 /// What comes from the store, here and on the status page.
@@ -103,7 +103,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
     frame.render_widget(Paragraph::new(of_upstreams), upstreams);
     match view.lists {
         Lists::Entries => draw_entries(frame, lists, stats, view.sort),
-        Lists::Routes => draw_routes(frame, lists, &stats.routes, stats.routes_more),
+        Lists::Routes => draw_routes(frame, lists, stats),
         Lists::Events => draw_events(frame, lists, stats),
     }
     footer(frame, keys, view);
@@ -365,8 +365,15 @@ fn sorted(entries: &[EntryStats], sort: Sort) -> Vec<&EntryStats> {
     entries
 }
 
-fn draw_routes(frame: &mut Frame<'_>, area: Rect, routes: &[RouteStats], more: usize) {
-    let rows = routes.iter().map(|route| {
+/// Routes, and below them the rate limits, where there are some.
+fn draw_routes(frame: &mut Frame<'_>, area: Rect, stats: &Stats) {
+    let (more, limits) = (stats.routes_more, stats.rate_limits.len());
+    let below = u16::try_from(if limits == 0 { 0 } else { limits + 2 }).unwrap_or(u16::MAX);
+    let below = below.min(area.height / 2);
+    let [area, limits] =
+        Layout::vertical([Constraint::Fill(1), Constraint::Length(below)]).areas(area);
+    draw_limits(frame, limits, &stats.rate_limits);
+    let rows = stats.routes.iter().map(|route| {
         [
             route.name.clone(),
             count(route.rates.requests),
@@ -387,6 +394,31 @@ fn draw_routes(frame: &mut Frame<'_>, area: Rect, routes: &[RouteStats], more: u
         ["Routes", "req/s", "hits", "misses", "errors"],
         rows,
     );
+}
+
+fn draw_limits(frame: &mut Frame<'_>, area: Rect, limits: &[RateLimitStats]) {
+    let mut limits: Vec<_> = limits.iter().collect();
+    limits.sort_by_key(|limit| std::cmp::Reverse(limit.refused));
+    let mut lines: Vec<Line<'_>> = vec!["".into(), "Rate limits".dim().into()];
+    lines.extend(limits.into_iter().map(|limit| {
+        let refused = whole(limit.refused);
+        let does = if limit.dry_run {
+            "would refuse"
+        } else {
+            "refused"
+        };
+        let refused = format!("{does} {refused}");
+        let refused = if limit.refused > 0 && !limit.dry_run {
+            refused.yellow()
+        } else {
+            refused.into()
+        };
+        Line::from(vec![
+            format!("{:<24} {:>8}  ", limit.name, limit.rate).into(),
+            refused,
+        ])
+    }));
+    frame.render_widget(Paragraph::new(lines), area);
 }
 
 fn table(frame: &mut Frame<'_>, area: Rect, heads: [&str; 5], rows: Vec<[String; 5]>) {

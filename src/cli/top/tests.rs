@@ -185,6 +185,38 @@ fn routes_paused_and_in_trouble() {
 }
 
 #[test]
+fn rate_limits_stand_below_the_routes() {
+    let limit = |name: &str, dry_run, refused| RateLimitStats {
+        name: name.to_owned(),
+        rate: "100/s".to_owned(),
+        dry_run,
+        refused,
+    };
+    let mut stats = busy();
+    stats.rate_limits = vec![
+        limit("calm", false, 0),
+        limit("api", false, 12),
+        limit("all", true, 3),
+    ];
+    let view = View {
+        stats: Some(stats),
+        lists: Lists::Routes,
+        ..View::default()
+    };
+    let screen = drawn(80, 24, &view).backend().to_string();
+    let at = |text: &str| {
+        screen
+            .find(text)
+            .unwrap_or_else(|| panic!("no {text} in {screen}"))
+    };
+    let (most, dry, least) = (at("refused 12"), at("would refuse 3"), at("refused 0"));
+    assert!(
+        at("Rate limits") < most && most < dry && dry < least,
+        "{screen}"
+    );
+}
+
+#[test]
 fn events() {
     let view = View {
         lists: Lists::Events,

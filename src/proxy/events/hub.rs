@@ -241,10 +241,11 @@ impl Drop for Viewer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::purge::{Mode, Scope};
+    use crate::cache::purge::{Cause, Mode, Scope};
 
     fn purge(tag: &str) -> Arc<PurgeEvent> {
         Arc::new(PurgeEvent {
+            cause: Cause::Purge,
             scope: Scope::tags([tag]).expect("a tag"),
             mode: Mode::Hard,
             matched: None,

@@ -115,9 +115,11 @@ fn value(purge: &PurgeEvent) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::purge::Cause;
 
     fn purge(scope: &str) -> PurgeEvent {
         PurgeEvent {
+            cause: Cause::Purge,
             scope: scope.parse().expect("a scope"),
             mode: Mode::Hard,
             matched: None,

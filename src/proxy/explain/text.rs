@@ -314,10 +314,15 @@ fn key(page: &mut Page, key: &Key) {
 
 fn of_stored(page: &mut Page, stored: &Stored) {
     let terms = &stored.terms;
-    let state = if terms.ttl >= 0 {
+    let state = if terms.ttl >= 0 && !terms.purged {
         format!("fresh for another {}", span(terms.ttl.unsigned_abs()))
     } else {
-        format!("stale for {}", span(terms.ttl.unsigned_abs()))
+        let by = if terms.purged {
+            ", by a soft purge"
+        } else {
+            ""
+        };
+        format!("stale for {}{by}", span(terms.ttl.unsigned_abs()))
     };
     let size = ByteSize::new(stored.bytes);
     let part = if stored.complete { "" } else { " of a part" };

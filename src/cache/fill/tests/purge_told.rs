@@ -5,7 +5,7 @@ use super::rig::{FRESH, Fields, Rig, after, event};
 use crate::cache::fill::Event;
 use crate::cache::inspect::{Filter, Order, State};
 use crate::cache::outcome::Reason;
-use crate::cache::purge::Mode;
+use crate::cache::purge::{Cause, Mode};
 use crate::cache::settings::{Rules, WriteRule};
 use http::Method;
 
@@ -104,6 +104,37 @@ async fn purges_are_told() {
             "soft tag:items Some(1)",
             "hard url:http://a.example/x Some(0)",
             "hard tag:g Some(1)"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn writes_to_what_was_stored_are_told() {
+    let rig = rig();
+    for path in ["/items", "/items/1"] {
+        rig.store(path, &[], FRESH, "x");
+    }
+    let mut events = rig.cache.purges();
+    for (path, status) in [
+        ("/items", 500),
+        ("/items", 201),
+        ("/items", 201),
+        ("/z", 200),
+    ] {
+        let write = rig.forward("POST", path, &[]);
+        let said: Fields<'_> = &[("location", "/items/1")];
+        drop(rig.forwarded(write, status, said));
+    }
+    let mut told = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        told.push((event.cause, event.scope.to_string()));
+    }
+    let write = |url: &str| (Cause::Write, url.to_owned());
+    assert_eq!(
+        told,
+        [
+            write("url:http://a.example/items"),
+            write("url:http://a.example/items/1")
         ]
     );
 }

@@ -13,6 +13,7 @@ mod replacing;
 
 use forebay::cache::outcome::Reason;
 use forebay::config;
+use forebay::listen::fault;
 use forebay::listen::gate::refusals;
 use forebay::proxy::words::WORDS;
 use std::collections::BTreeSet;
@@ -292,6 +293,15 @@ fn every_reason_has_its_place() {
     for reason in Reason::ALL {
         let (page, anchor) = reason.page().split_once('#').expect("it has an anchor");
         assert_eq!((page, anchor), ("docs/reasons.md", reason.word()));
+    }
+}
+
+#[test]
+fn every_end_of_an_http2_connection_is_described() {
+    let text = fs::read_to_string(root().join("docs/limits.md")).expect("the page is there");
+    for fault in fault::ALL {
+        let row = format!("| `{}` | ", fault.word);
+        assert!(text.contains(&row), "no {row}");
     }
 }
 

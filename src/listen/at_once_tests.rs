@@ -160,6 +160,7 @@ impl Bench {
                 lifecycle: crate::listen::lifecycle::Lifecycle::new(),
                 access_log: AccessLog::start(&off).expect("a log that is off"),
                 metrics: Arc::new(HttpMetrics::new(&Registry::new())),
+                faults_told: crate::listen::fault::Told::default(),
             }),
             client: Arc::new(Client {
                 addr: address,

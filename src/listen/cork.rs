@@ -4,7 +4,9 @@
 //! and a system call for each. Here a flush in the middle of a turn does nothing, and small writes are put together into whole
 //! records. What is held is bounded: a record's worth here, and what TLS takes without the socket.
 
+use super::frames::Frames;
 use super::stream::{ClientStream, Prefixed};
+use crate::clock::Instant;
 use parking_lot::Mutex;
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -35,6 +37,8 @@ pub struct Cork(Arc<Mutex<Held>>);
 #[derive(Debug)]
 struct Held {
     stream: Prefixed<ClientStream>,
+    /// What was read of it.
+    read: Frames,
     text: Vec<u8>,
     holding: bool,
 }
@@ -43,6 +47,7 @@ struct Held {
 pub fn cork(stream: Prefixed<ClientStream>) -> (Corked, Cork) {
     let held = Arc::new(Mutex::new(Held {
         stream,
+        read: Frames::new(),
         text: Vec::new(),
         holding: false,
     }));
@@ -60,9 +65,12 @@ impl Cork {
         self.0.lock().holding = false;
     }
 
-    /// Sends what is held.
-    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.lock().poll_flush(cx)
+    /// Ends a turn: sends what is held, and says since when a request's head is on its way that has not ended, where one is.
+    pub fn end_turn(&self, cx: &mut Context<'_>) -> Option<Instant> {
+        let mut held = self.0.lock();
+        // Where this fails, h2 finds out by its next read or write.
+        let _ = held.poll_flush(cx);
+        held.read.head_begun()
     }
 }
 
@@ -149,7 +157,12 @@ impl AsyncRead for Corked {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.lock().stream).poll_read(cx, buf)
+        let mut held = self.0.lock();
+        let before = buf.filled().len();
+        let read = Pin::new(&mut held.stream).poll_read(cx, buf);
+        held.read
+            .follow(buf.filled().get(before..).unwrap_or_default());
+        read
     }
 }
 

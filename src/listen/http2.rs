@@ -9,7 +9,9 @@ use super::crowd::Place;
 use super::exchange::http2::{Backlog, Http2};
 use super::exchange::ticket::Ticket;
 use super::exchange::{Exchange, Slot, Wire};
-use super::gate::{self, Refusal};
+use super::fault::{self, Fault};
+use super::frames::Late;
+use super::gate::{self, Refusal, refusals};
 use super::lifecycle::CROWDED;
 use super::rouse::Rouse;
 use super::sending::{Begun, Sending, Sent};
@@ -83,6 +85,8 @@ struct About<H> {
     backlog: Backlog,
     /// Answers that were given at once and wait for the client's window.
     sending: FuturesUnordered<Box<Sending>>,
+    /// Since when a request's head is on its way that has not ended.
+    head_begun: Option<Instant>,
     rouse: Arc<Rouse>,
     /// That of `rouse`.
     waker: Waker,
@@ -110,10 +114,18 @@ pub async fn serve<H: Handler>(
         .max_local_error_reset_streams(Some(faults))
         .max_pending_accept_reset_streams(faults.min(20))
         .handshake(corked);
-    let Ok(Ok(mut connection)) = timeout(limits.handshake_timeout, handshake).await else {
-        return;
+    let mut connection = match timeout(limits.handshake_timeout, handshake).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
+            if let Some(fault) = Fault::of(&error) {
+                fault::ended(&shared, &client, fault);
+            }
+            return;
+        }
+        Err(_) => return,
     };
     let rouse = Arc::new(Rouse::default());
+    let mut late = Late::default();
     let mut about = About {
         client,
         shared: shared.clone(),
@@ -122,6 +134,7 @@ pub async fn serve<H: Handler>(
         running: Arc::new(()),
         backlog: Backlog::default(),
         sending: FuturesUnordered::new(),
+        head_begun: None,
         waker: Waker::from(Arc::clone(&rouse)),
         rouse,
     };
@@ -138,14 +151,20 @@ pub async fn serve<H: Handler>(
     loop {
         let next = poll_fn(|cx| {
             match about.poll_turn(&mut connection, &cork, cx) {
-                Turn::Over => return Poll::Ready(Next::Over),
-                Turn::Spent => return Poll::Ready(Next::Calm),
+                Turn::Over(fault) => return Poll::Ready(Next::Over(fault)),
+                Turn::Spent => return Poll::Ready(Next::Spent),
                 Turn::Quiet => {}
                 Turn::Asked(at) => {
                     unread = false;
                     asked = at;
                     idle.as_mut().reset(at + limits.idle_timeout);
                 }
+            }
+            if late
+                .poll(about.head_begun, limits.head_timeout, cx)
+                .is_ready()
+            {
+                return Poll::Ready(Next::Late);
             }
             if idle.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Next::Idle);
@@ -186,12 +205,24 @@ pub async fn serve<H: Handler>(
                 connection.graceful_shutdown();
                 idle.as_mut().reset(clock::now() + GOAWAY_PATIENCE);
             }
-            Next::Calm => {
+            Next::Spent => {
+                fault::ended(&shared, &about.client, fault::SPENT);
                 cork.release();
                 calm(&mut connection).await;
                 break;
             }
-            Next::Over => break,
+            Next::Late => {
+                record::refused(&shared, &about.client, refusals::HEAD_TIMEOUT);
+                cork.release();
+                calm(&mut connection).await;
+                break;
+            }
+            Next::Over(fault) => {
+                if let Some(fault) = fault {
+                    fault::ended(&shared, &about.client, fault);
+                }
+                break;
+            }
         }
     }
     // Whoever is still sending finds its stream gone.
@@ -216,9 +247,11 @@ enum Next {
     /// Others need its place.
     Crowded,
     /// It did too much wrong.
-    Calm,
-    /// It has ended.
-    Over,
+    Spent,
+    /// A head did not end in time. Streams that are under way end with it: nothing of theirs may come in between.
+    Late,
+    /// It has ended, for this where its client is to blame.
+    Over(Option<Fault>),
 }
 
 /// What a turn of the loop brought.
@@ -229,8 +262,8 @@ enum Turn {
     Quiet,
     /// More faults than are forgiven.
     Spent,
-    /// The end of the connection.
-    Over,
+    /// The end of the connection, for this where its client is to blame.
+    Over(Option<Fault>),
 }
 
 impl<H: Handler> About<H> {
@@ -257,9 +290,13 @@ impl<H: Handler> About<H> {
                     let arrived = *arrived.get_or_insert_with(clock::now);
                     self.accept(request, respond, arrived);
                 }
-                Poll::Ready(Some(Err(_)) | None) => {
+                Poll::Ready(Some(Err(error))) => {
                     self.rouse.leave();
-                    return Turn::Over;
+                    return Turn::Over(Fault::of(&error));
+                }
+                Poll::Ready(None) => {
+                    self.rouse.leave();
+                    return Turn::Over(None);
                 }
                 Poll::Pending => match self.sending.poll_next_unpin(inner) {
                     Poll::Ready(Some(sent)) => self.sent(sent),
@@ -278,8 +315,7 @@ impl<H: Handler> About<H> {
                 return Turn::Spent;
             }
         }
-        // Where this fails, h2 finds out by its next read or write.
-        let _ = cork.poll_flush(inner);
+        self.head_begun = cork.end_turn(inner);
         arrived.map_or(Turn::Quiet, Turn::Asked)
     }
 

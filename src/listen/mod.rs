@@ -19,10 +19,12 @@ pub mod stream;
 pub mod at_once;
 pub mod burst;
 mod cork;
+mod frames;
 pub mod reply;
 mod rouse;
 mod sending;
 
+pub mod fault;
 pub mod http1;
 pub mod http2;
 
@@ -81,4 +83,6 @@ pub struct Shared {
     pub access_log: AccessLog,
     /// What is counted.
     pub metrics: Arc<HttpMetrics>,
+    /// What the program's log was told of clients that HTTP/2 connections were ended for.
+    pub faults_told: fault::Told,
 }

@@ -20,6 +20,9 @@ use std::time::Duration;
 /// A place that was free is had within this; what took longer was a wait.
 const QUEUED: Duration = Duration::from_micros(100);
 
+/// Why a request's body is refused, which is found out behind the gate and counted with what the gate refuses.
+const OF_BODIES: [&str; 4] = ["body-timeout", "body-slow", "body-too-large", "chunk"];
+
 /// Leaves the entry with the ticket, and counts the request.
 pub fn leave_entry(session: &impl Session, walk: &Walk, error: Option<&Error>) {
     let Some(entered) = &walk.entered else { return };
@@ -44,6 +47,11 @@ pub fn leave_entry(session: &impl Session, walk: &Walk, error: Option<&Error>) {
         duration,
         bytes: entered.ticket.bytes_out(),
     });
+    if let Some(verdict) = walk.verdict
+        && OF_BODIES.contains(&verdict.reason)
+    {
+        entered.site.refused(verdict.reason);
+    }
     if let Some(by) = rescued(walk, status, asked_of.as_ref()) {
         place.metrics.rescued(by);
     }

@@ -49,6 +49,7 @@ pub struct Site {
     claim_marks: Marks,
     /// Whether some route has a guard or a rate limit.
     guarded: bool,
+    metrics: HttpMetrics,
     /// By the routes' indices.
     places: Vec<Place>,
     nowhere: Place,
@@ -175,6 +176,7 @@ impl Site {
         Self {
             claim_marks: marks_of(&Guards::default()),
             guarded: false,
+            metrics: metrics.clone(),
             guards: Guards::default(),
             places,
             nowhere: Place::new(UNROUTED, UNROUTED, Arc::new(Rules::off()), metrics),
@@ -189,6 +191,11 @@ impl Site {
             settings,
             via,
         }
+    }
+
+    /// Counts a request whose body was refused.
+    pub fn refused(&self, reason: &'static str) {
+        self.metrics.refused(reason);
     }
 
     /// The same, with these rate limits.

@@ -12,6 +12,7 @@ use crate::access::Guards;
 use crate::admin::settings::AdminListen;
 use crate::admin::{self, Access, Socket};
 use crate::cache::Cache;
+use crate::listen::fault::Told;
 use crate::listen::lifecycle::Lifecycle;
 use crate::listen::settings::LimitSettings;
 use crate::listen::{Shared, socket};
@@ -174,6 +175,7 @@ fn assemble(
         lifecycle: Lifecycle::new(),
         access_log,
         metrics,
+        faults_told: Told::default(),
     });
     let listeners = Listeners::bind(
         &settings.listen,

@@ -189,6 +189,8 @@ async fn a_body_that_trickles() {
         assert_eq!(line["status"], 408, "{line:#}");
     }
     assert!(o.requests().iter().all(|r| !r.complete));
+    let refused = "forebay_refused_total{reason=\"body-slow\"}";
+    e.metric_becomes(refused, 2.0).await;
     // Who sends at all sends faster.
     e.client()
         .post("/b", "x".repeat(100_000))
@@ -239,13 +241,16 @@ async fn a_window_that_is_opened_octet_by_octet() {
     assert_eq!(line["end"], "timed_out", "{line:#}");
 }
 
+/// The head of a GET, without `END_HEADERS`.
+const OPEN: &[u8] = &[0x82, 0x86, 0x84];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_http2_head_that_never_ends() {
     let o = origin("o1").on("*", ok()).start().await;
-    let e = edge("[limits]\nidle_timeout = \"500ms\"\n[[route]]\nto = \"{o1}\"");
+    let e = edge("[limits]\nhead_timeout = \"500ms\"\n[[route]]\nto = \"{o1}\"");
     let e = e.origin(&o).start().await;
     let mut wire = e.client().h2_wire().await;
-    wire.frame(kind::HEADERS, flag::NONE, 1, &[0x82, 0x86, 0x84])
+    wire.frame(kind::HEADERS, flag::NONE, 1, OPEN)
         .await
         .unwrap();
     within("the head to be ended", async {
@@ -264,4 +269,37 @@ async fn an_http2_head_that_never_ends() {
     .await;
     e.metric_becomes("forebay_connections", 0.0).await;
     assert!(o.requests().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http2_head_that_stops_beside_a_request_that_is_answered() {
+    let held = gate();
+    let o = origin("o1")
+        .on("/slow", ok().hold(&held).body("v1"))
+        .start()
+        .await;
+    let e = edge("[limits]\nhead_timeout = \"500ms\"\n[[route]]\nto = \"{o1}\"");
+    let e = e.origin(&o).start().await;
+    let mut wire = e.client().h2_wire().await;
+    let fields = [
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":authority", "site.test"),
+        (":path", "/slow"),
+    ];
+    wire.headers(1, true, &fields).await.unwrap();
+    // A request is under way, so the connection is not idle.
+    o.head(0).await;
+    wire.frame(kind::HEADERS, flag::NONE, 3, OPEN)
+        .await
+        .unwrap();
+    // ENHANCE_YOUR_CALM.
+    assert_eq!(wire.goaway().await, Some(11));
+    e.metric_becomes("forebay_refused_total{reason=\"head-timeout\"}", 1.0)
+        .await;
+    let line = e.log_where(|line| line["error"] == "head-timeout").await;
+    assert_eq!(
+        (&line["client"], &line["end"]),
+        (&"127.0.0.1".into(), &"refused".into())
+    );
 }

@@ -1,6 +1,6 @@
 //! HTTP/2 that no well-behaved client sends: malformed requests and floods end at a bounded cost.
 
-use crate::rig::{Edge, H2Wire, Origin, edge, flag, gate, kind, ok, origin, resident_kib};
+use crate::rig::{Edge, H2Wire, Origin, edge, flag, gate, kind, ok, origin, resident_kib, within};
 
 const GOOD: [(&str, &str); 4] = [
     (":method", "GET"),
@@ -112,6 +112,84 @@ async fn malformed_heads_are_refused_and_reach_nobody() {
     e.client().h2().await.get("/ok").await.expect(200);
 }
 
+/// What was counted of connections that were ended for these reasons, together.
+async fn ended_for(e: &Edge, reasons: &[&str]) -> f64 {
+    let mut sum = 0.0;
+    for reason in reasons {
+        let metric = format!("forebay_refused_total{{reason=\"{reason}\"}}");
+        sum += e.metric(&metric).await;
+    }
+    sum
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_end_of_a_connection_has_a_word_and_is_told() {
+    let (o, e) = pair("").await;
+    let most = [0x7f, 0xff, 0xff, 0xff];
+    let large = vec![0; 20_000];
+    let rows: [(&str, u8, &[u8]); 3] = [
+        ("http2-protocol", kind::DATA, b"x"),
+        ("http2-flow-control", kind::WINDOW_UPDATE, &most),
+        ("http2-frame-size", kind::PING, &large),
+    ];
+    for (word, frame, payload) in rows {
+        let mut wire = e.client().h2_wire().await;
+        let _ = wire.frame(frame, flag::NONE, 0, payload).await;
+        let metric = format!("forebay_refused_total{{reason=\"{word}\"}}");
+        assert!(wire.goaway().await.is_some(), "{word}");
+        e.metric_becomes(&metric, 1.0).await;
+    }
+    // Once a minute, however many there are.
+    e.stderr("HTTP/2 connections were ended for what their clients did: 1 since it was last said, now one of 127.0.0.1")
+        .await;
+    let told = e.stderr_lines();
+    let lines = told.iter().filter(|line| line.contains("were ended for"));
+    assert_eq!(lines.count(), 1, "{told:#?}");
+    // Who just leaves has done nothing.
+    let before = e.metric("forebay_refused_total").await;
+    drop(e.client().h2_wire().await);
+    e.metric_becomes("forebay_connections", 0.0).await;
+    assert!((e.metric("forebay_refused_total").await - before).abs() < f64::EPSILON);
+    assert!(o.requests().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fragment_is_cut_for_key_and_origin_alike() {
+    // The h2 crate reads :path as a URI and drops what is behind `#` before anybody sees it.
+    let o = origin("o1")
+        .on("*", ok().max_age(600).body("v1"))
+        .start()
+        .await;
+    let e = edge("[[route]]\nname = \"a\"\npath = \"/a\"\nto = \"{o1}\"")
+        .origin(&o)
+        .start()
+        .await;
+    let h2 = e.client().h2().await;
+    let mut wire = e.client().h2_wire().await;
+    for (stream, path) in [(1, "/a#b"), (3, "/a#/../admin")] {
+        wire.headers(stream, true, &with(":path", path))
+            .await
+            .unwrap();
+        let head = wire
+            .next_where(|f| f.kind == kind::HEADERS && f.stream == stream)
+            .await;
+        assert!(head.is_some(), "{path}");
+    }
+    h2.get("/a").await.expect(200).cache_status("hit");
+    e.client()
+        .get("/a")
+        .send()
+        .await
+        .expect(200)
+        .cache_status("hit");
+    assert_eq!(o.fetches("/a"), 1);
+    assert_eq!(o.requests().len(), 1);
+    e.client()
+        .raw("GET /a#b HTTP/1.1\r\nHost: site.test\r\n\r\n")
+        .await
+        .expect(400);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_content_length_that_the_data_contradicts() {
     let (o, e) = pair("").await;
@@ -189,6 +267,11 @@ async fn rapid_reset() {
     })
     .await;
     assert!(ended, "ten thousand resets were taken");
+    let reasons = ["http2-flood", "http2-faults"];
+    within("the end to be counted", async {
+        while ended_for(&e, &reasons).await < 1.0 {}
+    })
+    .await;
     e.client().get("/ordinary").send().await.expect(200);
     let slow = o
         .requests()
@@ -209,6 +292,10 @@ async fn malformed_requests_have_a_budget() {
     .await;
     assert!(ended);
     assert!(o.requests().is_empty());
+    within("the end to be counted", async {
+        while ended_for(&e, &["http2-flood", "http2-faults"]).await < 1.0 {}
+    })
+    .await;
     // A few are forgiven.
     let mut wire = e.client().h2_wire().await;
     let ended = ends(&mut wire, 4, async |wire, n| {

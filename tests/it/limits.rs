@@ -78,6 +78,8 @@ async fn bodies_of_known_length() {
     k.response("POST").await.expect(413);
     k.expect_close().await;
     assert_eq!(o.requests().len(), 3);
+    let refused = "forebay_refused_total{reason=\"body-too-large\"}";
+    e.metric_becomes(refused, 3.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,6 +102,12 @@ async fn bodies_of_unknown_length() {
     let got = h2.send(post("/a", "0123456789X")).await;
     assert!(got.status == 413, "{got:#?}");
     h2.get("/a").await.expect(200);
+    let refused = "forebay_refused_total{reason=\"body-too-large\"}";
+    e.metric_becomes(refused, 2.0).await;
+    c.raw("POST /a HTTP/1.1\r\nHost: site.test\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n")
+        .await;
+    e.metric_becomes("forebay_refused_total{reason=\"chunk\"}", 1.0)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -103,6 +103,8 @@ async fn a_body_that_stops() {
     k.response("POST").await.expect(408);
     k.expect_close().await;
     assert!(o.requests().iter().all(|r| !r.complete));
+    let refused = "forebay_refused_total{reason=\"body-timeout\"}";
+    e.metric_becomes(refused, 1.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

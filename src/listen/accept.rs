@@ -6,7 +6,7 @@ use super::lifecycle::{CROWDED, Connected};
 use super::proxy_protocol::{self, Header, Parsed, V2_BYTES_MAX};
 use super::stream::{Client, ClientStream};
 use super::{Handler, Shared, http1, http2, socket};
-use crate::clock;
+use crate::clock::{self, Instant};
 use crate::telemetry::metrics::ListenerMetrics;
 use crate::tls::{Acceptor, ClientCertificate};
 use arc_swap::ArcSwap;
@@ -134,20 +134,31 @@ async fn told_to_stop(stop: &mut watch::Receiver<Stop>) -> Stop {
         .map_or(Stop::Close, |how| *how)
 }
 
-/// Shows a connection in the metrics while it lives.
-struct Open(ListenerMetrics);
+/// Shows a connection in the metrics while it lives, and its beginning and its end to who looks closely.
+struct Open {
+    listener: Arc<Listener>,
+    peer: SocketAddr,
+    since: Instant,
+}
 
 impl Open {
-    fn new(metrics: &ListenerMetrics) -> Self {
-        metrics.accepted.inc();
-        metrics.connections.inc();
-        Self(metrics.clone())
+    fn new(listener: &Arc<Listener>, peer: SocketAddr) -> Self {
+        listener.metrics.accepted.inc();
+        listener.metrics.connections.inc();
+        tracing::debug!("{peer} on {}: connected", listener.name);
+        Self {
+            listener: listener.clone(),
+            peer,
+            since: clock::now(),
+        }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.connections.dec();
+        self.listener.metrics.connections.dec();
+        let (peer, name) = (self.peer, &self.listener.name);
+        tracing::debug!("{peer} on {name}: gone after {:?}", self.since.elapsed());
     }
 }
 
@@ -163,7 +174,7 @@ async fn welcome<H: Handler>(
 ) {
     let mut counted = counted;
     counted.is_of(peer.ip());
-    let _open = Open::new(&listener.metrics);
+    let _open = Open::new(&listener, peer);
     // Without it small answers would wait for the client's acknowledgement of the ones before.
     let _ = tcp.set_nodelay(true);
     let speech = listener.speech.load_full();

@@ -300,6 +300,7 @@ impl Address {
     }
 
     pub(super) fn enter(&self) {
+        tracing::debug!("{} ({}) is tried", self.server.name, self.socket);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
     }
 

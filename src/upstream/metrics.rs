@@ -313,11 +313,13 @@ impl Numbers {
     }
 
     pub(super) fn retried(&self, reason: RetryReason) {
+        tracing::debug!("tried again: {}", reason.word());
         let labels = self.with_reason(reason.word());
         self.all.retries.get_or_create(&labels).inc();
     }
 
     pub(super) fn not_retried(&self, refusal: RetryRefusal) {
+        tracing::debug!("not tried again: {}", refusal.word());
         let labels = self.with_reason(refusal.word());
         self.all.retries_refused.get_or_create(&labels).inc();
     }

@@ -274,6 +274,7 @@ impl Upstream {
 
     /// Somebody tried to connect to the address, in vain.
     pub(super) fn not_reached(&self, address: &Arc<Address>, complaint: &str) {
+        self.say_failed(address, complaint);
         if address.connect_failed(complaint) {
             self.tell_standing(address);
             self.survey();
@@ -292,6 +293,7 @@ impl Upstream {
 
     /// The address failed a request.
     pub(super) fn failed(&self, address: &Arc<Address>, complaint: &str) {
+        self.say_failed(address, complaint);
         let failures = address.failed(complaint);
         let now = clock::now();
         let others = || self.pool.has_other(address, now);
@@ -306,6 +308,16 @@ impl Upstream {
                 format_duration(self.settings.eject.duration)
             );
         }
+    }
+
+    /// A try failed, which is a line only for who looks closely: the access log has a request's last one.
+    fn say_failed(&self, address: &Address, complaint: &str) {
+        tracing::debug!(
+            "upstream `{}`: a try failed: {} ({}) {complaint}",
+            self.name(),
+            address.server.name,
+            address.socket
+        );
     }
 
     /// One line, and one number, for each change of an address' standing.

@@ -2,9 +2,43 @@
 
 use rustix::process::Signal;
 
-use crate::rig::{edge, gate, get, ok, origin, post, within};
+use crate::rig::{edge, free_port, gate, get, ok, origin, post, within};
 
 const PLAIN: &str = "[[route]]\nname = \"app\"\nto = \"{o1}\"";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_debug_connections_and_tries_are_told_and_no_secrets() {
+    let o = origin("o1").on("*", ok().body("hello")).start().await;
+    let dead = free_port();
+    let e = edge("[log]\nlevel = \"debug\"\n[upstream.app]\nservers = [\"{o1}\", \"127.0.0.1:{dead}\"]\nbalance = \"round_robin\"\n[[route]]\nto = \"app\"")
+        .value("dead", &dead.to_string())
+        .origin(&o)
+        .start()
+        .await;
+    for _ in 0..2 {
+        let c = e.client();
+        let asked = c.get("/a").header("Authorization", "Bearer s3cret");
+        asked
+            .header("Cookie", "sid=s3cret")
+            .send()
+            .await
+            .expect(200);
+    }
+    for part in [
+        ": connected",
+        &format!("({}) is tried", o.addr()),
+        "upstream `app`: a try failed: ",
+        "tried again: connect",
+        ": gone after ",
+    ] {
+        e.stderr(part).await;
+    }
+    let lines = e.stderr_lines();
+    assert!(
+        lines.iter().all(|line| !line.contains("s3cret")),
+        "{lines:#?}"
+    );
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_has_who_what_where_and_how_long() {

@@ -75,6 +75,13 @@ pub(super) async fn follow(upstream: Weak<Upstream>, resolver: Arc<dyn Resolve>,
         let pause = match answer {
             Ok(found) => {
                 failures = 0;
+                tracing::debug!(
+                    "upstream `{}`: `{}` resolves to {:?}, for {:?}",
+                    upstream.name(),
+                    lead.host,
+                    found.addresses,
+                    found.ttl
+                );
                 let ttl_max = upstream.settings.dns_ttl_max;
                 let pause = found.ttl.clamp(TTL_MIN.min(ttl_max), ttl_max);
                 let socket = |ip| Socket::Tcp(SocketAddr::new(ip, lead.port));

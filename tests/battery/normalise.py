@@ -262,10 +262,6 @@ add(ABSOLUTE, "https", f"GET https://battery.test/case/{{id}} HTTP/1.1\r\n{HOST}
 for host in ["other.test", "battery.test:81", "battery.test.", "other.test:80"]:
     add(ABSOLUTE, f"Host: {host}", f"GET http://battery.test/case/{{id}} HTTP/1.1\r\nHost: {host}\r\n\r\n",
         either(normalised(target=rb"/case/q\d+z", has=WANTED), refused(400)))
-for send in [get(host="Host: battery.test.\r\n"), f"GET http://battery.test./case/{{id}} HTTP/1.1\r\n{HOST}X-Case: {{id}}\r\n\r\n"]:
-    # The dot of an absolute name (RFC 3986 §3.2.2) makes no other host.
-    add(ABSOLUTE, "http://battery.test./" if "http:" in send else "Host: battery.test.", send, either(normalised(has=WANTED), refused(400)),
-        lenient=normalised())
 add(ABSOLUTE, "OPTIONS", "OPTIONS http://battery.test HTTP/1.1\r\nHost: battery.test\r\nX-Case: {id}\r\n\r\n",
     either(normalised(b"OPTIONS", target=rb"\*|/"), answered_here(200, 204)), methods=("OPTIONS",), lenient=normalised(b"OPTIONS"))
 

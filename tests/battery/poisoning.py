@@ -127,6 +127,8 @@ for name, send in {
     "Host with a port that is none": get(host="Host: battery.test:evil\r\n"),
     "Host with userinfo": get(host="Host: evil@battery.test\r\n"),
     "Host that ends with a dot": get(host="Host: battery.test.\r\n"),
+    "absolute target whose host ends with a dot": get(target="http://battery.test./stored/{id}"),
+    "Host that ends with two dots": get(host="Host: battery.test..\r\n"),
     "Host with a comma": get(host="Host: battery.test,evil\r\n"),
     "Host with a path": get(host="Host: battery.test/evil\r\n"),
     "Host with a query": get(host="Host: battery.test?evil\r\n"),

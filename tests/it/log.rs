@@ -10,7 +10,7 @@ const PLAIN: &str = "[[route]]\nname = \"app\"\nto = \"{o1}\"";
 async fn at_debug_connections_and_tries_are_told_and_no_secrets() {
     let o = origin("o1").on("*", ok().body("hello")).start().await;
     let dead = free_port();
-    let e = edge("[log]\nlevel = \"debug\"\n[upstream.app]\nservers = [\"{o1}\", \"127.0.0.1:{dead}\"]\nbalance = \"round_robin\"\n[[route]]\nto = \"app\"")
+    let e = edge("[log]\nlevel = \"debug\"\n[upstream.app]\nservers = [\"{o1}\", \"http://127.0.0.1:{dead}\"]\nbalance = \"round_robin\"\n[[route]]\nto = \"app\"")
         .value("dead", &dead.to_string())
         .origin(&o)
         .start()

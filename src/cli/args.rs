@@ -57,6 +57,9 @@ pub(super) enum Command {
         /// nginx's configuration; what it includes is read, too
         #[arg(value_name = "NGINX_CONF")]
         file: PathBuf,
+        /// Print it also where what nginx refused would be let through
+        #[arg(long)]
+        force: bool,
     },
     /// Print the routes in the order in which they are tried
     Routes(ConfigArg),

@@ -69,7 +69,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Demo(args) => demo::run(&args)?,
         Command::Check(args) => return Ok(check::run(args.config)),
         Command::Init => return Ok(init::run()),
-        Command::Import { file } => import::run(&file)?,
+        Command::Import { file, force } => import::run(&file, force)?,
         Command::Routes(args) => return Ok(routes::run(args.config)),
         Command::Config(args) => return Ok(show::run(&args)),
         Command::Password { name } => password::run(&name)?,

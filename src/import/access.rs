@@ -85,42 +85,49 @@ fn judged(scope: &Scope<'_>, mut access: Option<&mut Access>) -> Option<Guard> {
     }
     let asks = scope.one("auth_basic").filter(|rule| rule.arg(0) != "off");
     let rules = scope.all_of(&["allow", "deny"]);
-    // Here all that is said of a route has to hold.
-    let any = scope.one("satisfy").is_some_and(|it| it.arg(0) == "any")
-        && asks.is_some()
-        && !rules.is_empty();
+    // Here all that is said of a route has to hold. Of two things of which one is enough the password is asked of all.
+    let any = scope.one("satisfy").filter(|it| it.arg(0) == "any");
+    let either = any.filter(|_| asks.is_some() && !rules.is_empty());
+    let has_password = asks.is_some_and(|rule| password(scope, rule).is_some());
     if let Some(rule) = asks {
-        let basic = password(scope, rule).filter(|_| !any);
+        let basic = password(scope, rule);
         if let (Some(access), Some(basic)) = (&mut access, basic) {
             scope.differs(
                 rule,
                 "the file must have no plain text, no {SHA} and no crypt(3) passwords: `forebay check` does not read it, the start does",
             );
             access.basic = Some(basic);
-        } else {
+        } else if either.is_none() || access.is_none() {
             let why = "what it asks for cannot be said just so: write `to` and auth = { basic = \"…\" } (docs/access.md)";
             scope.notes.say(Kind::Access, rule, why);
             guard = guard.or(Some(Guard::Forbidden));
         }
     }
-    let first = rules.first().map(|rule| (rule.name.as_str(), rule.arg(0)));
-    match first {
-        None | Some(("allow", "all")) => {}
-        Some(("deny", "all")) => {
-            guard = guard.or(Some(Guard::Forbidden));
+    if let Some(either) = either {
+        let why = if has_password {
+            "whatever their address, all are asked for the password here; for those who need none write a route of their own, such as one on another host"
+        } else {
+            "the password cannot be asked for just so, and the addresses alone let in here"
+        };
+        scope.notes.say(Kind::Access, either, why);
+        if has_password {
+            return guard;
         }
-        Some(_) => {
-            let lists = addresses(&rules).filter(|_| !any);
-            if let (Some(access), Some((allow, deny))) = (&mut access, lists) {
-                access.allow = allow;
-                access.deny = deny;
-                return guard;
+    }
+    match addresses(&rules) {
+        Some(Addresses::Everybody) => {}
+        Some(Addresses::Nobody) => guard = guard.or(Some(Guard::Forbidden)),
+        Some(Addresses::Some { allow, deny }) if access.is_some() => {
+            if let Some(access) = access {
+                (access.allow, access.deny) = (allow, deny);
             }
+        }
+        Some(Addresses::Some { .. }) | None => {
             for rule in rules {
                 scope.notes.say(
                     Kind::Access,
                     rule,
-                    "in this order it cannot be said here, where `deny` wins over `allow`; write `to`, `allow` and `deny` (docs/access.md)",
+                    "it cannot be said here just so; write `to`, `allow` and `deny` (docs/access.md)",
                 );
             }
             guard = guard.or(Some(Guard::Forbidden));
@@ -138,13 +145,25 @@ fn password(scope: &Scope<'_>, rule: &Directive) -> Option<(String, String)> {
     (file.starts_with('/') && lawful(&realm) && realm.trim() == realm).then_some((file, realm))
 }
 
-type Networks = Vec<String>;
+/// Whom `allow` and `deny` let in, by lists of which `deny` wins.
+#[derive(Debug, PartialEq, Eq)]
+enum Addresses {
+    Everybody,
+    Nobody,
+    Some {
+        allow: Vec<String>,
+        deny: Vec<String>,
+    },
+}
 
-/// `allow` and `deny` of which the first that fits decides, as lists of which `deny` wins. `None` where these are not the same: an
-/// address that is let in by a line above the one that would keep it out.
-fn addresses(rules: &[&Directive]) -> Option<(Networks, Networks)> {
+/// More networks than this are nobody's wish.
+const NETWORKS_MAX: usize = 1_000;
+
+/// `allow` and `deny` of which the first that fits decides, as lists of which `deny` wins. `None` where they cannot be read.
+fn addresses(rules: &[&Directive]) -> Option<Addresses> {
     let mut allow: Vec<IpNet> = Vec::new();
     let mut deny: Vec<IpNet> = Vec::new();
+    let mut decided: Vec<IpNet> = Vec::new();
     let mut others_allowed = true;
     for rule in rules {
         let allows = rule.name == "allow";
@@ -152,27 +171,65 @@ fn addresses(rules: &[&Directive]) -> Option<(Networks, Networks)> {
             others_allowed = allows;
             break;
         }
+        // Nobody comes by a unix socket.
+        if rule.arg(0) == "unix:" {
+            continue;
+        }
         let network = network(rule.arg(0))?;
-        let meets = |other: &IpNet| other.contains(&network) || network.contains(other);
+        let mut left = vec![network];
+        for before in &decided {
+            left = left
+                .into_iter()
+                .flat_map(|one| without(one, *before))
+                .collect();
+            if left.len() > NETWORKS_MAX {
+                return None;
+            }
+        }
+        decided.push(network);
+        // Here `deny` wins: what an `allow` above let in is not among it, and what a `deny` above kept out stays out.
         if allows {
             allow.push(network);
-        } else if allow.iter().any(meets) {
-            return None;
         } else {
-            deny.push(network);
+            deny.extend(left);
         }
     }
-    let texts = |networks: Vec<IpNet>| networks.iter().map(ToString::to_string).collect();
-    match (others_allowed, allow.is_empty()) {
-        (true, _) => Some((Vec::new(), texts(deny))),
-        (false, false) => Some((texts(allow), texts(deny))),
-        (false, true) => None,
+    let texts = |networks: &Vec<IpNet>| {
+        let networks = IpNet::aggregate(networks);
+        networks.iter().map(ToString::to_string).collect()
+    };
+    if others_allowed {
+        allow.clear();
+    } else {
+        let meets = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
+        deny.retain(|network| allow.iter().any(|other| meets(network, other)));
     }
+    let (allow, deny): (Vec<String>, Vec<String>) = (texts(&allow), texts(&deny));
+    Some(match (others_allowed, allow.is_empty(), deny.is_empty()) {
+        (true, _, true) => Addresses::Everybody,
+        (false, true, _) => Addresses::Nobody,
+        _ => Addresses::Some { allow, deny },
+    })
+}
+
+/// What of a network is not in another one.
+fn without(network: IpNet, other: IpNet) -> Vec<IpNet> {
+    if other.contains(&network) {
+        return Vec::new();
+    }
+    if !network.contains(&other) {
+        return vec![network];
+    }
+    let halves = network.prefix_len().checked_add(1);
+    let halves = halves.and_then(|length| network.subnets(length).ok());
+    let halves = halves.into_iter().flatten();
+    halves.flat_map(|half| without(half, other)).collect()
 }
 
 fn network(text: &str) -> Option<IpNet> {
-    let network = text.parse().ok();
-    network.or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    let network = text.parse::<IpNet>().ok();
+    let network = network.or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    network.map(|network| network.trunc())
 }
 
 /// The methods of `limit_except`: all others are refused.
@@ -186,9 +243,11 @@ pub(super) fn excepted_methods(scope: &Scope<'_>) -> Option<Vec<String>> {
         );
         return None;
     }
-    let lawful =
-        |method: &&String| !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase());
-    Some(except.args.iter().filter(lawful).cloned().collect())
+    // Of methods that cannot be written none is let in.
+    let methods = except.args.iter().map(|method| method.to_ascii_uppercase());
+    let is_method =
+        |text: &String| !text.is_empty() && text.bytes().all(|b| b.is_ascii_uppercase());
+    Some(methods.filter(is_method).collect())
 }
 
 #[cfg(test)]
@@ -208,38 +267,56 @@ mod tests {
     }
 
     #[test]
-    fn an_order_that_can_be_said_as_lists() {
+    fn the_first_line_that_fits_decides() {
+        const ALL: &[&str] = &[];
         for (rules, expected) in [
+            ("", Some(Ok(None))),
+            ("allow all;", Some(Ok(None))),
+            ("deny all;", Some(Err(()))),
             (
                 "allow 10.0.0.0/8; deny all;",
-                Some((vec!["10.0.0.0/8"], vec![])),
+                Some(Ok(Some((&["10.0.0.0/8"][..], ALL)))),
             ),
             (
-                "deny 10.1.2.3; allow 10.0.0.0/8; deny all;",
-                Some((vec!["10.0.0.0/8"], vec!["10.1.2.3/32"])),
+                "deny 10.128.0.0/9; allow 10.0.0.0/8; deny all;",
+                Some(Ok(Some((&["10.0.0.0/8"], &["10.128.0.0/9"])))),
             ),
-            ("deny 10.1.2.3;", Some((vec![], vec!["10.1.2.3/32"]))),
+            ("deny 10.1.2.3;", Some(Ok(Some((ALL, &["10.1.2.3/32"]))))),
             (
                 "deny 10.1.2.3; allow all; deny 10.0.0.0/8;",
-                Some((vec![], vec!["10.1.2.3/32"])),
+                Some(Ok(Some((ALL, &["10.1.2.3/32"])))),
             ),
             (
                 "allow 192.0.2.1; deny 10.0.0.0/8;",
-                Some((vec![], vec!["10.0.0.0/8"])),
+                Some(Ok(Some((ALL, &["10.0.0.0/8"])))),
             ),
-            ("allow 10.1.2.3; deny 10.0.0.0/8;", None),
-            ("allow 10.0.0.0/8; deny 10.1.2.3; deny all;", None),
-            ("deny 10.0.0.0/8; deny all;", None),
-            ("allow unix:; deny all;", None),
+            (
+                "allow 10.0.0.0/30; deny 10.0.0.0/29;",
+                Some(Ok(Some((ALL, &["10.0.0.4/30"])))),
+            ),
+            (
+                "allow 10.0.0.0/8; deny 10.1.2.3; deny all;",
+                Some(Ok(Some((&["10.0.0.0/8"], ALL)))),
+            ),
+            ("deny 10.0.0.0/8; deny all;", Some(Err(()))),
+            ("allow unix:; deny all;", Some(Err(()))),
             (
                 "allow 2001:db8::/32; deny all;",
-                Some((vec!["2001:db8::/32"], vec![])),
+                Some(Ok(Some((&["2001:db8::/32"], ALL)))),
             ),
+            ("allow elsewhere; deny all;", None),
         ] {
             let directives: Vec<Directive> = rules.split_terminator(';').map(directive).collect();
             let directives: Vec<&Directive> = directives.iter().collect();
-            let texts = |list: Vec<&str>| list.into_iter().map(str::to_owned).collect::<Vec<_>>();
-            let expected = expected.map(|(allow, deny)| (texts(allow), texts(deny)));
+            let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+            let expected = expected.map(|it| match it {
+                Ok(None) => Addresses::Everybody,
+                Ok(Some((allow, deny))) => Addresses::Some {
+                    allow: texts(allow),
+                    deny: texts(deny),
+                },
+                Err(()) => Addresses::Nobody,
+            });
             assert_eq!(addresses(&directives), expected, "{rules}");
         }
     }

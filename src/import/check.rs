@@ -1,8 +1,8 @@
 //! The last word on what was made: it loads as any configuration does. What Forebay refuses of it is left out, and said.
 
 use super::ImportError;
-use super::document::Document;
-use super::note::Notes;
+use super::document::{Action, Content, Document};
+use super::note::{Kind, Notes};
 use crate::config;
 use crate::config::ConfigErrors;
 
@@ -41,8 +41,21 @@ fn without(document: &mut Document, text: &str, errors: &ConfigErrors, notes: &N
             let Some(at) = at("[[route]]").filter(|at| *at < document.routes.len()) else {
                 return false;
             };
+            let route = &mut document.routes[at];
+            // A wider route would answer instead, so as long as the path can be said it is answered here.
+            if !matches!(route.content.action, Action::Respond { .. })
+                && !why.contains("never reached")
+            {
+                notes.refused(Kind::Missing, &route.comment, why);
+                let status = if route.content.is_guard() { 403 } else { 501 };
+                route.content = Content::status(status);
+                return true;
+            }
             let route = document.routes.remove(at);
-            notes.refused(&route.comment, why);
+            // What no request gets to guards nothing.
+            let is_guard = route.content.is_guard() && !why.contains("never reached");
+            let kind = if is_guard { Kind::Open } else { Kind::Missing };
+            notes.refused(kind, &route.comment, why);
             true
         }
         "[[listen]]" => {
@@ -50,7 +63,7 @@ fn without(document: &mut Document, text: &str, errors: &ConfigErrors, notes: &N
                 return false;
             };
             let listen = document.listen.remove(at);
-            notes.refused(&listen.addr, why);
+            notes.refused(Kind::Missing, &listen.addr, why);
             true
         }
         header if header.starts_with("[upstream.") => {
@@ -62,19 +75,34 @@ fn without(document: &mut Document, text: &str, errors: &ConfigErrors, notes: &N
                 return false;
             }
             let (name, _) = document.upstreams.remove(at);
-            notes.refused(&name, why);
+            notes.refused(Kind::Missing, &name, why);
             // What led to it must not be answered by a wider route instead.
             for route in &mut document.routes {
                 route.content.lose(&name);
             }
             true
         }
+        header if header.starts_with("[rate_limit.") => {
+            let before = headers
+                .iter()
+                .filter(|text| text.starts_with("[rate_limit."));
+            let at = before.count().checked_sub(1);
+            let Some(at) = at.filter(|at| *at < document.rate_limits.len()) else {
+                return false;
+            };
+            let (name, _) = document.rate_limits.remove(at);
+            notes.refused(Kind::Open, &name, why);
+            for route in &mut document.routes {
+                route.content.rate_limits.retain(|other| *other != name);
+            }
+            true
+        }
         "[limits]" => {
-            notes.refused("[limits]", why);
+            notes.refused(Kind::Missing, "[limits]", why);
             !std::mem::take(&mut document.limits).is_empty()
         }
         "[server]" => {
-            notes.refused("[server]", why);
+            notes.refused(Kind::Missing, "[server]", why);
             document.threads = None;
             !std::mem::take(&mut document.trusted_proxies).is_empty()
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value};
 
+use super::limit::RateLimit;
 use super::upstream::Upstream;
 use crate::units::{ByteSize, format_duration};
 
@@ -19,6 +20,7 @@ pub(super) struct Document {
     pub(super) access_log: Option<&'static str>,
     pub(super) cache_memory: Option<u64>,
     pub(super) upstreams: Vec<(String, Upstream)>,
+    pub(super) rate_limits: Vec<(String, RateLimit)>,
     pub(super) routes: Vec<Route>,
 }
 
@@ -54,6 +56,8 @@ pub(super) struct Content {
     pub(super) body_limit: Option<u64>,
     pub(super) cache: Cache,
     pub(super) access: Access,
+    /// Names of what limits it.
+    pub(super) rate_limits: Vec<String>,
 }
 
 impl Content {
@@ -68,7 +72,18 @@ impl Content {
             body_limit: None,
             cache: Cache::Default,
             access: Access::default(),
+            rate_limits: Vec::new(),
         }
+    }
+
+    /// Whether it keeps somebody away.
+    pub(super) fn is_guard(&self) -> bool {
+        self.refuses() || self.access != Access::default()
+    }
+
+    /// Whether it keeps everybody away.
+    pub(super) fn refuses(&self) -> bool {
+        matches!(self.action, Action::Respond { status: 400.., .. })
     }
 
     /// Where it led to this upstream, it leads nowhere now.
@@ -172,8 +187,7 @@ impl Document {
             server.insert("trusted_proxies", list(&self.trusted_proxies).into());
         }
         add(root, "server", server);
-        let listen = self.listen.iter().map(listen);
-        add_all(root, "listen", listen);
+        add_all(root, "listen", self.listen.iter().map(listen));
         // The administration's own port, unless nginx has it: then the next that it has not.
         let is_taken = |port: &u16| {
             let end = format!(":{port}");
@@ -188,7 +202,8 @@ impl Document {
         }
         let mut limits = Table::new();
         for (key, value) in &self.limits {
-            limits.insert(key, text(value).into());
+            let count = value.parse::<i64>().map(Value::from);
+            limits.insert(key, count.unwrap_or_else(|_| text(value)).into());
         }
         add(root, "limits", limits);
         if let Some(access) = self.access_log {
@@ -201,18 +216,11 @@ impl Document {
             cache.insert("memory", size(memory).into());
             add(root, "cache", cache);
         }
-        if !self.upstreams.is_empty() {
-            let mut upstreams = Table::new();
-            upstreams.set_implicit(true);
-            for (name, upstream) in &self.upstreams {
-                let mut table = upstream.table();
-                set_apart(&mut table, None);
-                upstreams.insert(name, Item::Table(table));
-            }
-            root.insert("upstream", Item::Table(upstreams));
-        }
-        let routes = self.routes.iter().map(Route::table);
-        add_all(root, "route", routes);
+        let upstreams = self.upstreams.iter().map(|(name, it)| (name, it.table()));
+        add_named(root, "upstream", upstreams);
+        let limits = self.rate_limits.iter().map(|(name, it)| (name, it.table()));
+        add_named(root, "rate_limit", limits);
+        add_all(root, "route", self.routes.iter().map(Route::table));
         document.to_string()
     }
 }
@@ -230,6 +238,7 @@ impl Route {
             body_limit,
             cache,
             access,
+            rate_limits,
         } = &self.content;
         if let Some(scheme) = self.scheme {
             table.insert("scheme", text(scheme).into());
@@ -271,17 +280,22 @@ impl Route {
             table.insert("body_limit", size(*limit).into());
         }
         access.write(&mut table);
+        if let [one] = rate_limits.as_slice() {
+            table.insert("rate_limit", text(one).into());
+        } else if !rate_limits.is_empty() {
+            table.insert("rate_limit", list(rate_limits).into());
+        }
         match cache {
             Cache::Default => {}
             Cache::Off => {
                 table.insert("cache", Value::from(false).into());
             }
-            Cache::Rules(rules) => match rules.value() {
-                rules if rules.is_empty() => {}
-                rules => {
+            Cache::Rules(rules) => {
+                let rules = rules.value();
+                if !rules.is_empty() {
                     table.insert("cache", Value::from(rules).into());
                 }
-            },
+            }
         }
         table
     }
@@ -408,9 +422,7 @@ fn listen(listen: &Listen) -> Table {
         .collect();
     match pairs.len() {
         0 => {}
-        1 => {
-            table.extend(pairs.pop().map(|pair| ("tls", pair)));
-        }
+        1 => table.extend(pairs.pop().map(|pair| ("tls", pair))),
         _ => {
             let pairs: Array = pairs.into_iter().collect();
             table.insert("tls", Value::Array(pairs).into());
@@ -465,6 +477,18 @@ fn add(root: &mut Table, key: &str, mut table: Table) {
     if !table.is_empty() {
         set_apart(&mut table, None);
         root.insert(key, Item::Table(table));
+    }
+}
+
+fn add_named<'a>(root: &mut Table, key: &str, tables: impl Iterator<Item = (&'a String, Table)>) {
+    let mut named = Table::new();
+    named.set_implicit(true);
+    for (name, mut table) in tables {
+        set_apart(&mut table, None);
+        named.insert(name, Item::Table(table));
+    }
+    if !named.is_empty() {
+        root.insert(key, Item::Table(named));
     }
 }
 

@@ -86,16 +86,17 @@ pub(super) fn of_request(scope: &Scope<'_>) -> Edits {
             push(&mut edits.remove, name);
         } else if let Some(value) = scope.constant(directive.arg(1)) {
             set_last(&mut edits.set, name, &value);
-        } else if matches!(lower.as_str(), "x-forwarded-port" | "x-forwarded-server") {
-            scope.missing(
-                directive,
-                "not sent; `X-Forwarded-Host` and `-Proto` say as much, or set a fixed value by `request_headers`",
-            );
         } else {
-            scope.missing(
-                directive,
-                "the value depends on the request; only fixed values can be set by `request_headers`",
-            );
+            // What the application took for the proxy's word must not become the client's.
+            if known.is_none() {
+                push(&mut edits.remove, name);
+            }
+            let why = if lower.starts_with("x-forwarded-") {
+                "not sent; `X-Forwarded-Host` and `-Proto` say as much, or set a fixed value by `request_headers`"
+            } else {
+                "the value depends on the request; only fixed values can be set by `request_headers`, so the field is taken away, also where a client sends it"
+            };
+            scope.missing(directive, why);
         }
     }
     edits

@@ -45,6 +45,11 @@ static NEEDLESS: &[(&str, &str)] = &[
         "proxy_http_version",
     ),
     (
+        "what is refused is answered 429 and told in the program's log",
+        "limit_req_status limit_req_log_level limit_req_dry_run limit_conn_zone limit_conn_status limit_conn_log_level \
+         limit_conn_dry_run",
+    ),
+    (
         "names are resolved again while the program runs, by the machine's own resolver",
         "resolver resolver_timeout",
     ),
@@ -134,13 +139,8 @@ static NEEDLESS: &[(&str, &str)] = &[
 /// Directives without a counterpart, and what to do.
 static MISSING: &[(&str, &str)] = &[
     (
-        "limits are not carried over: write `rate_limit = { rate = \"10/s\", burst = 20 }` in the route, or [rate_limit.NAME] for several; \
-         `dry_run` is a key of it",
-        "limit_req limit_req_zone limit_req_status limit_req_log_level limit_req_dry_run",
-    ),
-    (
-        "limits of connections are not carried over: `[limits] connections_per_client` holds for all listeners",
-        "limit_conn limit_conn_zone limit_conn_status limit_conn_log_level",
+        "`[limits] connections_per_client` is for all listeners, and this is not said of all of them alike by client",
+        "limit_conn",
     ),
     (
         "how fast a body is sent is not limited",
@@ -219,12 +219,14 @@ static USED: &str = "listen server_name root alias index try_files error_page pr
     ssl_certificate ssl_certificate_key keepalive_timeout client_header_timeout client_body_timeout \
     send_timeout access_log set_real_ip_from real_ip_header worker_processes \
     proxy_ssl_trusted_certificate proxy_ssl_name proxy_ssl_certificate proxy_ssl_certificate_key \
-    limit_except proxy_pass_header";
+    limit_except proxy_pass_header limit_req limit_req_zone";
 
 /// Directives that guard something, wherever they stand.
 static GUARDS: &str = "allow deny auth_basic auth_request auth_jwt ssl_verify_client secure_link secure_link_md5 \
-    valid_referers modsecurity modsecurity_rules_file modsecurity_rules naxsi SecRulesEnabled \
-    access_by_lua_block access_by_lua_file internal auth_digest";
+    valid_referers access_by_lua_block access_by_lua_file internal auth_digest";
+
+/// Directives that judge each request by rules of their own, which nothing here does.
+static JUDGES: &str = "modsecurity modsecurity_rules_file modsecurity_rules naxsi SecRulesEnabled";
 
 /// Says something about every directive that nothing was made of and nothing was said about.
 pub(super) fn sweep(notes: &Notes, directives: &[Directive]) {
@@ -279,6 +281,12 @@ fn judge(notes: &Notes, directive: &Directive) {
             Kind::Needless,
             directive,
             "`Location` is passed on as it is",
+        );
+    } else if has(JUDGES) && directive.arg(0) != "off" {
+        notes.say(
+            Kind::Open,
+            directive,
+            "requests are not judged by rules; what they refused has to be refused by the application",
         );
     } else if has(GUARDS) {
         notes.say(

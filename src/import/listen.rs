@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::note::Kind;
 use super::scope::Scope;
+use super::superset::superset;
 use super::tree::Directive;
 
 /// A `server`, as far as it can be told from others.
@@ -15,6 +16,8 @@ pub(super) struct Server<'a> {
     pub(super) listens: Vec<On<'a>>,
     /// `example.org`, `*.example.org`, in lower case.
     pub(super) names: Vec<String>,
+    /// Names that cannot be said, and the closest wildcard that has them all; `None` is any host.
+    pub(super) unsaid: Vec<(&'a Directive, Option<String>)>,
     /// Certificates with their keys.
     pub(super) certificates: Vec<(String, String)>,
 }
@@ -40,7 +43,17 @@ impl<'a> Server<'a> {
             scope: scope.clone(),
             listens: vec![on_port(80)],
             names: Vec::new(),
+            unsaid: Vec::new(),
             certificates: Vec::new(),
+        }
+    }
+}
+
+impl Server<'_> {
+    /// Nothing is made of what stands in it.
+    pub(super) fn seen_with_all(&self) {
+        if let Some(directive) = self.directive {
+            self.scope.notes.seen_with_all(directive);
         }
     }
 }
@@ -99,9 +112,11 @@ fn server<'a>(http: &Scope<'a>, block: &'a Directive) -> Server<'a> {
             !on.tls
         });
     }
+    let (names, unsaid) = names(&scope, block);
     Server {
         directive: Some(block),
-        names: names(&scope, block),
+        names,
+        unsaid,
         scope,
         listens,
         certificates,
@@ -183,25 +198,30 @@ fn certificates(scope: &Scope<'_>) -> Vec<(String, String)> {
     pairs
 }
 
-fn names(scope: &Scope<'_>, block: &Directive) -> Vec<String> {
+type Unsaid<'a> = Vec<(&'a Directive, Option<String>)>;
+
+fn names<'a>(scope: &Scope<'_>, block: &'a Directive) -> (Vec<String>, Unsaid<'a>) {
     let mut names: Vec<String> = Vec::new();
+    let mut unsaid = Vec::new();
     for said in block.inner().iter().filter(|d| d.name == "server_name") {
         scope.notes.seen(said);
         for name in &said.args {
-            let name = name.to_ascii_lowercase();
-            let found = match name.strip_prefix('.') {
+            let lower = name.to_ascii_lowercase();
+            let found = match lower.strip_prefix('.') {
                 Some(below) if is_name(below) => vec![below.to_owned(), format!("*.{below}")],
-                _ if name == "_" || name.is_empty() => Vec::new(),
-                _ if is_name(name.strip_prefix("*.").unwrap_or(&name)) => vec![name],
-                _ => {
-                    scope.missing(
-                        said,
-                        format!(
-                            "{name}: a host is a name, or `*.` and a name; write a route for each"
-                        ),
-                    );
-                    Vec::new()
-                }
+                _ if lower == "_" || lower.is_empty() => Vec::new(),
+                _ if is_name(lower.strip_prefix("*.").unwrap_or(&lower)) => vec![lower],
+                _ => match name.strip_prefix('~').map(hosts) {
+                    Some(Hosts::Just(names)) => names,
+                    Some(Hosts::Among(wildcards)) => {
+                        unsaid.extend(wildcards.into_iter().map(|host| (said, Some(host))));
+                        Vec::new()
+                    }
+                    Some(Hosts::Any) | None => {
+                        unsaid.push((said, None));
+                        Vec::new()
+                    }
+                },
             };
             for name in found {
                 if !names.contains(&name) {
@@ -210,7 +230,84 @@ fn names(scope: &Scope<'_>, block: &Directive) -> Vec<String> {
             }
         }
     }
-    names
+    (names, unsaid)
+}
+
+/// What a regular expression of hosts is for.
+#[derive(Debug, PartialEq, Eq)]
+enum Hosts {
+    /// These names and wildcards.
+    Just(Vec<String>),
+    /// Some of what these wildcards are for.
+    Among(Vec<String>),
+    Any,
+}
+
+fn hosts(regex: &str) -> Hosts {
+    let Some(rest) = regex.strip_prefix('^').filter(|rest| !has_ways(rest)) else {
+        return Hosts::Any;
+    };
+    let is_sure = ["(?!", "(?=", "(?<!", "(?<="]
+        .iter()
+        .all(|look| !rest.contains(look));
+    let mut just = Vec::new();
+    let mut among = Vec::new();
+    for pattern in superset(&format!("^/{rest}"), false) {
+        let host = pattern.trim_start_matches('/').to_ascii_lowercase();
+        let Some((_, end)) = host.rsplit_once('*') else {
+            if is_name(&host) {
+                just.push(host);
+            }
+            continue;
+        };
+        // A wildcard begins at a dot.
+        let Some((before, name)) = end.split_once('.').filter(|(_, name)| is_name(name)) else {
+            return Hosts::Any;
+        };
+        let wildcard = format!("*.{name}");
+        let labels = [".+", ".*", "(.+)", "(.*)"].iter();
+        let rest = without_names(rest);
+        let mut labels = labels.map(|any| format!("{any}\\.{}$", name.replace('.', "\\.")));
+        if before.is_empty() && labels.any(|whole| rest == *whole) {
+            just.push(wildcard);
+        } else {
+            among.push(wildcard);
+        }
+    }
+    if among.is_empty() && is_sure {
+        return Hosts::Just(just);
+    }
+    // A host itself is not among those below it.
+    among.extend(just);
+    Hosts::Among(among)
+}
+
+/// `(?<user>.+)` as `(.+)`.
+fn without_names(regex: &str) -> String {
+    let mut parts = regex.split("(?<");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.split_once('>').map_or(part, |(_, rest)| rest);
+        plain.extend(["(", rest]);
+    }
+    plain
+}
+
+/// Whether an expression has alternatives besides those in its groups.
+fn has_ways(regex: &str) -> bool {
+    let mut depth = 0;
+    let mut chars = regex.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => drop(chars.next()),
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            // Within a class it is none, but then nothing is lost.
+            '|' if depth <= 0 => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Whether a text can be a host's name.
@@ -265,5 +362,45 @@ fn one_set(servers: &mut [Server<'_>], tls: bool) {
             }
             shares
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expressions_of_hosts() {
+        let all = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        for (regex, expected) in [
+            (
+                r"^(www\.)?example\.org$",
+                Hosts::Just(all(&["example.org", "www.example.org"])),
+            ),
+            (
+                r"^(a|b)\.Example\.org$",
+                Hosts::Just(all(&["a.example.org", "b.example.org"])),
+            ),
+            (r"^.+\.example\.org$", Hosts::Just(all(&["*.example.org"]))),
+            (
+                r"^www\d+\.example\.org$",
+                Hosts::Among(all(&["*.example.org"])),
+            ),
+            (
+                r"^(?<user>.+)\.example\.org$",
+                Hosts::Just(all(&["*.example.org"])),
+            ),
+            (
+                r"^[a-z]+-app\.example\.org$",
+                Hosts::Among(all(&["*.example.org"])),
+            ),
+            (r"^(?!www)a\.org$", Hosts::Among(all(&["a.org"]))),
+            (r"^(?<user>.+)$", Hosts::Any),
+            (r"^a\.org$|^b\.org$", Hosts::Any),
+            (r"example\.org$", Hosts::Any),
+            (r"^example\.", Hosts::Any),
+        ] {
+            assert_eq!(hosts(regex), expected, "{regex}");
+        }
     }
 }

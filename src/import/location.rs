@@ -5,8 +5,8 @@
 //! lets it have its way; longer than that prefix, it is tried before it.
 
 use super::document::{Action, Content, Rewrite};
-use super::note::Kind;
-use super::pattern::{below, cautious, globs, literal_of};
+use super::expression::{self, Compilation};
+use super::pattern::literal_of;
 use super::scope::Scope;
 use super::serve::{Compiled, Site, compile};
 use super::tree::Directive;
@@ -66,10 +66,7 @@ pub(super) fn collect<'a>(server: &Scope<'a>) -> Vec<Location<'a>> {
 fn collect_into<'a>(scope: &Scope<'a>, parent: Option<usize>, all: &mut Vec<Location<'a>>) {
     for directive in scope.own().iter().filter(|d| d.name == "location") {
         scope.notes.seen(directive);
-        let Some(matches) = matches(directive) else {
-            scope.missing(directive, "the path holds a `*`, which is a pattern here");
-            continue;
-        };
+        let matches = matches(directive);
         let inner = scope.within(directive.inner());
         all.push(Location {
             matches,
@@ -81,7 +78,7 @@ fn collect_into<'a>(scope: &Scope<'a>, parent: Option<usize>, all: &mut Vec<Loca
     }
 }
 
-fn matches(directive: &Directive) -> Option<Matches> {
+fn matches(directive: &Directive) -> Matches {
     let (modifier, text) = match directive.args.as_slice() {
         [modifier, text, ..] => (modifier.as_str(), text.as_str()),
         [text] => ["^~", "~*", "~", "="]
@@ -94,23 +91,36 @@ fn matches(directive: &Directive) -> Option<Matches> {
         regex: text.to_owned(),
         any_case,
     };
-    Some(match modifier {
+    match modifier {
         "~" => regex(false),
         "~*" => regex(true),
         _ if text.starts_with('@') => Matches::Named(text.to_owned()),
-        "=" => Matches::Exact(encoded(text)?),
+        // A star is a pattern's here.
+        _ if text.contains('*') => Matches::Regex {
+            regex: quoted(text) + if modifier == "=" { "$" } else { "" },
+            any_case: false,
+        },
+        "=" => Matches::Exact(encoded(text)),
         _ => Matches::Prefix {
-            path: encoded(text)?,
+            path: encoded(text),
             stops: modifier == "^~",
         },
-    })
+    }
 }
 
-/// nginx compares decoded paths, Forebay encoded ones. `None` for what would be a pattern.
-fn encoded(text: &str) -> Option<String> {
-    if text.contains('*') {
-        return None;
-    }
+/// The regular expression of paths that begin with this text.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '/';
+    let chars = text.chars().map(|c| match c {
+        c if plain(c) => c.to_string(),
+        c if c.is_ascii() => format!("\\{c}"),
+        c => c.to_string(),
+    });
+    format!("^{}", chars.collect::<String>())
+}
+
+/// nginx compares decoded paths, Forebay encoded ones.
+fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 1);
     if !text.starts_with('/') {
         out.push('/');
@@ -122,7 +132,7 @@ fn encoded(text: &str) -> Option<String> {
             out.extend(percent(byte));
         }
     }
-    Some(out)
+    out
 }
 
 /// A byte percent-encoded.
@@ -159,39 +169,37 @@ pub(super) fn pieces(site: &Site<'_>, locations: &[Location<'_>]) -> Vec<Piece> 
     let compiled: Vec<Compiled> = (0..locations.len())
         .map(|at| compile(site, locations, at))
         .collect();
+    let all = Compilation {
+        locations,
+        compiled: &compiled,
+    };
     let mut pieces = Vec::new();
     for (at, location) in locations.iter().enumerate() {
         match &location.matches {
-            Matches::Exact(path) => exact(location, path, &compiled[at], &mut pieces),
+            Matches::Exact(path) => exact(all, at, path, &mut pieces),
             Matches::Prefix { path, .. } => {
-                let own = &compiled[at].main;
-                let is_rewritten = own
-                    .iter()
-                    .any(|(_, content)| content.rewrite != Rewrite::None);
+                let before = having_their_way(locations, at);
                 // A prefix that is rewritten goes by whole segments, and comes before patterns of its length.
-                let slash = if is_rewritten && !path.ends_with('/') {
+                let slash = if is_rewritten(&compiled[at]) && !path.ends_with('/') {
                     "/"
                 } else {
                     ""
                 };
-                for regex in having_their_way(locations, at) {
-                    if compiled[regex].main != *own {
-                        let prefix = format!("{path}{slash}");
-                        patterns(locations, regex, &prefix, &compiled[regex], &mut pieces);
-                    }
-                }
-                prefix(locations, at, path, &compiled, &mut pieces);
+                all.within(at, &format!("{path}{slash}"), &before, &mut pieces);
+                prefix(all, at, path, &before, &mut pieces);
             }
             Matches::Regex { .. } | Matches::Named(_) => {}
         }
     }
-    for (at, location) in locations.iter().enumerate() {
-        if let Matches::Regex { regex, any_case } = &location.matches {
-            judge(location, regex, *any_case, &compiled[at]);
-            order(locations, at);
-        }
+    for (location, compiled) in locations.iter().zip(&compiled) {
+        expression::judge(location, compiled);
     }
     pieces
+}
+
+fn is_rewritten(compiled: &Compiled) -> bool {
+    let mut contents = compiled.main.iter().map(|(_, content)| content);
+    contents.any(|content| content.rewrite != Rewrite::None)
 }
 
 /// The regular expressions that come before this prefix, in nginx's order: those within it, then those beside it, unless it
@@ -213,119 +221,98 @@ fn having_their_way(locations: &[Location<'_>], at: usize) -> Vec<usize> {
     all
 }
 
-fn comment(location: &Location<'_>) -> String {
-    match location.directive {
-        Some(directive) => format!("{} {directive}", directive.place()),
-        None => "what no location is for".to_owned(),
+impl Location<'_> {
+    /// What stands above its routes.
+    pub(super) fn comment(&self) -> String {
+        match self.directive {
+            Some(directive) => format!("{} {directive}", directive.place()),
+            None => "what no location is for".to_owned(),
+        }
     }
 }
 
-fn exact(location: &Location<'_>, path: &str, compiled: &Compiled, pieces: &mut Vec<Piece>) {
-    for (methods, content) in &compiled.main {
-        let is_rewritten = content.rewrite != Rewrite::None;
-        if let (true, Some(directive)) = (is_rewritten, location.directive) {
-            location.scope.differs(
-                directive,
-                format!("a path that is rewritten is a prefix here, so what lies below `{path}/` is taken, too"),
-            );
+fn exact(all: Compilation<'_, '_>, at: usize, path: &str, pieces: &mut Vec<Piece>) {
+    let (Some(location), Some(compiled)) = (all.locations.get(at), all.compiled.get(at)) else {
+        return;
+    };
+    let is_rewritten = is_rewritten(compiled);
+    // A path that is rewritten is a prefix here; what lies below it is another location's.
+    let owner = locate(all.locations, &format!("{path}/")).filter(|_| is_rewritten);
+    if let Some((at, owner)) = owner.and_then(|at| Some((at, all.compiled.get(at)?))) {
+        let below = format!("{}/", path.trim_end_matches('/'));
+        let before = having_their_way(all.locations, at);
+        for (methods, content) in &owner.main {
+            let is_lost = content.rewrite != Rewrite::None;
+            if let (true, Some(directive)) = (is_lost, location.directive) {
+                location.scope.missing(
+                    directive,
+                    format!("a path that is rewritten is a prefix here; what lies below `{below}` is answered 501"),
+                );
+            }
+            let piece = Piece {
+                path: format!("{below}**"),
+                methods: methods.clone(),
+                content: if is_lost {
+                    Content::status(501)
+                } else {
+                    content.clone()
+                },
+                comment: all.locations[at].comment(),
+            };
+            all.add(piece, &before, pieces);
         }
+    }
+    for (methods, content) in &compiled.main {
         pieces.push(Piece {
             path: format!("{}{path}", if is_rewritten { "" } else { "=" }),
             methods: methods.clone(),
             content: content.clone(),
-            comment: comment(location),
+            comment: location.comment(),
         });
-    }
-}
-
-/// What a regular expression takes of a prefix.
-fn patterns(
-    locations: &[Location<'_>],
-    regex: usize,
-    prefix: &str,
-    compiled: &Compiled,
-    pieces: &mut Vec<Piece>,
-) {
-    let Some(location) = locations.get(regex) else {
-        return;
-    };
-    let Matches::Regex { regex, .. } = &location.matches else {
-        return;
-    };
-    let cautiously = || compiled.is_guarded.then(|| cautious(regex)).flatten();
-    let Some(globs) = globs(regex).or_else(cautiously) else {
-        return;
-    };
-    for pattern in globs.patterns {
-        for path in below(&pattern, prefix) {
-            // A longer prefix has its own copy, or stops it.
-            let literal = literal_of(&path);
-            let is_anothers = |l: &Location<'_>| matches!(&l.matches, Matches::Prefix { path, .. } if path.len() > prefix.len() && literal.starts_with(path.as_str()));
-            let is_exact = !path.contains('*');
-            let is_taken = is_exact
-                && locations
-                    .iter()
-                    .any(|l| matches!(&l.matches, Matches::Exact(exact) if *exact == path));
-            let sign = if is_exact { "=" } else { "" };
-            let path = format!("{sign}{path}");
-            let is_there = pieces.iter().any(|piece| piece.path == path);
-            if locations.iter().any(is_anothers) || is_taken || is_there {
-                continue;
-            }
-            for (methods, content) in &compiled.main {
-                pieces.push(Piece {
-                    path: path.clone(),
-                    methods: methods.clone(),
-                    content: content.clone(),
-                    comment: comment(location),
-                });
-            }
-        }
     }
 }
 
 fn prefix(
-    locations: &[Location<'_>],
+    all: Compilation<'_, '_>,
     at: usize,
     path: &str,
-    compiled: &[Compiled],
+    before: &[usize],
     pieces: &mut Vec<Piece>,
 ) {
-    let (Some(location), Some(own)) = (locations.get(at), compiled.get(at)) else {
+    let (Some(location), Some(own)) = (all.locations.get(at), all.compiled.get(at)) else {
         return;
     };
     for sub in &own.subs {
         // What another location is for never gets here.
-        if locate(locations, literal_of(sub.path.trim_start_matches('='))) != Some(at) {
+        if locate(all.locations, literal_of(sub.path.trim_start_matches('='))) != Some(at) {
             continue;
         }
-        pieces.push(Piece {
-            comment: comment(location),
+        let piece = Piece {
+            comment: location.comment(),
             ..sub.clone()
-        });
+        };
+        all.add(piece, before, pieces);
     }
     // All of them have one path, or one would be asked before the others.
-    let is_rewritten = own
-        .main
-        .iter()
-        .any(|(_, content)| content.rewrite != Rewrite::None);
+    let is_rewritten = is_rewritten(own);
     let is_forwarded = own
         .main
         .iter()
         .any(|(_, content)| matches!(content.action, Action::To(_)));
+    let ends_with_slash = path.ends_with('/');
+    let goes_by_segments = ends_with_slash && (is_forwarded || own.is_guarded);
+    let is_prefix = path == "/" || is_rewritten || goes_by_segments;
     for (methods, content) in &own.main {
-        let ends_with_slash = path.ends_with('/');
-        let goes_by_segments = ends_with_slash && (is_forwarded || own.is_guarded);
-        let written = if path == "/" || is_rewritten || goes_by_segments {
+        let written = if is_prefix {
             // What is guarded is so without its slash, too: nginx redirects there, and an application answers the same.
             path.to_owned()
         } else {
             // `location /a` is for `/ab`, too, and `location /a/` not for `/a`.
             format!("{path}**")
         };
-        let takes_bare = ends_with_slash && path != "/" && written == *path && !own.is_guarded;
+        let takes_bare = ends_with_slash && path != "/" && is_prefix && !own.is_guarded;
         if takes_bare {
-            bare(locations, at, path, is_forwarded, compiled, pieces);
+            bare(all, at, path, is_forwarded, pieces);
         }
         if let (true, false, Some(directive)) = (is_rewritten, ends_with_slash, location.directive)
         {
@@ -334,24 +321,38 @@ fn prefix(
                 format!("prefixes that are rewritten go by whole segments: `{path}` and what lies below `{path}/`, and not `{path}x`"),
             );
         }
-        pieces.push(Piece {
+        let piece = Piece {
             path: written,
             methods: methods.clone(),
             content: content.clone(),
-            comment: comment(location),
-        });
+            comment: location.comment(),
+        };
+        if is_prefix {
+            pieces.push(piece);
+        } else {
+            all.add(piece, before, pieces);
+        }
+    }
+    if is_rewritten && !ends_with_slash && own.is_guarded {
+        let piece = Piece {
+            path: format!("{path}**"),
+            methods: Vec::new(),
+            content: Content::status(403),
+            comment: format!("{}: `{path}x` is guarded, too", location.comment()),
+        };
+        all.add(piece, before, pieces);
     }
 }
 
 /// `/api` where the location is `/api/`: Forebay's prefix takes it along, nginx redirects it, or gives it to another location.
 fn bare(
-    locations: &[Location<'_>],
+    all: Compilation<'_, '_>,
     at: usize,
     path: &str,
     is_forwarded: bool,
-    compiled: &[Compiled],
     pieces: &mut Vec<Piece>,
 ) {
+    let (locations, compiled) = (all.locations, all.compiled);
     let bare = path.trim_end_matches('/');
     let exact = format!("={bare}");
     if bare.is_empty() || pieces.iter().any(|piece| piece.path == exact) {
@@ -373,7 +374,7 @@ fn bare(
                         rewrite: Rewrite::None,
                         ..content.clone()
                     },
-                    comment: comment(owner),
+                    comment: owner.comment(),
                 });
             }
         }
@@ -384,7 +385,7 @@ fn bare(
                 to: format!("{path}{{query}}"),
                 status: 301,
             }),
-            comment: format!("{}: nginx redirects `{bare}` to it", comment(location)),
+            comment: format!("{}: nginx redirects `{bare}` to it", location.comment()),
         }),
         _ => {
             if let Some(directive) = location.directive {
@@ -393,82 +394,6 @@ fn bare(
                     format!("`{bare}`, without its slash, is taken, too, and redirected; nginx gives it to another location"),
                 );
             }
-        }
-    }
-}
-
-/// Says what of a regular expression is not as it was.
-fn judge(location: &Location<'_>, regex: &str, any_case: bool, compiled: &Compiled) {
-    let Some(directive) = location.directive else {
-        return;
-    };
-    let kind = if compiled.is_guarded {
-        Kind::Access
-    } else {
-        Kind::Missing
-    };
-    let lost = if compiled.is_guarded {
-        "; what it refuses, or gives to an interpreter, is answered by other routes here: CHECK THEM"
-    } else {
-        "; its requests are answered by the other routes"
-    };
-    match globs(regex) {
-        None if compiled.is_guarded && cautious(regex).is_some() => location.scope.differs(
-            directive,
-            "only text, `.*`, `[^/]*`, groups, `|` and `?` can be carried over exactly; so that nothing is opened, more is refused than nginx refuses",
-        ),
-        None => location.scope.notes.say(
-            kind,
-            directive,
-            format!("only text, `.*`, `[^/]*`, groups, `|` and `?` can be carried over exactly{lost}; write routes with patterns such as \"/img/*.png\""),
-        ),
-        Some(globs) => {
-            if any_case && regex.chars().any(char::is_alphabetic) {
-                location.scope.notes.say(
-                    if compiled.is_guarded { Kind::Access } else { Kind::Differs },
-                    directive,
-                    format!("carried over as written, in one case only{}", if compiled.is_guarded { lost } else { "; other spellings are answered by the other routes" }),
-                );
-            }
-            if !globs.exact {
-                location.scope.differs(directive, "`+` is carried over as any text, also none");
-            }
-        }
-    }
-    if !compiled.subs.is_empty() {
-        location
-            .scope
-            .missing(directive, "redirects within it; write routes for them");
-    }
-}
-
-/// Where two regular expressions match the same path, nginx asks the first of the file, Forebay the longer beginning.
-fn order(locations: &[Location<'_>], at: usize) {
-    let patterns = |l: &Location<'_>| match &l.matches {
-        Matches::Regex { regex, .. } => {
-            globs(regex).map(|globs| globs.patterns).unwrap_or_default()
-        }
-        _ => Vec::new(),
-    };
-    let (Some(location), Some(earlier)) = (locations.get(at), locations.get(..at)) else {
-        return;
-    };
-    let own = patterns(location);
-    for before in earlier {
-        let comes_first = patterns(before).iter().any(|first| {
-            let short = literal_of(first);
-            own.iter().any(|later| {
-                let long = literal_of(later);
-                long.len() > short.len() && !below(first, long).is_empty()
-            })
-        });
-        if let (true, Some(directive), Some(first)) =
-            (comes_first, location.directive, before.directive)
-        {
-            location.scope.differs(
-                directive,
-                format!("the longer beginning is asked first, so this one goes before the one of line {}, which nginx asks first", first.line),
-            );
         }
     }
 }

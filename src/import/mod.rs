@@ -1,10 +1,12 @@
 //! From an `nginx.conf` to a `proxy.toml`, and a line about everything that did not come along.
 //!
 //! `source` reads files, `words` and `tree` nginx's syntax, `scope` what is inherited. `server` makes routes of servers, `location` of
-//! their locations, `serve` says what each does, with `access`, `rewrite`, `files`, `header`, `cache` and `upstream`. `document` writes.
+//! their locations, `serve` says what each does, with `access`, `limit`, `rewrite`, `files`, `header`, `cache` and `upstream`.
+//! `expression` and `superset` turn regular expressions into paths. `document` writes.
 //!
 //! What is printed means what nginx did, as far as it can be said. Where it cannot, a note says so. Nothing that was guarded is
-//! opened: what let in some clients only is answered 403, what nobody here can answer 501.
+//! opened: what let in some clients only is answered 403, what nobody here can answer 501. Where not even that can be said,
+//! the guard is lost ([`Imported::lost`]), and nothing is printed unless it is asked for.
 //!
 //! Before it is printed the text is loaded as any configuration is. What Forebay refuses of it is left out, and said.
 
@@ -16,15 +18,19 @@ mod note;
 mod scope;
 mod value;
 
+mod expression;
 mod listen;
 mod location;
 mod pattern;
 mod server;
+mod superset;
 
 mod access;
 mod cache;
+mod condition;
 mod files;
 mod header;
+mod limit;
 mod pass;
 mod rewrite;
 mod serve;
@@ -40,7 +46,7 @@ mod tests;
 
 use std::path::Path;
 
-use note::Notes;
+use note::{Kind, Notes};
 use tree::Directive;
 
 /// What an `nginx.conf` became.
@@ -50,6 +56,8 @@ pub struct Imported {
     pub toml: String,
     /// What wants attention, for a terminal.
     pub summary: String,
+    /// How many directives refused requests that the file lets through. It must not be used unread.
+    pub lost: usize,
 }
 
 /// Why there is nothing to print.
@@ -101,5 +109,6 @@ fn of_tree(tree: &[Directive], name: &str) -> Result<Imported, ImportError> {
     Ok(Imported {
         toml,
         summary: notes.summary(),
+        lost: notes.count(Kind::Open),
     })
 }

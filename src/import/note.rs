@@ -9,7 +9,9 @@ use super::tree::Directive;
 /// How much a reader has to do with a note, the most first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
-    /// It protected something.
+    /// It protected something, and does not any more.
+    Open,
+    /// It protected something, which is closed now.
     Access,
     /// It has no counterpart, or none that is exact enough.
     Missing,
@@ -20,10 +22,17 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Access, Self::Missing, Self::Differs, Self::Needless];
+    const ALL: [Self; 5] = [
+        Self::Open,
+        Self::Access,
+        Self::Missing,
+        Self::Differs,
+        Self::Needless,
+    ];
 
     fn heading(self) -> &'static str {
         match self {
+            Self::Open => "GUARDS THAT ARE LOST. What they refused IS LET THROUGH by this file:",
             Self::Access => {
                 "ACCESS CONTROL THAT IS NOT CARRIED OVER. What it guarded is answered 403, unless the line says otherwise."
             }
@@ -36,6 +45,7 @@ impl Kind {
     fn count(self, count: usize) -> String {
         let lines = if count == 1 { "line" } else { "lines" };
         match self {
+            Self::Open => format!("{count} {lines} that refused requests and would NOT any more"),
             Self::Access => format!("{count} {lines} of access control NOT carried over"),
             Self::Missing => format!("{count} {lines} not carried over"),
             Self::Differs => format!("{count} {lines} carried over with a difference"),
@@ -94,10 +104,16 @@ impl Notes {
         });
     }
 
+    /// How many notes of a kind there are.
+    pub(super) fn count(&self, kind: Kind) -> usize {
+        let notes = self.notes.borrow();
+        notes.iter().filter(|note| note.kind == kind).count()
+    }
+
     /// Says that Forebay does not take what was made of something.
-    pub(super) fn refused(&self, what: &str, why: &str) {
+    pub(super) fn refused(&self, kind: Kind, what: &str, why: &str) {
         self.notes.borrow_mut().insert(Note {
-            kind: Kind::Missing,
+            kind,
             id: usize::MAX,
             place: one_line(what),
             text: format!("left out, for Forebay does not take it: {}", one_line(why)),
@@ -111,16 +127,11 @@ impl Notes {
 
     /// What wants attention, for standard error.
     pub(super) fn summary(&self) -> String {
-        let mut text = self.listed(&[Kind::Access, Kind::Missing], "");
+        let mut text = self.listed(&[Kind::Open, Kind::Access, Kind::Missing], "");
         let counts: Vec<String> = Kind::ALL
             .into_iter()
             .filter_map(|kind| {
-                let count = self
-                    .notes
-                    .borrow()
-                    .iter()
-                    .filter(|n| n.kind == kind)
-                    .count();
+                let count = self.count(kind);
                 (count > 0).then(|| kind.count(count))
             })
             .collect();

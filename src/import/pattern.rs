@@ -3,7 +3,7 @@
 //! Text, `\.`, `.*`, `[^/]*`, groups, `|` and `?` are understood. Anything else is not, and its location is told.
 
 /// A regular expression in a form that can be written as paths.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Globs {
     /// Each is a path without a star, for that path only, or with some: `*` is text without a slash, `**` any text.
     pub(super) patterns: Vec<String>,
@@ -78,34 +78,6 @@ pub(super) fn globs(regex: &str) -> Option<Globs> {
     patterns.retain(|pattern| pattern.starts_with('/'));
     patterns.dedup();
     (!patterns.is_empty() && patterns.len() <= PATTERNS_MAX).then_some(Globs { patterns, exact })
-}
-
-/// Patterns that match at least what a regular expression matches, for what must not be let through. `None` where that would be
-/// everything.
-pub(super) fn cautious(regex: &str) -> Option<Globs> {
-    let of = |patterns: &[&str]| {
-        let patterns = patterns.iter().map(|&pattern| pattern.to_owned());
-        Some(Globs {
-            patterns: patterns.collect(),
-            exact: false,
-        })
-    };
-    if regex.contains("\\.php") {
-        return of(&["/**.php", "/**.php/**"]);
-    }
-    let text = regex.strip_prefix('^')?;
-    // An alternative would begin otherwise; what is optional or repeated is no certain text.
-    if text.contains('|') {
-        return None;
-    }
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_');
-    let end = text.find(|c| !plain(c)).unwrap_or(text.len());
-    let (literal, rest) = text.split_at(end);
-    let literal = match rest.chars().next() {
-        Some('?' | '*' | '{') => literal.get(..literal.len().checked_sub(1)?)?,
-        _ => literal,
-    };
-    (literal.starts_with('/') && literal.len() > 1).then(|| of(&[&format!("{literal}**")]))?
 }
 
 /// What a `rewrite`'s regular expression is for. `None` where it is not of the simple kind.

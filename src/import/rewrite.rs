@@ -1,8 +1,8 @@
 //! `return`, `rewrite` and `if`: what nginx does before it asks who answers.
 
+use super::condition::{Judgement, Only, judge, unknown};
 use super::document::{Action, Content, Rewrite};
 use super::location::{Piece, percent};
-use super::note::Kind;
 use super::pattern::{Source, literal_of, source};
 use super::scope::Scope;
 use super::tree::Directive;
@@ -15,6 +15,8 @@ pub(super) struct Phase<'a> {
     pub(super) returned: Option<Content>,
     /// What requests of one method are answered with.
     pub(super) by_method: Vec<(String, Content)>,
+    /// Which methods go on.
+    pub(super) only: Only,
     /// Paths that are redirected.
     pub(super) redirects: Vec<Piece>,
     /// Paths that are rewritten and go on.
@@ -90,75 +92,23 @@ fn condition<'a>(scope: &Scope<'a>, directive: &'a Directive, prefix: &str, phas
             walk(scope, directive.inner(), prefix, phase);
         }
         Judgement::Never => scope.notes.seen(directive),
-        Judgement::ForMethod(method) => {
+        Judgement::ForMethods { methods, are_meant } => {
             let mut inner = Phase::default();
             walk(scope, directive.inner(), prefix, &mut inner);
-            match inner.returned {
-                Some(content) => {
-                    scope.notes.seen(directive);
-                    phase.by_method.push((method, content));
-                }
-                None => unknown(scope, directive),
+            let Some(content) = inner.returned else {
+                return unknown(scope, directive);
+            };
+            scope.notes.seen(directive);
+            if are_meant {
+                let all = methods.into_iter();
+                phase
+                    .by_method
+                    .extend(all.map(|method| (method, content.clone())));
+            } else {
+                phase.only.restrict(methods, content);
             }
         }
         Judgement::Unknown => unknown(scope, directive),
-    }
-}
-
-fn unknown(scope: &Scope<'_>, directive: &Directive) {
-    let refuses = |d: &Directive| {
-        d.name == "return" && (d.arg(0).starts_with('4') || d.arg(0).starts_with('5'))
-    };
-    for inner in directive.inner() {
-        scope.notes.seen(inner);
-    }
-    if directive.inner().iter().any(refuses) {
-        scope.notes.say(
-            Kind::Access,
-            directive,
-            "what it refuses is LET THROUGH here; write a route with `method`, `header` or `query` that answers 403, or have the application refuse it",
-        );
-    } else {
-        scope.missing(
-            directive,
-            "conditions are those of a route: `host`, `path`, `scheme`, `method`, `header`, `query`; write a route for it",
-        );
-    }
-}
-
-enum Judgement {
-    Holds,
-    Never,
-    ForMethod(String),
-    Unknown,
-}
-
-/// Whether a condition holds, as far as host, scheme and method say it.
-fn judge(scope: &Scope<'_>, directive: &Directive) -> Judgement {
-    let text = directive.args.join(" ");
-    let text = text
-        .trim()
-        .trim_start_matches('(')
-        .trim_end_matches(')')
-        .trim();
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let (variable, operator, value) = match words.as_slice() {
-        [variable, operator @ ("=" | "!="), value] => (*variable, *operator, *value),
-        [variable, operator @ ("=" | "!=")] => (*variable, *operator, ""),
-        _ => return Judgement::Unknown,
-    };
-    if variable == "$request_method" && operator == "=" {
-        return Judgement::ForMethod(value.to_owned());
-    }
-    match scope.compared(variable) {
-        Some(known) if !variable.is_empty() => {
-            if (known.eq_ignore_ascii_case(value)) == (operator == "=") {
-                Judgement::Holds
-            } else {
-                Judgement::Never
-            }
-        }
-        _ => Judgement::Unknown,
     }
 }
 
@@ -425,16 +375,4 @@ fn template(parts: &[Part], captured: &Captured) -> Option<String> {
     }
     let out = out.replace("{path}{query}", "{uri}");
     (!out.is_empty()).then_some(out)
-}
-
-/// The host names and schemes that conditions of a server ask for.
-pub(super) fn asks_for<'a>(directives: &'a [Directive], variables: &[&str]) -> Vec<&'a str> {
-    let conditions = directives.iter().filter(|d| d.name == "if");
-    let words = conditions.filter_map(|d| {
-        let variable = d.arg(0).trim_start_matches('(');
-        let value = d.arg(2).trim_end_matches(')');
-        let is_equality = matches!(d.arg(1), "=" | "!=");
-        (is_equality && variables.contains(&variable)).then_some(value)
-    });
-    words.collect()
 }

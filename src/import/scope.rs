@@ -82,13 +82,19 @@ impl<'a> Scope<'a> {
 
     /// The same for directives that are inherited together.
     pub(super) fn all_of(&self, names: &[&str]) -> Vec<&'a Directive> {
+        let found = self.nearest(names);
+        for directive in &found {
+            self.notes.seen(directive);
+        }
+        found
+    }
+
+    /// The same, as long as it is not certain that something is made of them.
+    pub(super) fn nearest(&self, names: &[&str]) -> Vec<&'a Directive> {
         for level in &self.levels {
             let found = level.iter().filter(|d| names.contains(&d.name.as_str()));
             let found: Vec<&Directive> = found.collect();
             if !found.is_empty() {
-                for directive in &found {
-                    self.notes.seen(directive);
-                }
                 return found;
             }
         }

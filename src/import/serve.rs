@@ -3,8 +3,10 @@
 use super::access::{self, Guard};
 use super::cache;
 use super::document::{Access, Action, Content, Rewrite};
+use super::expression;
 use super::files;
 use super::header;
+use super::limit::Limits;
 use super::location::{Location, Matches, Piece, locate, named};
 use super::pass::Pass;
 use super::pattern::{Source, literal_of};
@@ -17,6 +19,7 @@ use super::value;
 #[derive(Debug)]
 pub(super) struct Site<'a> {
     pub(super) upstreams: Upstreams<'a>,
+    pub(super) limits: Limits<'a>,
     /// `client_max_body_size` of `http`, in bytes.
     pub(super) body_limit: u64,
 }
@@ -73,7 +76,21 @@ const HANDLERS: [(&str, &str); 14] = [
 
 /// Compiles the location with this index.
 pub(super) fn compile<'a>(site: &Site<'a>, locations: &[Location<'a>], at: usize) -> Compiled {
-    compile_within(site, locations, at, 0)
+    let mut compiled = compile_within(site, locations, at, 0);
+    let is_exact = locations
+        .get(at)
+        .is_some_and(|location| expression::is_exact(&location.matches));
+    let mut contents = compiled.main.iter().map(|(_, content)| content);
+    if !is_exact && contents.any(Content::is_guard) {
+        // Routes are for more than the expression was, which does for refusing only.
+        let mut refusals = compiled.main.iter().rev();
+        let is_refusal = |content: &Content| matches!(content.action, Action::Respond { .. });
+        let refusal = refusals.find(|(_, content)| is_refusal(content));
+        let refusal = refusal.map_or_else(|| Content::status(403), |(_, content)| content.clone());
+        compiled.main = vec![(Vec::new(), refusal)];
+        compiled.is_guarded = true;
+    }
+    compiled
 }
 
 /// A location that another one leads to is compiled for that one, but not for ever.
@@ -126,11 +143,11 @@ fn compile_within<'a>(
     if let Some(mut content) = phase.returned {
         compiled.is_guarded = matches!(content.action, Action::Respond { status: 400.., .. });
         content.response_headers = fields;
-        compiled.main.push((Vec::new(), content));
+        compiled.main.extend(phase.only.split(Vec::new(), content));
         return compiled;
     }
     // Patterns may be for more than the expression was, which does for refusing only.
-    let carries = !matches!(&location.matches, Matches::Regex { .. });
+    let carries = expression::is_exact(&location.matches);
     let (guard, allowed) = access::guard(scope, carries);
     if let Some(guard) = guard {
         compiled.is_guarded = true;
@@ -160,20 +177,27 @@ fn compile_within<'a>(
         .iter_mut()
         .skip(redirects)
         .map(|sub| &mut sub.content);
+    let limits = site.limits.of(scope);
     for content in inner.chain([&mut content]) {
         if content.access == Access::default() {
             content.access = allowed.clone();
+        } else if allowed != Access::default() && content.access != allowed {
+            // Both would have to hold, and a route has one of each kind.
+            content.clone_from(&Content::status(403));
+        }
+        // A request is limited once, where it comes in.
+        if !limits.is_empty() {
+            content.rate_limits.clone_from(&limits);
         }
     }
-    match access::excepted_methods(scope) {
-        Some(methods) => {
-            compiled.main.push((methods, content));
-            let mut content = Content::status(403);
-            content.response_headers = fields;
-            compiled.main.push((Vec::new(), content));
-        }
-        None => compiled.main.push((Vec::new(), content)),
+    let mut only = phase.only;
+    if let Some(methods) = access::excepted_methods(scope) {
+        only.restrict(methods, Content::status(403));
     }
+    if let Some((_, refusal)) = &mut only.0 {
+        refusal.response_headers = fields;
+    }
+    compiled.main.extend(only.split(Vec::new(), content));
     compiled
 }
 

@@ -9,11 +9,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::cache;
+use super::condition;
 use super::document::{Action, Content, Document, Listen, Route};
 use super::header;
+use super::limit::{self, Limits};
 use super::listen::{self, Server};
 use super::location::{Matches, Piece, collect, pieces};
-use super::note::Notes;
+use super::note::{Kind, Notes};
 use super::pattern::literal_of;
 use super::rewrite;
 use super::scope::Scope;
@@ -47,6 +49,11 @@ pub(super) fn document<'a>(notes: &'a Notes, tree: &'a [Directive]) -> Document 
         listen: listens(&servers),
         ..Document::default()
     };
+    if let Some(most) = limit::connections(&scope, servers.iter().map(|it| &it.scope)) {
+        document
+            .limits
+            .insert("connections_per_client", most.to_string());
+    }
     let body_limit = body_limit(&servers);
     if let Some(limit) = body_limit {
         let limit = ByteSize::new(limit).to_string();
@@ -54,9 +61,11 @@ pub(super) fn document<'a>(notes: &'a Notes, tree: &'a [Directive]) -> Document 
     }
     let site = Site {
         upstreams: Upstreams::new(inner),
+        limits: Limits::new(inner),
         body_limit: body_limit.unwrap_or(BODY_LIMIT),
     };
     for (at, server) in servers.iter().enumerate() {
+        document.routes.extend(unsaid(&servers, at));
         for (host, scheme) in variants(&servers, at) {
             routes(
                 &site,
@@ -75,6 +84,12 @@ pub(super) fn document<'a>(notes: &'a Notes, tree: &'a [Directive]) -> Document 
     let mut upstreams = site.upstreams.into_made();
     upstreams.retain(|(name, _)| is_used(name));
     document.upstreams = upstreams;
+    let mut limits = site.limits.into_made();
+    limits.retain(|(name, _)| {
+        let mut routes = document.routes.iter();
+        routes.any(|route| route.content.rate_limits.contains(name))
+    });
+    document.rate_limits = limits;
     document
 }
 
@@ -115,6 +130,59 @@ fn listens(servers: &[Server<'_>]) -> Vec<Listen> {
     all
 }
 
+/// Of the hosts that can be said only together with others: nobody answers those, rather than the default server.
+fn unsaid(servers: &[Server<'_>], at: usize) -> Vec<Route> {
+    let Some(server) = servers.get(at) else {
+        return Vec::new();
+    };
+    let mut routes = Vec::new();
+    for (directive, host) in &server.unsaid {
+        let kinds = [false, true].into_iter();
+        let mut kinds = kinds.filter(|tls| server.listens.iter().any(|on| on.tls == *tls));
+        if kinds.all(|tls| default_of(servers, tls) == Some(at)) {
+            let why = "this server is the default, and answers whatever host no other is for";
+            server.scope.needless(directive, why);
+            continue;
+        }
+        let Some(host) = host else {
+            let why = "a host is a name, or `*.` and a name; what this server is for is answered by the default server; write a route for each host";
+            server.scope.notes.say(Kind::Open, directive, why);
+            continue;
+        };
+        let is_anothers = |other: &Server<'_>| other.names.contains(host);
+        if servers.iter().any(is_anothers) {
+            continue;
+        }
+        let why = format!(
+            "a host is a name, or `*.` and a name; all of `{host}` that no other server has is answered 501 until you write a route for each"
+        );
+        if server.names.is_empty() {
+            server.seen_with_all();
+        }
+        server.scope.notes.say(Kind::Access, directive, why);
+        routes.push(Route {
+            comment: server.to_string(),
+            scheme: None,
+            host: Some(host.clone()),
+            path: "/".to_owned(),
+            methods: Vec::new(),
+            content: Content::status(501),
+        });
+    }
+    routes
+}
+
+/// The server that nginx takes where none has the name.
+fn default_of(servers: &[Server<'_>], tls: bool) -> Option<usize> {
+    let is_said = |server: &Server<'_>| {
+        let mut ons = server.listens.iter();
+        ons.any(|on| on.tls == tls && on.is_default)
+    };
+    let is_of_kind = |server: &Server<'_>| server.listens.iter().any(|on| on.tls == tls);
+    let said = servers.iter().position(is_said);
+    said.or_else(|| servers.iter().position(is_of_kind))
+}
+
 type Variant = (Option<String>, Option<&'static str>);
 
 /// The hosts and schemes that a server's routes are for.
@@ -131,7 +199,7 @@ fn variants(servers: &[Server<'_>], at: usize) -> Vec<Variant> {
             all.push((hosts(servers, at, tls), scheme));
         }
     }
-    let asks = rewrite::asks_for(server.scope.own(), &["$scheme", "$https", "$server_port"]);
+    let asks = condition::asks_for(server.scope.own(), &["$scheme", "$https", "$server_port"]);
     if let [(plain, _), (tls, _)] = all.as_slice()
         && plain == tls
         && asks.is_empty()
@@ -147,16 +215,7 @@ fn variants(servers: &[Server<'_>], at: usize) -> Vec<Variant> {
 /// The hosts of a server, for connections with or without TLS; `None` is any.
 fn hosts(servers: &[Server<'_>], at: usize, tls: bool) -> Vec<Option<String>> {
     let of_kind = |server: &&Server<'_>| server.listens.iter().any(|on| on.tls == tls);
-    let is_said = |server: &Server<'_>| {
-        server
-            .listens
-            .iter()
-            .any(|on| on.tls == tls && on.is_default)
-    };
-    let default = servers
-        .iter()
-        .position(is_said)
-        .or_else(|| servers.iter().position(|server| of_kind(&server)));
+    let default = default_of(servers, tls);
     let Some(server) = servers.get(at) else {
         return Vec::new();
     };
@@ -190,7 +249,7 @@ fn hosts(servers: &[Server<'_>], at: usize, tls: bool) -> Vec<Option<String>> {
         hosts.push(None);
     }
     // What a condition asks for is a host of its own.
-    for name in rewrite::asks_for(server.scope.own(), &["$host", "$http_host"]) {
+    for name in condition::asks_for(server.scope.own(), &["$host", "$http_host"]) {
         let name = name.to_ascii_lowercase();
         let is_lawful = listen::is_name(&name);
         let is_anothers = others().any(|other| other.names.contains(&name));
@@ -301,19 +360,25 @@ fn server_pieces<'a>(site: &Site<'a>, scope: &Scope<'a>) -> Vec<Piece> {
         let made: Vec<Piece> = made.into_iter().filter(|piece| !is_before(piece)).collect();
         all.extend(made);
     }
-    let by_method: Vec<Piece> = phase
-        .by_method
-        .iter()
-        .flat_map(|(method, content)| {
-            all.iter().map(move |piece| Piece {
-                methods: vec![method.clone()],
-                content: content.clone(),
-                ..piece.clone()
-            })
+    let by_method = phase.by_method.iter().flat_map(|(method, content)| {
+        all.iter().map(move |piece| Piece {
+            methods: vec![method.clone()],
+            content: content.clone(),
+            ..piece.clone()
         })
-        .collect();
-    all.extend(by_method);
-    all
+    });
+    let going_on = all.iter().flat_map(|piece| {
+        let split = phase
+            .only
+            .split(piece.methods.clone(), piece.content.clone());
+        split.map(|(methods, content)| Piece {
+            methods,
+            content,
+            ..piece.clone()
+        })
+    });
+    // What the server says comes before what its locations say of methods.
+    by_method.chain(going_on).collect()
 }
 
 fn threads(scope: &Scope<'_>) -> Option<u64> {
@@ -352,12 +417,14 @@ fn trusted(scope: &Scope<'_>, servers: &[Server<'_>]) -> Vec<String> {
                 scope.missing(said, "a proxy that is trusted has an address or a network");
             }
         }
-        if let Some(field) = scope.one("real_ip_header")
-            && !field.arg(0).eq_ignore_ascii_case("x-forwarded-for")
+        let field = scope.one("real_ip_header");
+        let is_usual = |field: &str| field.eq_ignore_ascii_case("x-forwarded-for");
+        if field.is_none_or(|field| !is_usual(field.arg(0)))
+            && let Some(said) = field.or(scope.one("set_real_ip_from"))
         {
             scope.differs(
-                field,
-                "the client is read from `X-Forwarded-For` (or the PROXY protocol) of `trusted_proxies`, not from this field; see that the proxy in front sends it",
+                said,
+                "the client is read from `X-Forwarded-For` (or the PROXY protocol) of `trusted_proxies`, and not from another field (nginx's own is `X-Real-IP`); see that the proxy in front sends it, and throws away a client's",
             );
         }
     }

@@ -72,23 +72,27 @@ pub struct Place {
     pub guard: Option<Arc<Guard>>,
     /// Whether it changes fields that each answer has anew, or that are for one connection only: stored lines cannot be sent as they are stored.
     pub edits_framing: bool,
+    /// Whether all that it is for is refused.
+    refuses: bool,
 }
 
 impl Place {
     /// Whether it asks for more than that a request is for it.
     pub fn is_guarded(&self) -> bool {
-        self.guard.is_some() || !self.limits.is_empty()
+        self.guard.is_some() || self.refuses || !self.limits.is_empty()
     }
 
     fn of(route: &RouteSettings, rules: Arc<Rules>, metrics: &HttpMetrics) -> Self {
         Self {
             edits_framing: edits_framing(route),
+            refuses: is_refusal(&route.action),
             ..Self::new(&route.name, &upstreams_of(route), rules, metrics)
         }
     }
 
     fn new(name: &str, upstream: &str, rules: Arc<Rules>, metrics: &HttpMetrics) -> Self {
         Self {
+            refuses: false,
             name: name.into(),
             upstream: upstream.into(),
             rules,
@@ -123,6 +127,14 @@ fn edits_framing(route: &RouteSettings) -> bool {
 fn marks_of(guards: &Guards) -> Marks {
     let names: Vec<&str> = guards.claims().iter().map(HeaderName::as_str).collect();
     Marks::of(&names)
+}
+
+/// A fixed answer that is an error keeps everybody away from a path.
+fn is_refusal(action: &Action) -> bool {
+    let Action::Respond { status, .. } = action else {
+        return false;
+    };
+    status.is_client_error() || status.is_server_error()
 }
 
 fn upstreams_of(route: &RouteSettings) -> String {

@@ -289,25 +289,25 @@ fn requests_go_where_nginx_sends_them() {
             "http://s /a, allow 10.0.0.0/8",
         ),
         (
-            "location /a/ { allow 10.1.2.3; deny 10.0.0.0/8; proxy_pass http://s; }",
+            "location /a/ { allow 10.0.0.0/9; deny 10.0.0.0/8; proxy_pass http://s; }",
             "x",
             "GET",
             "/a/b",
-            "403",
+            "http://s /a/b, deny 10.128.0.0/9",
         ),
         (
             "satisfy any; auth_basic x; auth_basic_user_file /u; location / { allow 10.1.2.3; deny all; proxy_pass http://s; }",
             "x",
             "GET",
             "/a",
-            "403",
+            "http://s /a, password of /u",
         ),
         (
             "location ~ \\.php$ { deny 10.1.2.3; proxy_pass http://s; }",
             "x",
             "GET",
             "/a.php",
-            "403",
+            "http://s /a.php, deny 10.1.2.3/32",
         ),
         (
             "auth_basic x; auth_basic_user_file /u; deny 192.0.2.1; location / { proxy_pass http://s; }",
@@ -439,7 +439,7 @@ async fn import_on_the_command_line() {
     let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
     write(
         "nginx.conf",
-        "server { listen 80; limit_req zone=a; location / { auth_basic x; proxy_pass http://app; } }",
+        "server { listen 80; limit_req zone=a; location / { auth_basic x; proxy_pass http://app; } location /b { proxy_pass http://app; } }",
     );
     let run = run_forebay(dir.path(), &["import", "nginx.conf"])
         .await

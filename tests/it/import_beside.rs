@@ -1,7 +1,9 @@
 //! `forebay import` side by side with nginx: one configuration, the same requests, the same answers.
 
+use std::path::Path;
+
 use tokio::net::TcpStream;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::rig::{
     Response, client, edge, free_port, ok, origin, request, run_forebay, status,
@@ -83,6 +85,30 @@ fn seen(response: &Response, is_the_origins: bool) -> (u16, String, String, Stri
     )
 }
 
+/// nginx with the `nginx.conf` of a directory, when it listens. It ends with what is returned.
+pub(crate) async fn real_nginx(dir: &Path, addr: &str) -> Child {
+    let mut real = Command::new("nginx")
+        .arg("-p")
+        .arg(dir)
+        .arg("-c")
+        .arg(dir.join("nginx.conf"))
+        .kill_on_drop(true)
+        .spawn()
+        .expect("nginx is installed");
+    let answers = async {
+        while TcpStream::connect(addr).await.is_err() {
+            assert!(
+                real.try_wait().unwrap().is_none(),
+                "nginx has ended: {:?}",
+                std::fs::read_to_string(dir.join("error.log"))
+            );
+            tokio::task::yield_now().await;
+        }
+    };
+    within("nginx to listen", answers).await;
+    real
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn side_by_side_with_nginx() {
     let dir = temporary_directory();
@@ -116,25 +142,7 @@ async fn side_by_side_with_nginx() {
     let toml = run.stdout.replace(&format!("\"{nginx}\""), "\"{listen}\"");
     assert!(toml.contains("{listen}"), "{toml}");
     let e = edge(&toml).start().await;
-    let mut real = Command::new("nginx")
-        .arg("-p")
-        .arg(dir.path())
-        .arg("-c")
-        .arg(path("nginx.conf"))
-        .kill_on_drop(true)
-        .spawn()
-        .expect("nginx is installed");
-    let answers = async {
-        while TcpStream::connect(&nginx).await.is_err() {
-            assert!(
-                real.try_wait().unwrap().is_none(),
-                "nginx has ended: {:?}",
-                std::fs::read_to_string(path("error.log"))
-            );
-            tokio::task::yield_now().await;
-        }
-    };
-    within("nginx to listen", answers).await;
+    let _real = real_nginx(dir.path(), &nginx).await;
     let long = "x".repeat(2000);
     let mut wrong = String::new();
     for (method, host, target, body) in [

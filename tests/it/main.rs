@@ -102,6 +102,7 @@ mod fault; // no room, no reader, no descriptor, no port, no warning
 mod fault_config; // thirty bad files, and what a reload says
 mod import; // nginx.conf to proxy.toml: nginx's rules, the command
 mod import_beside; // and what comes of it beside nginx itself
+mod import_guards; // of what nginx refuses nothing gets through what import makes
 mod log; // the access log
 mod reasons; // each of the cache's words is brought about, in three places
 mod reload; // SIGHUP, watch, admin

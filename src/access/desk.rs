@@ -1,24 +1,21 @@
-//! Where passwords are checked: so many at a time, in a line that nobody can fill alone, and no pair twice in a while.
+//! Where passwords are checked: so many at a time, by turns, and no pair twice in a while.
 //!
 //! Checking a password costs a core some 50 ms, by design. A flood of wrong ones may therefore take half of the cores, and no
 //! more: what serves other requests are other threads. What was found right is remembered by a keyed digest (never the password itself), so that
 //! who is in stays in at no cost while a flood lasts.
 
 use super::hash::Hash;
+use super::line::Line;
 use crate::clock::{self, Instant};
-use hashbrown::HashMap;
-use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use ring::{hmac, rand};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
-/// Requests that wait for a check.
-const WAITING_MAX: usize = 256;
-/// Those of one address among them; with IPv6, of one network of 64 bits.
-const WAITING_EACH: usize = 8;
+/// Who has waited for so long is told to come again: a browser shows nothing meanwhile.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Pairs remembered, of right and of wrong ones each: some 100 octets.
 const REMEMBERED: usize = 4_096;
 /// A right pair is good for so long. A change of the file is noticed before.
@@ -31,21 +28,10 @@ type Digest = [u8; 32];
 /// Shared by all routes that ask for passwords. A reload keeps it.
 #[derive(Debug)]
 pub struct Desk {
-    places: Arc<Semaphore>,
     line: Arc<Line>,
     right: Cache<Digest, Instant>,
     wrong: Cache<Digest, Instant>,
     key: hmac::Key,
-}
-
-/// Who waits. Held for a count only.
-#[derive(Debug, Default)]
-struct Line(Mutex<HashMap<IpAddr, usize>>);
-
-/// One place in the line.
-struct Waiting {
-    line: Arc<Line>,
-    of: IpAddr,
 }
 
 /// What a check comes to.
@@ -71,8 +57,7 @@ impl Desk {
     fn with(places: usize) -> Self {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new());
         Self {
-            places: Arc::new(Semaphore::new(places)),
-            line: Arc::default(),
+            line: Arc::new(Line::new(places)),
             right: Cache::new(REMEMBERED),
             wrong: Cache::new(REMEMBERED),
             // Where the system has no randomness, TLS has none either; the digests never leave the process.
@@ -117,7 +102,7 @@ impl Desk {
         let Some(waiting) = self.line.enter(client) else {
             return Found::Busy;
         };
-        let Ok(place) = self.places.clone().acquire_owned().await else {
+        let Ok(Ok(place)) = timeout(PATIENCE, waiting.turn()).await else {
             return Found::Busy;
         };
         let (hash, password) = (hash.clone(), password.to_vec());
@@ -146,44 +131,6 @@ impl Desk {
             context.update(part);
         }
         context.sign().as_ref().try_into().unwrap_or_default()
-    }
-}
-
-impl Line {
-    fn enter(self: &Arc<Self>, client: IpAddr) -> Option<Waiting> {
-        let of = network(client);
-        let mut waiting = self.0.lock();
-        let all: usize = waiting.values().sum();
-        let theirs = waiting.get(&of).copied().unwrap_or_default();
-        if all >= WAITING_MAX || theirs >= WAITING_EACH {
-            return None;
-        }
-        waiting.insert(of, theirs + 1);
-        let line = self.clone();
-        Some(Waiting { line, of })
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        let mut waiting = self.line.0.lock();
-        let left = waiting.get(&self.of).map_or(0, |count| count - 1);
-        if left == 0 {
-            waiting.remove(&self.of);
-        } else {
-            waiting.insert(self.of, left);
-        }
-    }
-}
-
-/// Whose the address is: somebody with IPv6 has 2^64 of them.
-fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(address) => {
-            let network = address.to_bits() >> 64 << 64;
-            Ipv6Addr::from_bits(network).into()
-        }
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -216,7 +163,7 @@ mod tests {
             }
         }
         assert_eq!((desk.right.len(), desk.wrong.len()), (1, 2));
-        assert!(desk.line.0.lock().is_empty());
+        assert!(desk.line.is_empty());
     }
 
     #[tokio::test]
@@ -224,7 +171,8 @@ mod tests {
         let desk = Desk::with(1);
         desk.check(address(1), "ann", b"secret", &hash(), true)
             .await;
-        let taken = desk.places.clone().acquire_owned().await.expect("a place");
+        let taken = desk.line.enter(address(2)).expect("room");
+        let taken = taken.turn().await.expect("a place");
         let found = desk
             .check(address(1), "ann", b"secret", &hash(), true)
             .await;
@@ -232,24 +180,19 @@ mod tests {
         drop(taken);
     }
 
-    #[tokio::test]
-    async fn nobody_fills_the_line_alone() {
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_long_is_told_to_come_again() {
         let desk = Desk::with(1);
-        let mut places: Vec<_> = (0..WAITING_EACH)
-            .map(|_| desk.line.enter(address(1)))
-            .collect();
-        assert!(places.iter().all(Option::is_some));
+        let other = desk.line.enter(address(2)).expect("room");
+        let place = other.turn().await.expect("a place");
+        let began = clock::now();
         let found = desk
             .check(address(1), "ann", b"secret", &hash(), true)
             .await;
         assert_eq!(found, Found::Busy);
-        let found = desk
-            .check(address(2), "ann", b"secret", &hash(), true)
-            .await;
-        assert_eq!(found, Found::Right);
-        places.pop();
-        let found = desk.check(address(1), "ann", b"guess", &hash(), true).await;
-        assert_eq!(found, Found::Wrong);
+        assert_eq!((clock::now() - began).as_secs(), PATIENCE.as_secs());
+        drop((place, other));
+        assert!(desk.line.is_empty(), "nobody is left in the line");
     }
 
     #[test]
@@ -257,18 +200,5 @@ mod tests {
         let desk = Desk::with(1);
         assert_ne!(desk.digest(&[b"ab", b"c"]), desk.digest(&[b"a", b"bc"]));
         assert_ne!(Desk::with(1).digest(&[b"a"]), desk.digest(&[b"a"]));
-    }
-
-    #[test]
-    fn a_network_is_one_client() {
-        for (one, other, same) in [
-            ("2001:db8::1", "2001:db8::ffff:0:0:1", true),
-            ("2001:db8::1", "2001:db8:0:1::1", false),
-            ("::ffff:192.0.2.1", "192.0.2.1", true),
-            ("192.0.2.1", "192.0.2.2", false),
-        ] {
-            let of = |text: &str| network(text.parse().expect("an address"));
-            assert_eq!(of(one) == of(other), same, "{one} {other}");
-        }
     }
 }

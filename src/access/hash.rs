@@ -10,10 +10,14 @@ use subtle::ConstantTimeEq;
 const PASSWORD_MAX: usize = 512;
 /// Of `$5$` and `$6$` where the line does not say.
 const ROUNDS: usize = 5_000;
-/// More would keep a thread for a second and longer.
-const ROUNDS_MAX: usize = 5_000_000;
-/// The dearest bcrypt that is taken: some 5 s for each try.
-const COST_MAX: u32 = 16;
+/// More would keep a thread for longer than some second, as do the limits of the others.
+const ROUNDS_MAX: usize = 1_000_000;
+/// bcrypt's cost: the work is two to the power of it.
+const COST_MAX: u32 = 14;
+/// KiB that argon2 may take for one try.
+const MEMORY_MAX: u32 = 256 * 1024;
+/// KiB that all of its passes together may go over.
+const PASSES_MAX: u64 = 1024 * 1024;
 
 /// A password that cannot be read back.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -46,8 +50,18 @@ pub enum Unfit {
     )]
     Unknown,
     /// A known kind, but not as it should be.
-    #[error("the password's hash is damaged or asks for too much work")]
+    #[error("the password's hash is damaged")]
     Malformed,
+    /// A try would take seconds, or much memory.
+    #[error("{what} of its hash is {found}, more than {most}: each try would take too long")]
+    Dear {
+        /// Of what there is too much.
+        what: &'static str,
+        /// How much there is.
+        found: u64,
+        /// How much there may be.
+        most: u64,
+    },
 }
 
 impl std::fmt::Debug for Hash {
@@ -80,16 +94,30 @@ impl Hash {
         } else {
             return Err(Unfit::Unknown);
         };
-        let fits = match kind {
-            Kind::Bcrypt => is_bcrypt(text),
-            Kind::Argon2 => PasswordHash::new(text)
-                .is_ok_and(|hash| hash.hash.is_some() && argon2::Params::try_from(&hash).is_ok()),
-            Kind::Sha256 => Crypt::of(text).is_some_and(|it| it.digest.len() == 43),
-            Kind::Sha512 => Crypt::of(text).is_some_and(|it| it.digest.len() == 86),
-            Kind::Apr1 => Crypt::of(text).is_some_and(|it| it.digest.len() == 22),
-        };
+        match kind {
+            Kind::Bcrypt => {
+                let cost = bcrypt_cost(text).ok_or(Unfit::Malformed)?;
+                affordable("the cost", cost.into(), COST_MAX.into())?;
+            }
+            Kind::Argon2 => {
+                let params = argon2_params(text).ok_or(Unfit::Malformed)?;
+                let (memory, passes) = (u64::from(params.m_cost()), u64::from(params.t_cost()));
+                affordable("`m`, the memory in KiB,", memory, MEMORY_MAX.into())?;
+                affordable("`m` times `t`, in KiB,", memory * passes, PASSES_MAX)?;
+            }
+            Kind::Sha256 | Kind::Sha512 | Kind::Apr1 => {
+                let length = match kind {
+                    Kind::Sha256 => 43,
+                    Kind::Sha512 => 86,
+                    _ => 22,
+                };
+                let crypt = Crypt::of(text).filter(|it| it.digest.len() == length);
+                let rounds = crypt.ok_or(Unfit::Malformed)?.rounds;
+                affordable("`rounds`", rounds as u64, ROUNDS_MAX as u64)?;
+            }
+        }
         let text = text.to_owned();
-        fits.then_some(Self { kind, text }).ok_or(Unfit::Malformed)
+        Ok(Self { kind, text })
     }
 
     /// As the file has it.
@@ -133,18 +161,26 @@ pub(super) fn make(password: &str) -> Result<String, &'static str> {
     Ok(made.format_for_version(bcrypt::Version::TwoY))
 }
 
-/// `$2y$` two digits `$` and 53 letters.
-fn is_bcrypt(text: &str) -> bool {
-    let Some((cost, rest)) = text.get(4..).and_then(|rest| rest.split_once('$')) else {
-        return false;
-    };
+fn affordable(what: &'static str, found: u64, most: u64) -> Result<(), Unfit> {
+    if found > most {
+        return Err(Unfit::Dear { what, found, most });
+    }
+    Ok(())
+}
+
+fn argon2_params(text: &str) -> Option<argon2::Params> {
+    let hash = PasswordHash::new(text).ok()?;
+    hash.hash?;
+    argon2::Params::try_from(&hash).ok()
+}
+
+/// The cost of `$2y$` two digits `$` and 53 letters.
+fn bcrypt_cost(text: &str) -> Option<u32> {
+    let (cost, rest) = text.get(4..)?.split_once('$')?;
     let letters = |octet: u8| octet.is_ascii_alphanumeric() || b"./".contains(&octet);
-    cost.len() == 2
-        && cost
-            .parse()
-            .is_ok_and(|cost: u32| (4..=COST_MAX).contains(&cost))
-        && rest.len() == 53
-        && rest.bytes().all(letters)
+    let good = cost.len() == 2 && rest.len() == 53 && rest.bytes().all(letters);
+    let cost = cost.parse().ok().filter(|cost| (4..=31).contains(cost));
+    cost.filter(|_| good)
 }
 
 /// The parts of `$6$rounds=5000$salt$digest` and its like.
@@ -166,8 +202,7 @@ impl<'a> Crypt<'a> {
         };
         let (salt, digest) = rest.split_once('$')?;
         let letters = |octet: u8| octet.is_ascii_alphanumeric() || b"./".contains(&octet);
-        let good = rounds <= ROUNDS_MAX && digest.bytes().all(letters);
-        good.then_some(Self {
+        digest.bytes().all(letters).then_some(Self {
             // As crypt(3) does it.
             rounds: rounds.max(1_000),
             salt,
@@ -324,6 +359,7 @@ mod tests {
 
     #[test]
     fn what_is_not_taken() {
+        let dear = |what, found, most| Unfit::Dear { what, found, most };
         for (text, expected) in [
             ("", Unfit::Absent),
             ("secret", Unfit::Unknown),
@@ -332,14 +368,26 @@ mod tests {
             ("{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=", Unfit::Sha1),
             ("$2y$10$short", Unfit::Malformed),
             (
-                "$2y$31$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW",
+                "$2y$99$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW",
                 Unfit::Malformed,
+            ),
+            (
+                "$2y$15$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW",
+                dear("the cost", 15, 14),
+            ),
+            (
+                "$argon2id$v=19$m=4194304,t=1,p=1$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAA",
+                dear("`m`, the memory in KiB,", 4_194_304, 262_144),
+            ),
+            (
+                "$argon2id$v=19$m=65536,t=17,p=1$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAA",
+                dear("`m` times `t`, in KiB,", 1_114_112, 1_048_576),
             ),
             ("$apr1$salt", Unfit::Malformed),
             ("$6$salt$short", Unfit::Malformed),
             (
                 "$5$rounds=999999999$saltsalt$0IyaXrmV7.sGNS6tirgqHLqX/G.FBvgkYA.lpPdS5sA",
-                Unfit::Malformed,
+                dear("`rounds`", 999_999_999, 1_000_000),
             ),
             ("$argon2id$v=19$m=16", Unfit::Malformed),
         ] {

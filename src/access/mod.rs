@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`networks`] | is this address in the list? |
 //! | [`basic`], [`users`], [`hash`], [`desk`] | is this the password, and what may finding out cost? |
+//! | [`line`] | whose turn is it to have a password checked? |
 //! | [`forward`] | what is a service asked, and what does its answer mean? |
 //! | [`certificate`] | will this certificate do, and what is the upstream told of it? |
 //! | [`headers`] | which fields are added to an answer? |
@@ -17,6 +18,7 @@ mod desk;
 pub mod forward;
 mod hash;
 mod headers;
+mod line;
 mod networks;
 pub mod settings;
 pub mod users;
@@ -31,8 +33,9 @@ use settings::{
     AccessSettings, AuthSettings, CLIENT_CERT, CLIENT_CERT_CHAIN, CertificateSettings,
     SecurityHeaders,
 };
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{net::IpAddr, path::Path};
 use users::{Users, UsersError};
 
 pub use hash::Unfit;
@@ -95,6 +98,8 @@ pub struct Guards {
     claims: Arc<[HeaderName]>,
     desk: Arc<Desk>,
     files: Vec<Arc<Users>>,
+    /// Password files that were read before, and say something else now.
+    pub reread: Vec<PathBuf>,
 }
 
 impl Default for Guards {
@@ -104,6 +109,7 @@ impl Default for Guards {
             claims: Arc::new([CLIENT_CERT, CLIENT_CERT_CHAIN]),
             desk: Arc::default(),
             files: Vec::new(),
+            reread: Vec::new(),
         }
     }
 }
@@ -174,7 +180,9 @@ impl Guards {
         }
         let users = match before.and_then(|before| of(&before.files)) {
             Some(users) => {
-                users.reload()?;
+                if users.reload()? {
+                    self.reread.push(file.to_owned());
+                }
                 users
             }
             None => Arc::new(Users::load(file)?),

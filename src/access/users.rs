@@ -184,7 +184,7 @@ impl Users {
             return;
         }
         match self.reload() {
-            Ok(()) => tracing::info!(
+            Ok(_) => tracing::info!(
                 "password file `{}` was read again: {} users",
                 self.path.display(),
                 self.table.load().len()
@@ -193,15 +193,15 @@ impl Users {
         }
     }
 
-    /// Reads the file whether it seems to have changed or not.
+    /// Reads the file whether it seems to have changed or not. Says whether it has.
     ///
     /// # Errors
     /// [`UsersError`]; the users read before stay in force.
-    pub fn reload(&self) -> Result<(), UsersError> {
+    pub fn reload(&self) -> Result<bool, UsersError> {
         let (table, stamp) = read(&self.path)?;
-        self.table.store(Arc::new(table));
+        let before = self.table.swap(Arc::new(table));
         *self.looked.lock() = (clock::now(), stamp);
-        Ok(())
+        Ok(before != self.table.load_full())
     }
 }
 
@@ -317,6 +317,9 @@ mod tests {
         fs::write(&path, format!("ann:{ANN}\nbob:{BOB}\n")).expect("writing");
         users.look();
         assert_eq!(users.table().len(), 2);
+        assert!(!users.reload().expect("a good file"), "it is known by now");
+        fs::write(&path, format!("ann:{BOB}\nbob:{BOB}\n")).expect("writing");
+        assert!(users.reload().expect("a good file"));
         fs::write(&path, "ann:plain\n").expect("writing");
         users.look();
         assert_eq!(users.table().len(), 2);

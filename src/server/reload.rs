@@ -76,7 +76,10 @@ impl State {
                 .reconfigure(&settings.log)
                 .map_err(|error| RunError::Config(error.to_string()))?;
         }
-        let report = changes::report(&self.settings, &settings);
+        let mut report = changes::report(&self.settings, &settings);
+        let reread = guards.reread.iter();
+        let reread = reread.map(|file| format!("password file `{}`: changed", file.display()));
+        report.changes.extend(reread);
 
         let mut next = Site::new(
             settings.routes.clone(),

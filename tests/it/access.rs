@@ -295,6 +295,20 @@ async fn a_changed_password_file_counts_and_a_bad_one_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reload_says_that_a_password_file_has_changed() {
+    let o = pages().await;
+    let e = staff(&o).await;
+    let changes = async || e.reload().await.expect(200).json()["changes"].clone();
+    assert_eq!(changes().await.as_array().map(Vec::len), Some(0));
+    std::fs::write(e.dir().join("users"), BOB).unwrap();
+    let told = changes().await.to_string();
+    assert!(
+        told.contains("password file `") && told.contains("users`: changed"),
+        "{told}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_guesses_keeps_out_nobody_who_was_in() {
     let o = pages().await;
     let e = with_users(&[STAFF, "[[route]]\nto = '{o1}'\n"].concat(), &o).await;

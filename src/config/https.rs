@@ -9,9 +9,7 @@ use super::error::Report;
 use super::file::{File, Route};
 use crate::access::settings::AccessSettings;
 use crate::cache::settings::Rules;
-use crate::routing::settings::{
-    Action, HeaderEdits, HostMatch, MatchSettings, PathMatch, Rewrite, RouteSettings, Scheme,
-};
+use crate::routing::settings::{Action, RouteSettings, Scheme};
 
 /// Changes the routes as it is told.
 pub(super) fn redirect(file: &mut File, report: &Report) {
@@ -34,30 +32,14 @@ pub(super) fn redirect(file: &mut File, report: &Report) {
         place,
         name: None,
         pattern: "https".to_owned(),
-        settings: RouteSettings {
-            name: String::new(),
-            matches: MatchSettings {
-                scheme: Some(Scheme::Http),
-                host: HostMatch::Any,
-                path: PathMatch::Prefix("/".to_owned()),
-                methods: Vec::new(),
-                headers: Vec::new(),
-                query: Vec::new(),
-            },
-            action: Action::Redirect {
+        settings: {
+            let mut settings = RouteSettings::for_all(Action::Redirect {
                 to: "https://{host}{uri}".to_owned(),
                 // 301 would let a client make a GET of a POST.
                 status: StatusCode::PERMANENT_REDIRECT,
-            },
-            rewrite: Rewrite::None,
-            request_headers: HeaderEdits::default(),
-            response_headers: HeaderEdits::default(),
-            error_pages: std::collections::BTreeMap::new(),
-            body_limit: None,
-            hold_on: Vec::new(),
-            events: None,
-            rate_limits: Vec::new(),
-            index: 0,
+            });
+            settings.matches.scheme = Some(Scheme::Http);
+            settings
         },
         targets: Vec::new(),
         rules: Rules::off(),

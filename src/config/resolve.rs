@@ -10,7 +10,7 @@ use super::file::{File, Route, Spotted, Target};
 use super::settings::Settings;
 use super::source::{Place, Sources};
 use super::{Surroundings, defaults, https, rates};
-use crate::access::settings::AuthSettings;
+use crate::access::settings::{AuthSettings, Demand};
 use crate::admin::settings::{AdminListen, AdminSettings};
 use crate::cache::settings::Rules;
 use crate::listen::settings::ListenSettings;
@@ -35,7 +35,8 @@ pub(super) fn resolve(
     }
     https::redirect(&mut file, report);
     schemes(&file, report);
-    services(&mut file);
+    services(&mut file, report);
+    certificates(&file, report);
     let upstreams = upstreams(file.upstreams, &file.routes, report);
     let names = names(&file.routes, sources, report);
     reach(&file.routes, sources, report);
@@ -133,7 +134,8 @@ fn admin(admin: &Spotted<AdminSettings>, report: &Report) {
 }
 
 /// A service whose URL has the name of an upstream in the place of a host is that upstream.
-fn services(file: &mut File) {
+fn services(file: &mut File, report: &Report) {
+    let names: Vec<&str> = file.upstreams.iter().map(|it| &*it.value.name).collect();
     for route in &mut file.routes {
         let (Some(service), Some(AuthSettings::Forward(forward))) =
             (&mut route.service, &mut route.access.auth)
@@ -146,6 +148,37 @@ fn services(file: &mut File) {
             // By which name it is asked is for the upstream's `host` to say.
             forward.host = None;
             service.target.name = name;
+        } else if let Some(name) = &service.name
+            && let Some(near) = nearest(name, names.iter().copied())
+        {
+            report.note(
+                service.target.place,
+                format!(
+                    "no upstream is called `{name}`, so it is a host's name; did you mean `{near}`?"
+                ),
+            );
+        }
+    }
+}
+
+/// Where routes want certificates, some listener asks for them.
+fn certificates(file: &File, report: &Report) {
+    let asks = |listen: &Spotted<ListenSettings>| {
+        let tls = listen.value.tls.as_ref();
+        tls.is_some_and(|tls| tls.clients.is_some())
+    };
+    if file.listen.iter().any(asks) {
+        return;
+    }
+    for route in &file.routes {
+        let Some(AuthSettings::Certificate(certificate)) = &route.access.auth else {
+            continue;
+        };
+        let why = "no listener asks for certificates: set `client_certificates` on a [[listen]] with `tls`";
+        if certificate.demand == Demand::Optional {
+            report.note(route.place, format!("nobody can show one, for {why}"));
+        } else {
+            report.error(route.place, format!("nobody gets in, for {why}"));
         }
     }
 }

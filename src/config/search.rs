@@ -10,10 +10,7 @@ use super::{Surroundings, defaults};
 use crate::access::settings::AccessSettings;
 use crate::cache::settings::Rules;
 use crate::listen::settings::ListenSettings;
-use crate::routing::settings::{
-    Action, HeaderEdits, HostMatch, MatchSettings, PathMatch, Rewrite, RouteSettings,
-    WeightedUpstream,
-};
+use crate::routing::settings::RouteSettings;
 use crate::upstream::settings::{UpstreamHttp, UpstreamSettings};
 
 /// No configuration was found.
@@ -127,27 +124,7 @@ pub fn override_listen(settings: &mut Settings, listen: &str) -> Result<(), Conf
 fn everything_to(upstream: &str) -> RouteSettings {
     RouteSettings {
         name: "/".to_owned(),
-        matches: MatchSettings {
-            scheme: None,
-            host: HostMatch::Any,
-            path: PathMatch::Prefix("/".to_owned()),
-            methods: Vec::new(),
-            headers: Vec::new(),
-            query: Vec::new(),
-        },
-        action: Action::Forward(vec![WeightedUpstream {
-            upstream: upstream.to_owned(),
-            weight: 1,
-        }]),
-        rewrite: Rewrite::None,
-        request_headers: HeaderEdits::default(),
-        response_headers: HeaderEdits::default(),
-        error_pages: std::collections::BTreeMap::new(),
-        body_limit: None,
-        hold_on: Vec::new(),
-        events: None,
-        rate_limits: Vec::new(),
-        index: 0,
+        ..RouteSettings::all_to(upstream)
     }
 }
 

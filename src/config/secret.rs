@@ -2,12 +2,15 @@
 
 /// Keys whose values are secrets.
 const KEYS: [&str; 3] = ["token", "authorization", "proxy-authorization"];
+/// Keys whose values are URLs with a query that may be one.
+const URLS: [&str; 1] = ["forward"];
 
 /// The line with its secrets covered. What is not, is where it was, so that carets stand right.
 pub(super) fn covered(line: &str) -> String {
     let mut letters: Vec<char> = line.chars().collect();
     cover_passwords(&mut letters);
-    cover_values(&mut letters);
+    at_values(&mut letters, &KEYS, cover_string);
+    at_values(&mut letters, &URLS, cover_query);
     letters.into_iter().collect()
 }
 
@@ -30,11 +33,12 @@ fn cover_passwords(letters: &mut [char]) {
     }
 }
 
-/// `token = "…"`, also with the key in quotes and within an inline table.
-fn cover_values(letters: &mut [char]) {
+/// Covers the values of these keys: `token = "…"`, also with the key in quotes and within an inline table.
+fn at_values(letters: &mut [char], keys: &[&str], cover: fn(&mut [char], usize)) {
     let text: String = letters.iter().map(char::to_ascii_lowercase).collect();
     let lower: Vec<char> = text.chars().collect();
-    for key in KEYS.map(|key| key.chars().collect::<Vec<char>>()) {
+    for key in keys {
+        let key: Vec<char> = key.chars().collect();
         for start in 0..lower.len() {
             let end = start + key.len();
             let part_of_word = |at: Option<usize>| {
@@ -57,7 +61,7 @@ fn cover_values(letters: &mut [char]) {
             while lower.get(from).is_some_and(|c| matches!(c, ' ' | '\t')) {
                 from += 1;
             }
-            cover_string(letters, from);
+            cover(letters, from);
         }
     }
 }
@@ -85,6 +89,18 @@ fn cover_string(letters: &mut [char], from: usize) {
     }
 }
 
+/// Covers what stands behind the `?` of a string.
+fn cover_query(letters: &mut [char], from: usize) {
+    let Some(quote) = letters.get(from).copied() else {
+        return;
+    };
+    let content = letters.iter_mut().skip(from + 1);
+    let behind = content
+        .take_while(|c| **c != quote)
+        .skip_while(|c| **c != '?');
+    behind.skip(1).for_each(|c| *c = '*');
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +124,15 @@ mod tests {
                 "to = \"http://******@api:80/\"",
             ),
             ("to = \"http://api/a@b\"", "to = \"http://api/a@b\""),
+            (
+                "auth = { forward = \"http://auth/verify?key=1\", copy = [] }",
+                "auth = { forward = \"http://auth/verify?*****\", copy = [] }",
+            ),
+            (
+                "forward = 'http://auth/?' # ?",
+                "forward = 'http://auth/?' # ?",
+            ),
+            ("to = \"http://auth/?a\"", "to = \"http://auth/?a\""),
             ("é = 'http://é@x'", "é = 'http://*@x'"),
         ] {
             assert_eq!(covered(line), expected);

@@ -1,5 +1,6 @@
 //! Takes connections from the kernel, and finds out who is there and what they speak.
 
+use super::fault;
 use super::gate::refusals;
 use super::idle::{Idle, Over};
 use super::lifecycle::{CROWDED, Connected};
@@ -227,6 +228,7 @@ async fn welcome<H: Handler>(
         failed => {
             if let Ok(Err(error)) = failed {
                 tracing::debug!("{peer} on {}: TLS hand-shake: {error}", listener.name);
+                fault::hand_shake_failed(&shared, &listener.name, peer, &error);
             }
             listener.metrics.tls_handshake_failures.inc();
             return;

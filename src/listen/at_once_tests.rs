@@ -161,6 +161,7 @@ impl Bench {
                 access_log: AccessLog::start(&off).expect("a log that is off"),
                 metrics: Arc::new(HttpMetrics::new(&Registry::new())),
                 faults_told: crate::listen::fault::Told::default(),
+                untrusted_told: crate::listen::fault::Told::default(),
             }),
             client: Arc::new(Client {
                 addr: address,

@@ -1,4 +1,4 @@
-//! Why an HTTP/2 connection was ended for what its client did: a word for each reason, counted, and told in the program's log.
+//! Why a connection was ended for what its client did or did not show: counted, and told in the program's log once a minute.
 //!
 //! The h2 crate says no more than the code of the GOAWAY that it has sent, so that is what the words tell apart. No request is
 //! part of this: those under way have their own lines in the access log.
@@ -8,6 +8,8 @@ use super::stream::Client;
 use crate::clock::{self, Instant};
 use h2::Reason;
 use parking_lot::Mutex;
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Between two lines of the program's log that say so.
@@ -102,6 +104,34 @@ pub(super) fn ended(shared: &Shared, client: &Client, fault: Fault) {
             client.addr.ip().to_canonical(),
             fault.sentence,
             fault.word
+        );
+    }
+}
+
+/// A hand-shake has failed. Where it is for the client's certificate, an operator may have to do something about it.
+pub(super) fn hand_shake_failed(
+    shared: &Shared,
+    listener: &str,
+    peer: SocketAddr,
+    error: &io::Error,
+) {
+    let of_certificate = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref())
+        .is_some_and(|error| {
+            matches!(
+                error,
+                rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented
+            )
+        });
+    if !of_certificate {
+        return;
+    }
+    if let Some(count) = shared.untrusted_told.one_more(clock::now()) {
+        tracing::warn!(
+            "clients without a certificate that is trusted were turned away on {listener}: {count} since it was last \
+             said, now {}: {error}",
+            peer.ip().to_canonical()
         );
     }
 }

@@ -85,4 +85,6 @@ pub struct Shared {
     pub metrics: Arc<HttpMetrics>,
     /// What the program's log was told of clients that HTTP/2 connections were ended for.
     pub faults_told: fault::Told,
+    /// When the log was last told of clients without a certificate that is trusted.
+    pub untrusted_told: fault::Told,
 }

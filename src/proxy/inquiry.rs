@@ -5,14 +5,10 @@ use super::front::Proxy;
 use super::walk::Entered;
 use crate::access::forward::{Answer, Forward, Way};
 use crate::listen::exchange::inner::Recipient;
-use crate::routing::settings::{
-    Action, HeaderEdits, HostMatch, MatchSettings, PathMatch, Rewrite, RouteSettings,
-    WeightedUpstream,
-};
+use crate::routing::settings::RouteSettings;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
 use pingora::http::RequestHeader;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::oneshot;
@@ -28,25 +24,45 @@ pub(super) async fn ask(
     forward: &Arc<Forward>,
     question: HeaderMap,
 ) -> Answer {
+    let patience = forward.settings.timeout;
+    let answered = answered(proxy, entered, forward, question);
+    match timeout(patience, answered).await {
+        Ok(Some(answer)) => answer,
+        Ok(None) => {
+            forward.unwell("its answer was not whole, or larger than 1 MiB");
+            Answer::Unavailable
+        }
+        Err(_) => {
+            forward.unwell(&format!("no answer within {patience:?}"));
+            Answer::Unavailable
+        }
+    }
+}
+
+/// The same, for as long as it takes. None where no whole answer comes.
+async fn answered(
+    proxy: &Proxy,
+    entered: &Entered,
+    forward: &Arc<Forward>,
+    question: HeaderMap,
+) -> Option<Answer> {
     let asking = match forward.way(&question, entered.client) {
-        Way::Known(granted) => return Answer::Granted(granted),
+        Way::Known(granted) => return Some(Answer::Granted(granted)),
         Way::Ask(asking) => Some(asking),
         Way::Wait(mut other) => {
             // What others were refused with is theirs: who gets no yes from them asks by itself.
             let granted = other.wait_for(Option::is_some).await;
             if let Some(granted) = granted.ok().and_then(|granted| granted.clone()) {
-                return Answer::Granted(granted);
+                return Some(Answer::Granted(granted));
             }
             None
         }
     };
-    let patience = forward.settings.timeout;
-    let asked = timeout(patience, inquire(proxy, entered, forward, question)).await;
-    let answer = asked.ok().flatten().unwrap_or(Answer::Unavailable);
+    let answer = inquire(proxy, entered, forward, question).await?;
     if let (Answer::Granted(granted), Some(asking)) = (&answer, asking) {
         asking.answered(granted);
     }
-    answer
+    Some(answer)
 }
 
 /// None where no whole answer comes.
@@ -76,28 +92,8 @@ async fn inquire(
 /// A route that does nothing but lead there. It is none of the site's, so nothing is kept or counted for it.
 fn route_to(upstream: &str) -> RouteSettings {
     RouteSettings {
-        name: String::new(),
-        matches: MatchSettings {
-            scheme: None,
-            host: HostMatch::Any,
-            path: PathMatch::Prefix("/".to_owned()),
-            methods: Vec::new(),
-            headers: Vec::new(),
-            query: Vec::new(),
-        },
-        action: Action::Forward(vec![WeightedUpstream {
-            upstream: upstream.to_owned(),
-            weight: 1,
-        }]),
-        rewrite: Rewrite::None,
-        request_headers: HeaderEdits::default(),
-        response_headers: HeaderEdits::default(),
-        error_pages: BTreeMap::new(),
-        body_limit: None,
-        hold_on: Vec::new(),
-        events: None,
-        rate_limits: Vec::new(),
         index: usize::MAX,
+        ..RouteSettings::all_to(upstream)
     }
 }
 

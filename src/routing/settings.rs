@@ -35,6 +35,41 @@ pub struct RouteSettings {
     pub index: usize,
 }
 
+impl RouteSettings {
+    /// One for every request, that does nothing else.
+    pub fn for_all(action: Action) -> Self {
+        Self {
+            name: String::new(),
+            matches: MatchSettings {
+                scheme: None,
+                host: HostMatch::Any,
+                path: PathMatch::Prefix("/".to_owned()),
+                methods: Vec::new(),
+                headers: Vec::new(),
+                query: Vec::new(),
+            },
+            action,
+            rewrite: Rewrite::None,
+            request_headers: HeaderEdits::default(),
+            response_headers: HeaderEdits::default(),
+            error_pages: BTreeMap::new(),
+            body_limit: None,
+            hold_on: Vec::new(),
+            events: None,
+            rate_limits: Vec::new(),
+            index: 0,
+        }
+    }
+
+    /// One that leads all requests to one upstream.
+    pub fn all_to(upstream: &str) -> Self {
+        Self::for_all(Action::Forward(vec![WeightedUpstream {
+            upstream: upstream.to_owned(),
+            weight: 1,
+        }]))
+    }
+}
+
 /// `events`: a stream that tells viewers of a route what has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventSettings {

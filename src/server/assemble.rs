@@ -176,6 +176,7 @@ fn assemble(
         access_log,
         metrics,
         faults_told: Told::default(),
+        untrusted_told: Told::default(),
     });
     let listeners = Listeners::bind(
         &settings.listen,

@@ -7,7 +7,7 @@ use crate::listen::accept::{Listener, Speech, Stop};
 use crate::listen::settings::ListenSettings;
 use crate::listen::socket;
 use crate::telemetry::metrics::HttpMetrics;
-use crate::tls::Acceptor;
+use crate::tls::{Acceptor, TlsError};
 use arc_swap::ArcSwap;
 use std::convert::Infallible;
 use std::io;
@@ -128,20 +128,22 @@ impl Bound {
 /// [`RunError::Config`] for certificates that cannot be used.
 pub fn speech(settings: &ListenSettings, before: Option<&Bound>) -> Result<Speech, RunError> {
     let acceptor = before.and_then(Bound::acceptor);
+    let unusable = |error: &TlsError| {
+        let listener = settings.addr;
+        RunError::Config(format!("listener {listener}: {error}"))
+    };
     let tls = match (&settings.tls, acceptor) {
         (None, _) => None,
         (Some(tls), Some(acceptor)) if acceptor.is_for(tls, settings.http2) => {
             // A pair that whoever watches the files has found bad before is told once, and is bad still.
-            Acceptor::load(tls, settings.http2)
-                .map_err(|error| RunError::Config(error.to_string()))?;
+            Acceptor::load(tls, settings.http2).map_err(|error| unusable(&error))?;
             if let Some(error) = acceptor.reload().kept.first() {
-                return Err(RunError::Config(error.to_string()));
+                return Err(unusable(error));
             }
             Some(acceptor)
         }
         (Some(tls), _) => {
-            let acceptor = Acceptor::load(tls, settings.http2)
-                .map_err(|error| RunError::Config(error.to_string()))?;
+            let acceptor = Acceptor::load(tls, settings.http2).map_err(|error| unusable(&error))?;
             Some(Arc::new(acceptor))
         }
     };

@@ -112,7 +112,7 @@ pub enum TlsError {
     },
     /// A file of authorities that clients' certificates are judged by.
     #[error(
-        "the authorities in `{}` cannot be used: {reason}; expected their certificates as PEM",
+        "the authorities of `client_certificates` in `{}` cannot be used: {reason}; expected their certificates as PEM",
         path.display()
     )]
     Authorities {

@@ -137,16 +137,19 @@ async fn without_the_service_nobody_gets_in() {
     let auth = origin("auth")
         .on("/verify", ok())
         .then(status(500).body("a stack trace"))
+        // About nothing that the client has: it was asked without conditions.
+        .then(status(304))
         .then(reset());
     let mut auth = auth.start().await;
     let e = edge_of(&o, &auth, "").await;
     e.client().get("/a").send().await.expect(200);
-    for _ in 0..2 {
+    for _ in 0..3 {
         let refused = e.client().get("/a").send().await.expect(503);
         assert!(!refused.text().contains("stack trace"));
     }
     let line = e.log_where(|line| line["status"] == 503).await;
     assert_eq!(line["error"], "auth-unavailable");
+    e.stderr("is not well: it answered 500").await;
     // One that takes its time, and one that is away.
     let closed = gate();
     auth.change("/verify", ok().hold(&closed));

@@ -114,6 +114,13 @@ async fn where_one_is_required_there_is_no_connection_without() {
     assert!(!gets_in(&e.client().tls(stranger, "a.test")).await);
     e.metric_becomes("forebay_tls_handshake_failures_total", 3.0)
         .await;
+    let told = e
+        .stderr("clients without a certificate that is trusted were turned away")
+        .await;
+    assert!(
+        told.contains(e.value("listen2")) && told.contains("127.0.0.1"),
+        "{told}"
+    );
 }
 
 /// Whether a request is answered at all.

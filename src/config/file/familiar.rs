@@ -19,8 +19,31 @@ const TRANSLATIONS: &[(&str, &str, &str)] = &[
         "[[route]]",
         "files = \"/srv/static\", strip_prefix = true",
     ),
+    ("allow", "[[route]]", "allow = [\"10.0.0.0/8\"]"),
+    ("allow_from", "[[route]]", "allow = [\"10.0.0.0/8\"]"),
+    (
+        "auth_basic",
+        "[[route]]",
+        "auth = { basic = \"users.htpasswd\" }",
+    ),
+    (
+        "auth_request",
+        "[[route]]",
+        "auth = { forward = \"http://auth:9091/verify\" }",
+    ),
     ("backend", "[[route]]", "to = \"http://app:5000\""),
+    (
+        "basic_auth",
+        "[[route]]",
+        "auth = { basic = \"users.htpasswd\" }",
+    ),
+    (
+        "basicauth",
+        "[[route]]",
+        "auth = { basic = \"users.htpasswd\" }",
+    ),
     ("bind", "[[listen]]", "addr = \"0.0.0.0:8080\""),
+    ("blacklist", "[[route]]", "deny = [\"192.0.2.0/24\"]"),
     ("brotli", "[[route]]", "cache = { compress = true }"),
     (
         "cache_control",
@@ -45,6 +68,8 @@ const TRANSLATIONS: &[(&str, &str, &str)] = &[
         "cache = { stale_while_revalidate = \"1h\" }",
     ),
     ("default_ttl", "[[route]]", "cache = { ttl = \"5m\" }"),
+    ("deny", "[[route]]", "deny = [\"192.0.2.0/24\"]"),
+    ("deny_from", "[[route]]", "deny = [\"192.0.2.0/24\"]"),
     ("domain", "[[route]]", "host = \"example.org\""),
     ("error_log", "[log]", "level = \"info\""),
     (
@@ -58,11 +83,17 @@ const TRANSLATIONS: &[(&str, &str, &str)] = &[
         "response_headers = { set = { \"Cache-Control\" = \"max-age=60\" } }",
     ),
     (
+        "forward_auth",
+        "[[route]]",
+        "auth = { forward = \"http://auth:9091/verify\" }",
+    ),
+    (
         "grace",
         "[[route]]",
         "cache = { stale_while_revalidate = \"1h\", stale_if_error = \"1d\" }",
     ),
     ("gzip", "[[route]]", "cache = { compress = true }"),
+    ("hsts", "[[route]]", "security_headers = \"strict\""),
     (
         "index",
         "[[route]]",
@@ -180,6 +211,11 @@ const TRANSLATIONS: &[(&str, &str, &str)] = &[
         "tls = { cert = \"cert.pem\", key = \"key.pem\" }",
     ),
     (
+        "ssl_client_certificate",
+        "[[listen]]",
+        "client_certificates = { ca = \"clients.pem\" }",
+    ),
+    (
         "stale",
         "[[route]]",
         "cache = { stale_while_revalidate = \"1h\" }",
@@ -211,6 +247,7 @@ const TRANSLATIONS: &[(&str, &str, &str)] = &[
         "[upstream.NAME]",
         "servers = [\"http://app:5000\"]",
     ),
+    ("whitelist", "[[route]]", "allow = [\"10.0.0.0/8\"]"),
     ("worker_connections", "[limits]", "connections = 10000"),
     ("worker_processes", "[server]", "threads = 4"),
     ("workers", "[server]", "threads = 4"),
@@ -218,14 +255,11 @@ const TRANSLATIONS: &[(&str, &str, &str)] = &[
 
 /// What is not there, whatever it is called.
 const MISSING: &[(&str, &str)] = &[
-    ("allow", "addresses are not filtered"),
-    ("auth_basic", "passwords are not checked"),
     ("autoindex", "directories are not listed"),
     (
         "cache_methods",
         "GET and HEAD are cached, and what a POST says may be",
     ),
-    ("deny", "addresses are not filtered"),
     ("limit_rate", "how fast a body is sent is not limited"),
     (
         "proxy_cache_lock",

@@ -72,6 +72,15 @@ pub(super) fn networks(at: At<'_>, everybody: &str) -> Option<Vec<IpNet>> {
         if networks.iter().any(|network| network.prefix_len() == 0) {
             at.note(everybody);
         }
+        if let ([network], Some((address, _))) = (&networks[..], at.text()?.split_once('/'))
+            && network.network().to_string() != address
+            && address.parse() != Ok(network.network())
+        {
+            let alone = network.max_prefix_len();
+            at.note(&format!(
+                "this is the network {network}; write it so, or {address}/{alone} for the address alone"
+            ));
+        }
         Some(networks)
     })?;
     let mut unique: Vec<IpNet> = Vec::new();

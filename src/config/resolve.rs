@@ -161,7 +161,7 @@ fn services(file: &mut File, report: &Report) {
     }
 }
 
-/// Where routes want certificates, some listener asks for them.
+/// Where routes want certificates, some listener asks for them. Notes: such a route is closed, which is no danger.
 fn certificates(file: &File, report: &Report) {
     let asks = |listen: &Spotted<ListenSettings>| {
         let tls = listen.value.tls.as_ref();
@@ -174,12 +174,14 @@ fn certificates(file: &File, report: &Report) {
         let Some(AuthSettings::Certificate(certificate)) = &route.access.auth else {
             continue;
         };
-        let why = "no listener asks for certificates: set `client_certificates` on a [[listen]] with `tls`";
-        if certificate.demand == Demand::Optional {
-            report.note(route.place, format!("nobody can show one, for {why}"));
-        } else {
-            report.error(route.place, format!("nobody gets in, for {why}"));
-        }
+        let what = match certificate.demand {
+            Demand::Optional => "nobody can show a certificate",
+            Demand::Any | Demand::OneOf(_) => "nobody gets in",
+        };
+        report.note(
+            route.place,
+            format!("{what}: no listener asks for certificates; set `client_certificates` on a [[listen]] with `tls`"),
+        );
     }
 }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::{caching, check, output};
 use crate::access::settings::AccessSettings;
 use crate::config::settings::Settings;
+use crate::rate::settings::{RateKey, RateLimitSettings};
 use crate::routing::Table;
 use crate::routing::settings::{
     Action, HostMatch, MatchSettings, PathMatch, Rewrite, RouteSettings, WeightedUpstream,
@@ -30,19 +31,24 @@ const COLUMNS: usize = 6;
 const HEAD: [&str; COLUMNS] = ["HOST", "PATH", "WHEN", "THEN", "CACHE", "NAME"];
 
 fn table(settings: Settings) -> String {
-    let (rules, access) = (settings.rules, settings.access);
+    let (rules, access, rates) = (settings.rules, settings.access, settings.rate_limits);
     let table = Table::new(settings.routes);
     let rows = table.in_order().map(|route| {
         let state = rules
             .get(route.index)
             .and_then(|rules| caching::state(route, rules));
         let guard = access.get(route.index).and_then(AccessSettings::summary);
-        row(route, state, guard)
+        row(route, state, guard, limits(route, &rates))
     });
     in_columns(rows)
 }
 
-fn row(route: &RouteSettings, cache: Option<String>, guard: Option<String>) -> [String; COLUMNS] {
+fn row(
+    route: &RouteSettings,
+    cache: Option<String>,
+    guard: Option<String>,
+    limits: Option<String>,
+) -> [String; COLUMNS] {
     let host = match &route.matches.host {
         HostMatch::Any => "*".to_owned(),
         HostMatch::Exact(host) => host.clone(),
@@ -56,7 +62,7 @@ fn row(route: &RouteSettings, cache: Option<String>, guard: Option<String>) -> [
         host,
         path,
         conditions(&route.matches),
-        then(route, guard),
+        then(route, guard, limits),
         cache.unwrap_or_else(|| "-".to_owned()),
         route.name.clone(),
     ]
@@ -103,11 +109,29 @@ fn action(action: &Action) -> String {
     }
 }
 
-/// What becomes of a request, and whose.
-fn then(route: &RouteSettings, guard: Option<String>) -> String {
+/// How often it may be asked: `10/s`, or `5/m by cookie:sid`.
+fn limits(route: &RouteSettings, rates: &[RateLimitSettings]) -> Option<String> {
+    let of = |name: &String| rates.iter().find(|rate| rate.name == *name);
+    let limits = route.rate_limits.iter().filter_map(of).map(|limit| {
+        let by = match &limit.key {
+            RateKey::Client => String::new(),
+            key => format!(" by {key}"),
+        };
+        let only_counted = if limit.dry_run { " (dry run)" } else { "" };
+        format!("{}{by}{only_counted}", limit.rate)
+    });
+    let limits: Vec<String> = limits.collect();
+    (!limits.is_empty()).then(|| limits.join(" and "))
+}
+
+/// What becomes of a request, whose, and how often.
+fn then(route: &RouteSettings, guard: Option<String>, limits: Option<String>) -> String {
     let mut then = action(&route.action) + &rewrite(&route.rewrite);
     if let Some(guard) = guard {
         then = format!("{then}, for {guard}");
+    }
+    if let Some(limits) = limits {
+        then = format!("{then}, at most {limits}");
     }
     then
 }
@@ -174,6 +198,8 @@ mod tests {
             name = "ping"
             path = "=/ping"
             respond = "pong"
+            allow = ["10.0.0.0/8"]
+            rate_limit = [{ rate = "10/s" }, { rate = "5/m", key = "cookie:sid", dry_run = true }]
 
             [[route]]
             path = "/status/"
@@ -185,12 +211,12 @@ mod tests {
         assert_eq!(
             printed.as_deref(),
             Ok("\
-HOST         PATH      WHEN                                 THEN                                                      CACHE                   NAME
-example.org  /api/     http, GET|POST, x-canary: 1, ?debug  redirect 308 to https://{host}{uri}, replace_prefix /v1/  -                       example.org/api/
-*            =/ping    -                                    respond 200                                               -                       ping
-*            /status/  -                                    to http://app:5000                                        by status, else origin  /status/
-*            /live/    -                                    to http://app:5000                                        off                     /live/
-*            /         -                                    to http://app:5000 (9), http://new:5000 (1)               5m, refreshed every 1m  /
+HOST         PATH      WHEN                                 THEN                                                                             CACHE                   NAME
+example.org  /api/     http, GET|POST, x-canary: 1, ?debug  redirect 308 to https://{host}{uri}, replace_prefix /v1/                         -                       example.org/api/
+*            =/ping    -                                    respond 200, for allow 10.0.0.0/8, at most 10/s and 5/m by cookie:sid (dry run)  -                       ping
+*            /status/  -                                    to http://app:5000                                                               by status, else origin  /status/
+*            /live/    -                                    to http://app:5000                                                               off                     /live/
+*            /         -                                    to http://app:5000 (9), http://new:5000 (1)                                      5m, refreshed every 1m  /
 ")
         );
     }

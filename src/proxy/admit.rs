@@ -277,9 +277,16 @@ pub fn add_fields(request: &RequestHeader, response: &mut ResponseHead, walk: &W
     }
 }
 
-/// What stands between a client and the route, in a few words.
+/// What stands between a client and the route, in a few words, and that it is not asked.
 pub(super) fn summary(walk: &Walk) -> Option<String> {
-    guard_of(walk)?.summary.clone()
+    let guard = guard_of(walk)?;
+    let summary = guard.summary.clone()?;
+    Some(match &guard.auth {
+        Some(_) => {
+            format!("{summary} (not asked here: what the request shows is taken to be right)")
+        }
+        None => summary,
+    })
 }
 
 /// What would become of a request at these stops, as far as that is known without asking anybody. One that shows something is

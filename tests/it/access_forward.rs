@@ -311,7 +311,10 @@ async fn explain_and_routes_say_what_decides() {
         .send()
         .await
         .expect(200);
-    assert_eq!(told.json()["route"]["access"], "auth/verify is asked");
+    assert_eq!(
+        told.json()["route"]["access"],
+        "auth/verify is asked (not asked here: what the request shows is taken to be right)"
+    );
     e.reload_with("[[route]]\nto = '{o1}'\ndeny = ['127.0.0.1']")
         .await;
     let told = e

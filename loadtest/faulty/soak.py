@@ -6,7 +6,7 @@ import random
 import subprocess
 import time
 from collections import Counter, deque
-from statistics import median
+from statistics import fmean, median, pstdev
 
 import rig
 from rig import Process, free_port, until
@@ -316,8 +316,9 @@ def written(soak, edge, before, code):
     third = max(1, len(files) // 3)
     errors = edge.errors.read_text(errors="replace").splitlines()
     bad = [line for line in errors if "panic" in line or " ERROR " in line and "configuration" not in line and "proxy.toml" not in line]
-    # An hour is what 1 MiB is promised for; in less, the allocator's own moves are larger than that, and minutes tell nothing.
-    allowed = max(2.0, soak.seconds / 3600) if soak.seconds >= 600 else 32.0
+    # What minutes differ by is no growth; that of a steady leak is more than twice what it makes minutes differ by.
+    minutes = [fmean(p["kib"] for p in warm[at : at + 60]) / 1024 for at in range(0, len(warm), 60)] or [0.0]
+    allowed = max(2.0, 2 * pstdev(minutes)) if soak.seconds >= 600 else 32.0
     asked = sum(sum(counts.values()) for counts in soak.outcomes.values())
     promises = [
         (f"every answer whole and right or explained: {soak.unexplained_count} of {asked:,} are not", soak.unexplained_count == 0),

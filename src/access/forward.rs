@@ -261,9 +261,10 @@ impl Forward {
 
     /// What an answer means.
     pub fn judge(&self, status: StatusCode, mut fields: HeaderMap, body: Bytes) -> Answer {
-        // RFC 9110 §15.4.5: a 304 refers to what the client has, and the service was asked without conditions. A 1xx is no
-        // final answer. Neither can be the client's.
-        let unanswered = status.is_informational() || status == StatusCode::NOT_MODIFIED;
+        // The service is asked without conditions, ranges and expectations: what answers one (RFC 9110 §15.4.5, §15.5) is about
+        // nothing that the client has said. A 1xx is no final answer.
+        let unanswered =
+            status.is_informational() || matches!(status.as_u16(), 304 | 412 | 416 | 417);
         if status.is_server_error() || unanswered {
             self.unwell(&format!("it answered {}", status.as_u16()));
             return Answer::Unavailable;

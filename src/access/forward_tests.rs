@@ -120,7 +120,7 @@ fn what_an_answer_means() {
         let status = StatusCode::from_u16(status).expect("a status");
         forward.judge(status, map(fields), Bytes::new())
     };
-    for status in [101, 304, 500] {
+    for status in [101, 304, 412, 416, 417, 500] {
         assert!(
             matches!(judged(status, &[]), Answer::Unavailable),
             "{status}"

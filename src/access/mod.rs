@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`networks`] | is this address in the list? |
 //! | [`basic`], [`users`], [`hash`], [`desk`] | is this the password, and what may finding out cost? |
-//! | [`line`] | whose turn is it to have a password checked? |
+//! | [`mod@line`] | whose turn is it to have a password checked? |
 //! | [`forward`] | what is a service asked, and what does its answer mean? |
 //! | [`certificate`] | will this certificate do, and what is the upstream told of it? |
 //! | [`headers`] | which fields are added to an answer? |

@@ -76,7 +76,7 @@ pub fn upper_case_hex(path: &str) -> Cow<'_, str> {
 }
 
 /// `path` as the most obliging application reads it: all escapes decoded (WSGI), `\` a slash, parameters cut off (servlets),
-/// slashes merged. None where that is the path itself. No path to be forwarded: only to find out for which route it may be taken.
+/// slashes merged, all behind a NUL cut off (what hands it on to C). None where that is the path itself. No path to be forwarded: only to find out for which route it may be taken.
 pub fn read_loosely(path: &str) -> Option<String> {
     let odd = |octet: &u8| matches!(octet, b'%' | b';' | b'\\');
     if !path.as_bytes().iter().any(odd) && !path.contains("//") {
@@ -85,7 +85,7 @@ pub fn read_loosely(path: &str) -> Option<String> {
     let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
     let mut read = String::with_capacity(decoded.len());
     let mut in_parameter = false;
-    for c in decoded.chars() {
+    for c in decoded.chars().take_while(|c| *c != '\0') {
         match if c == '\\' { '/' } else { c } {
             '/' => {
                 in_parameter = false;
@@ -219,6 +219,8 @@ mod tests {
             ("/a%3Bb/c", Some("/a/c")),
             // Once only: what is decoded twice is nobody's path.
             ("/staff%252fx", Some("/staff%2fx")),
+            ("/status%00", Some("/status")),
+            ("/staff%00.html/x", Some("/staff")),
             ("/%", None),
             ("/%ff", Some("/\u{fffd}")),
         ] {

@@ -170,6 +170,15 @@ fn rate(text: &str) -> Option<String> {
 
 const WITHOUT: &str = "a request without it is counted by its client, nginx does not count it";
 
+const COARSER: &str = "counted by client alone, for all together that nginx counts apart: raise `rate` where that is too little";
+
+/// Whether the client is a part of a key of several.
+fn by_client(text: &str) -> bool {
+    let names = text.split('$').skip(1);
+    let mut names = names.map(|name| name.trim_start_matches('{'));
+    names.any(|name| name.starts_with("binary_remote_addr") || name.starts_with("remote_addr"))
+}
+
 /// What counts alike, and what is not quite the same.
 fn key(text: &str) -> Option<(String, Option<&'static str>)> {
     let variable = text.strip_prefix('$');
@@ -183,6 +192,9 @@ fn key(text: &str) -> Option<(String, Option<&'static str>)> {
             "all".to_owned(),
             Some("counted together for all servers that use it"),
         )),
+        Some(_) if text.matches('$').count() > 1 => {
+            by_client(text).then(|| ("client".to_owned(), Some(COARSER)))
+        }
         Some(name) => {
             let (kind, name) = if let Some(name) = name.strip_prefix("http_") {
                 ("header", name.replace('_', "-"))
@@ -193,7 +205,7 @@ fn key(text: &str) -> Option<(String, Option<&'static str>)> {
             lawful.then(|| (format!("{kind}:{name}"), Some(WITHOUT)))
         }
         None if !text.contains('$') && !text.is_empty() => Some(("all".to_owned(), None)),
-        None => None,
+        None => by_client(text).then(|| ("client".to_owned(), Some(COARSER))),
     }
 }
 
@@ -232,4 +244,32 @@ where
         );
     }
     Some(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_counts_alike() {
+        for (text, expected, coarser) in [
+            ("$binary_remote_addr", Some("client"), false),
+            ("${remote_addr}", Some("client"), false),
+            ("$binary_remote_addr$uri", Some("client"), true),
+            ("$server_name:${binary_remote_addr}", Some("client"), true),
+            ("ip-$remote_addr", Some("client"), true),
+            ("$http_x_api_key", Some("header:x-api-key"), false),
+            ("$cookie_sid", Some("cookie:sid"), false),
+            ("global", Some("all"), false),
+            ("$uri", None, false),
+            ("$cookie_sid$uri", None, false),
+            ("", None, false),
+        ] {
+            let found = key(text);
+            let named = found.as_ref().map(|(key, _)| key.as_str());
+            assert_eq!(named, expected, "{text}");
+            let said = found.and_then(|(_, how)| how);
+            assert_eq!(said == Some(COARSER), coarser, "{text}");
+        }
+    }
 }

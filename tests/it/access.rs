@@ -63,6 +63,7 @@ async fn no_other_spelling_of_a_path_passes_its_guard() {
         "//login",
         "/login;x",
         "/%2flogin",
+        "/login%00.css",
     ] {
         e.client().get(path).send().await.expect(400);
         h2.send(get(path)).await.expect(400);

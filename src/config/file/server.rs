@@ -77,7 +77,7 @@ pub(super) fn networks(at: At<'_>, everybody: &str) -> Option<Vec<IpNet>> {
             && address.parse() != Ok(network.network())
         {
             let alone = network.max_prefix_len();
-            at.note(&format!(
+            at.note(format!(
                 "this is the network {network}; write it so, or {address}/{alone} for the address alone"
             ));
         }

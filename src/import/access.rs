@@ -1,11 +1,12 @@
 //! Access control: what of it can be kept, and that nothing is opened where it cannot.
 
-use super::document::Access;
+use super::document::{inline, list, text};
 use super::note::Kind;
 use super::scope::Scope;
 use super::tree::Directive;
 use ipnet::IpNet;
 use std::net::IpAddr;
+use toml_edit::{Table, Value};
 
 /// What guards a place from everybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,12 +17,50 @@ pub(super) enum Guard {
     Forbidden,
 }
 
+/// Who may use a route.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Access {
+    pub(super) allow: Vec<String>,
+    pub(super) deny: Vec<String>,
+    /// A password file and what browsers show.
+    pub(super) basic: Option<(String, String)>,
+    pub(super) ask: Option<Ask>,
+}
+
+/// A service that is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ask {
+    pub(super) url: String,
+    /// Fields of its answer that the application is told.
+    pub(super) copy: Vec<String>,
+}
+
+impl Access {
+    /// The keys of a route.
+    pub(super) fn write(&self, table: &mut Table) {
+        for (key, networks) in [("allow", &self.allow), ("deny", &self.deny)] {
+            if !networks.is_empty() {
+                table.insert(key, list(networks).into());
+            }
+        }
+        if let Some((file, realm)) = &self.basic {
+            let auth = inline([
+                ("basic", text(file)),
+                ("realm", text(realm)),
+                ("pass", Value::from(true)),
+            ]);
+            table.insert("auth", auth.into());
+        }
+        if let Some(Ask { url, copy }) = &self.ask {
+            let copy = (!copy.is_empty()).then(|| ("copy", list(copy)));
+            let auth = inline([("forward", text(url))].into_iter().chain(copy));
+            table.insert("auth", auth.into());
+        }
+    }
+}
+
 /// Directives that let in some clients only, by something that Forebay does not know.
-const BY_WHOM: [(&str, &str); 7] = [
-    (
-        "auth_request",
-        "write `to` and auth = { forward = \"http://…\", copy = […] } with the URL of that location's `proxy_pass` and the fields that `auth_request_set` takes; what is no 2xx goes to the client (docs/access.md)",
-    ),
+const BY_WHOM: [(&str, &str); 6] = [
     (
         "auth_jwt",
         "Forebay reads no tokens; have the application do it",
@@ -50,11 +89,44 @@ const BY_WHOM: [(&str, &str); 7] = [
 
 /// What keeps clients away from a place, and who may come nevertheless. What cannot be said here just as nginx says it keeps
 /// all away, until somebody decides. `carries` is false where a route is not for quite the same requests: there no more than
-/// a refusal would do.
-pub(super) fn guard(scope: &Scope<'_>, carries: bool) -> (Option<Guard>, Access) {
+/// a refusal would do. `service` is whom an `auth_request` asks.
+pub(super) fn guard(
+    scope: &Scope<'_>,
+    carries: bool,
+    service: impl FnOnce(&Directive) -> Result<Ask, String>,
+) -> (Option<Guard>, Access) {
     let mut access = Access::default();
+    let asked = asked(scope, carries.then_some(&mut access), service);
     let guard = judged(scope, carries.then_some(&mut access));
-    (guard, access)
+    (guard.or(asked), access)
+}
+
+/// Has a service asked, or keeps all away.
+fn asked(
+    scope: &Scope<'_>,
+    access: Option<&mut Access>,
+    service: impl FnOnce(&Directive) -> Result<Ask, String>,
+) -> Option<Guard> {
+    let rule = scope.one("auth_request").filter(|it| it.arg(0) != "off")?;
+    let service = service(rule);
+    if let (Some(access), Ok(ask)) = (access, &service) {
+        scope.differs(
+            rule,
+            "what is no 2xx goes to the client as the service says it; nginx makes 500 of all but 401 and 403, and shows pages of its own",
+        );
+        access.ask = Some(ask.clone());
+        return None;
+    }
+    let why = service.err();
+    let why = why.as_deref().unwrap_or("it cannot be said here just so");
+    scope.notes.say(
+        Kind::Access,
+        rule,
+        format!(
+            "{why}: write `to` and auth = {{ forward = \"http://…\", copy = […] }} (docs/access.md)"
+        ),
+    );
+    Some(Guard::Forbidden)
 }
 
 fn judged(scope: &Scope<'_>, mut access: Option<&mut Access>) -> Option<Guard> {
@@ -94,7 +166,7 @@ fn judged(scope: &Scope<'_>, mut access: Option<&mut Access>) -> Option<Guard> {
         if let (Some(access), Some(basic)) = (&mut access, basic) {
             scope.differs(
                 rule,
-                "the file must have no plain text, no {SHA} and no crypt(3) passwords: `forebay check` does not read it, the start does",
+                "the file must have no plain text, no {SHA} and no crypt(3) passwords; `forebay check` says on which line one is",
             );
             access.basic = Some(basic);
         } else if either.is_none() || access.is_none() {
@@ -236,7 +308,8 @@ fn network(text: &str) -> Option<IpNet> {
 pub(super) fn excepted_methods(scope: &Scope<'_>) -> Option<Vec<String>> {
     let except = scope.here("limit_except")?;
     let inner = scope.within(except.inner());
-    if guard(&inner, false).0.is_none() {
+    let nobody = |_: &Directive| Err("it cannot be said for some methods".to_owned());
+    if guard(&inner, false, nobody).0.is_none() {
         scope.missing(
             except,
             "write a route with `method` for what differs by method",

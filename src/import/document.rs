@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value};
 
+use super::access::Access;
 use super::limit::RateLimit;
 use super::upstream::Upstream;
 use crate::units::{ByteSize, format_duration};
@@ -91,6 +92,10 @@ impl Content {
         if self.action == Action::To(upstream.to_owned()) {
             *self = Self::status(501);
         }
+        let asked = self.access.ask.as_ref();
+        if asked.is_some_and(|it| it.url.starts_with(&format!("http://{upstream}/"))) {
+            *self = Self::status(403);
+        }
     }
 
     /// A status and nothing else.
@@ -101,15 +106,6 @@ impl Content {
             content_type: None,
         })
     }
-}
-
-/// Who may use a route.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Access {
-    pub(super) allow: Vec<String>,
-    pub(super) deny: Vec<String>,
-    /// A password file and what browsers show.
-    pub(super) basic: Option<(String, String)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -298,24 +294,6 @@ impl Route {
             }
         }
         table
-    }
-}
-
-impl Access {
-    fn write(&self, table: &mut Table) {
-        for (key, networks) in [("allow", &self.allow), ("deny", &self.deny)] {
-            if !networks.is_empty() {
-                table.insert(key, list(networks).into());
-            }
-        }
-        if let Some((file, realm)) = &self.basic {
-            let auth = inline([
-                ("basic", text(file)),
-                ("realm", text(realm)),
-                ("pass", Value::from(true)),
-            ]);
-            table.insert("auth", auth.into());
-        }
     }
 }
 

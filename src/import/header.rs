@@ -1,5 +1,6 @@
 //! Fields of requests and responses: what is set, what is removed, and what Forebay does anyway.
 
+use super::ask;
 use super::document::Edits;
 use super::scope::Scope;
 use super::tree::Directive;
@@ -54,6 +55,7 @@ pub(super) fn says_host(scope: &Scope<'_>) -> bool {
 /// What `proxy_set_header` makes of requests; `Host` is the upstream's.
 pub(super) fn of_request(scope: &Scope<'_>) -> Edits {
     let mut edits = Edits::default();
+    let answered = ask::answered(scope);
     let set = scope.all("proxy_set_header").into_iter();
     for directive in set.chain(scope.all("grpc_set_header")) {
         let name = directive.arg(0);
@@ -84,6 +86,14 @@ pub(super) fn of_request(scope: &Scope<'_>) -> Edits {
             );
         } else if value.is_empty() {
             push(&mut edits.remove, name);
+        } else if let Some(field) = answered.get(&value) {
+            if !field.eq_ignore_ascii_case(name) {
+                push(&mut edits.remove, name);
+                scope.differs(
+                    directive,
+                    format!("the application is told it as `{field}`, as the service says it"),
+                );
+            }
         } else if let Some(value) = scope.constant(directive.arg(1)) {
             set_last(&mut edits.set, name, &value);
         } else {
@@ -126,6 +136,9 @@ pub(super) fn of_response(scope: &Scope<'_>) -> Edits {
                 }
                 join(scope, directive, &mut edits.set, name, &value);
             }
+            None if is_cookie(name) && ask::is_cookie(scope, &scope.plain(value)) => {
+                scope.needless(directive, "the client gets the cookies of the service");
+            }
             None if scope.plain(value) == "$upstream_cache_status" => {
                 scope.needless(directive, "`Cache-Status` says it on each answer");
             }
@@ -165,6 +178,10 @@ fn expires_as_cache_control(directive: &Directive) -> Option<String> {
     }
 }
 
+fn is_cookie(name: &str) -> bool {
+    name.eq_ignore_ascii_case("set-cookie")
+}
+
 fn push(names: &mut Vec<String>, name: &str) {
     if !names.iter().any(|other| other.eq_ignore_ascii_case(name)) {
         names.push(name.to_owned());
@@ -189,7 +206,7 @@ fn join(
         .find(|(other, _)| other.eq_ignore_ascii_case(name));
     match same {
         None => fields.push((name.to_owned(), value.to_owned())),
-        Some(_) if name.eq_ignore_ascii_case("set-cookie") => scope.missing(
+        Some(_) if is_cookie(name) => scope.missing(
             directive,
             "a second `Set-Cookie` cannot be set; have the application send it",
         ),

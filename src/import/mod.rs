@@ -1,7 +1,7 @@
 //! From an `nginx.conf` to a `proxy.toml`, and a line about everything that did not come along.
 //!
 //! `source` reads files, `words` and `tree` nginx's syntax, `scope` what is inherited. `server` makes routes of servers, `location` of
-//! their locations, `serve` says what each does, with `access`, `limit`, `rewrite`, `files`, `header`, `cache` and `upstream`.
+//! their locations, `serve` says what each does, with `access` and `ask`, `limit`, `rewrite`, `files`, `header`, `cache` and `upstream`.
 //! `expression` and `superset` turn regular expressions into paths. `document` writes.
 //!
 //! What is printed means what nginx did, as far as it can be said. Where it cannot, a note says so. Nothing that was guarded is
@@ -26,6 +26,7 @@ mod server;
 mod superset;
 
 mod access;
+mod ask;
 mod cache;
 mod condition;
 mod files;

@@ -1,8 +1,9 @@
 //! What a location does with a request, in nginx's order: rewrite, access, then who answers.
 
-use super::access::{self, Guard};
+use super::access::{self, Access, Guard};
+use super::ask;
 use super::cache;
-use super::document::{Access, Action, Content, Rewrite};
+use super::document::{Action, Content, Rewrite};
 use super::expression;
 use super::files;
 use super::header;
@@ -148,7 +149,9 @@ fn compile_within<'a>(
     }
     // Patterns may be for more than the expression was, which does for refusing only.
     let carries = expression::is_exact(&location.matches);
-    let (guard, allowed) = access::guard(scope, carries);
+    let (guard, allowed) = access::guard(scope, carries, |rule| {
+        ask::service(&site.upstreams, locations, scope, rule)
+    });
     if let Some(guard) = guard {
         compiled.is_guarded = true;
         let mut content = refusal(guard);

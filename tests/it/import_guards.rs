@@ -2,7 +2,8 @@
 
 use crate::import_beside::real_nginx;
 use crate::rig::{
-    Edge, Origin, client, edge, free_port, ok, origin, request, run_forebay, temporary_directory,
+    Edge, Origin, client, edge, free_port, ok, origin, request, run_forebay, status,
+    temporary_directory,
 };
 
 /// Guards of every kind, and locations by which one could get around them; the origin and the directory are the test's.
@@ -183,6 +184,117 @@ async fn asks(
         format!("{} {}", found.method(), found.target())
     });
     (status, reached)
+}
+
+/// Places behind a service that is asked; the origin, the service and the directory are the test's.
+const ASKED: &str = r#"
+daemon off;
+master_process off;
+pid {dir}/nginx.pid;
+error_log {dir}/error.log;
+events {}
+http {
+    access_log off;
+    client_body_temp_path {dir}/body;
+    proxy_temp_path {dir}/proxy;
+    fastcgi_temp_path {dir}/fastcgi;
+    uwsgi_temp_path {dir}/uwsgi;
+    scgi_temp_path {dir}/scgi;
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    server {
+        listen {nginx};
+        location /in/ {
+            auth_request /ask;
+            auth_request_set $user $upstream_http_x_user;
+            auth_request_set $mail $upstream_http_x_mail;
+            auth_request_set $cookie $upstream_http_set_cookie;
+            add_header Set-Cookie $cookie;
+            proxy_set_header Host $host;
+            proxy_set_header Connection "";
+            proxy_set_header X-User $user;
+            proxy_set_header X-Address $mail;
+            proxy_pass http://{origin};
+            location /in/open/ {
+                auth_request off;
+                proxy_pass http://{origin};
+            }
+        }
+        location /out/ { auth_request /ask/no; proxy_pass http://{origin}; }
+        location /away/ { auth_request /ask/away; proxy_pass http://{origin}; }
+        location /ill/ { auth_request /ask/ill; proxy_pass http://{origin}; }
+        location /keyed/ { auth_request /keyed-ask; proxy_pass http://{origin}; }
+        location ^~ /ask {
+            internal;
+            proxy_pass http://{auth}/check;
+            proxy_pass_request_body off;
+            proxy_set_header Content-Length "";
+            proxy_set_header X-Original-URI $request_uri;
+            proxy_set_header Connection "";
+        }
+        location = /keyed-ask { proxy_pass http://{auth}/check; proxy_set_header X-Key k; proxy_set_header Connection ""; }
+    }
+}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_nginx_asks_is_asked() {
+    let dir = temporary_directory();
+    let o = origin("o1").on("*", ok().body("page")).start().await;
+    let yes = ok().header("x-user", "ann").header("x-mail", "ann@site");
+    let auth = origin("auth")
+        .on("/check", yes.header("set-cookie", "sid=1"))
+        .on("/check/no", status(401).body("who are you"))
+        .on("/check/away", status(302).header("location", "/login"))
+        .on("/check/ill", status(500));
+    let auth = auth.start().await;
+    let nginx = format!("127.0.0.1:{}", free_port());
+    let text = ASKED
+        .replace("{dir}", &dir.path().display().to_string())
+        .replace("{origin}", o.addr())
+        .replace("{auth}", auth.addr())
+        .replace("{nginx}", &nginx);
+    std::fs::write(dir.path().join("nginx.conf"), &text).unwrap();
+    let run = run_forebay(dir.path(), &["import", "nginx.conf"])
+        .await
+        .expect(0);
+    let run = run.says("it is told `X-Key` there, and not here");
+    let toml = run.stdout.replace(&format!("\"{nginx}\""), "\"{listen}\"");
+    let e = edge(&toml).start().await;
+    let _real = real_nginx(dir.path(), &nginx).await;
+
+    // The answers of nginx, and ours. What the service refuses with is shown here.
+    for (path, theirs, ours) in [
+        ("/in/x?a=b", 200, 200),
+        ("/in/open/x", 200, 200),
+        ("/out/x", 401, 401),
+        ("/away/x", 500, 302),
+        ("/ill/x", 500, 503),
+        ("/keyed/x", 200, 403),
+        ("/ask", 404, 404),
+        ("/ask/no", 404, 404),
+    ] {
+        for (addr, expected) in [(nginx.as_str(), theirs), (e.addr(), ours)] {
+            let before = o.requests().len();
+            let asked = request("GET", path).header("X-User", "root");
+            let asked = asked.header("X-Address", "root").header("X-Mail", "root");
+            let answer = client(addr).request(asked).send().await;
+            assert_eq!(answer.status, expected, "{path} at {addr}\n{toml}");
+            let reached = o.requests().get(before).cloned();
+            assert_eq!(reached.is_some(), expected == 200, "{path} at {addr}");
+            if path.starts_with("/in/x") {
+                let told = auth.last("/check");
+                assert_eq!(told.header("x-original-uri"), Some(path), "{addr}");
+                answer.header("set-cookie", "sid=1");
+            }
+            let reached = reached.filter(|_| addr == e.addr() && path.starts_with("/in/"));
+            let Some(found) = reached else { continue };
+            let known = path == "/in/x?a=b";
+            assert_eq!(found.header("x-user"), known.then_some("ann"), "{path}");
+            assert_eq!(found.header("x-mail"), known.then_some("ann@site"));
+            assert_eq!(found.header("x-address"), None, "{path}");
+        }
+    }
 }
 
 /// The golden shop, in front of an origin.

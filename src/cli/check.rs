@@ -10,6 +10,7 @@ use crate::cache::settings::Rules;
 use crate::config::settings::Settings;
 use crate::config::{self, Loaded};
 use crate::routing::settings::Action;
+use crate::server::files;
 
 /// Prints that the file is valid, with notes on what is probably not meant; or all its errors. Code 0 or 2.
 #[expect(
@@ -19,6 +20,11 @@ use crate::routing::settings::Action;
 pub fn run(config: Option<PathBuf>) -> ExitCode {
     match load(config.as_deref()) {
         Ok((path, loaded)) => {
+            let unusable = files::unusable(&loaded.settings);
+            if !unusable.is_empty() {
+                output::say(&unusable.join("\n"));
+                return ExitCode::from(2);
+            }
             output::print(&verdict(&path, &loaded));
             output::print(&cached(&loaded.settings));
             output::print(&absent(&loaded.settings));

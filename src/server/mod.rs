@@ -12,6 +12,7 @@
 //! Architecture invariant: a data thread never waits for the control runtime. What it needs is in shared memory,
 //! complete, and replaced as a whole.
 
+pub mod files;
 pub mod start;
 
 mod assemble;

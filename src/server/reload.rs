@@ -44,6 +44,16 @@ pub struct State {
     pub admin: Option<(AdminListen, OwnedFd)>,
 }
 
+/// Files that changed under settings that did not, in words.
+fn reread(guards: &Guards, upstreams: &Upstreams) -> impl Iterator<Item = String> {
+    let passwords = guards.reread.iter();
+    let passwords = passwords.map(|file| format!("password file `{}`: changed", file.display()));
+    let certificates = upstreams.reread.iter();
+    let certificates =
+        certificates.map(|it| format!("upstream `{}`: certificates changed", it.name()));
+    passwords.chain(certificates)
+}
+
 impl State {
     /// Puts `settings` into force.
     ///
@@ -77,9 +87,7 @@ impl State {
                 .map_err(|error| RunError::Config(error.to_string()))?;
         }
         let mut report = changes::report(&self.settings, &settings);
-        let reread = guards.reread.iter();
-        let reread = reread.map(|file| format!("password file `{}`: changed", file.display()));
-        report.changes.extend(reread);
+        report.changes.extend(reread(&guards, &upstreams));
 
         let mut next = Site::new(
             settings.routes.clone(),

@@ -98,6 +98,8 @@ pub struct Upstreams {
     by_name: HashMap<String, Arc<Upstream>>,
     /// In the order of the settings.
     in_order: Vec<Arc<Upstream>>,
+    /// Those whose settings are what they were, and whose files of certificates are not.
+    pub reread: Vec<Arc<Upstream>>,
     /// Those of earlier settings; each lives for as long as requests that began with it.
     retired: Vec<Weak<Upstream>>,
 }
@@ -123,7 +125,9 @@ impl Upstreams {
             let before = previous.and_then(|previous| previous.get(&settings.name));
             let upstream = match before.filter(|before| before.settings == *settings) {
                 Some(unchanged) => {
-                    unchanged.trust_anew(&prepared);
+                    if unchanged.trust_anew(&prepared) {
+                        all.reread.push(Arc::clone(unchanged));
+                    }
                     Arc::clone(unchanged)
                 }
                 None => Upstream::start(settings.clone(), prepared, previous, environment),

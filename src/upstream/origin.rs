@@ -367,15 +367,17 @@ impl Upstream {
         self.leads.iter().for_each(|lead| lead.ask.notify_one());
     }
 
-    /// The files behind the same settings may have changed.
-    pub(super) fn trust_anew(&self, prepared: &Prepared) {
+    /// The files behind the same settings may have changed. True where they have.
+    pub(super) fn trust_anew(&self, prepared: &Prepared) -> bool {
         let trust = &prepared.trust;
         let mut known = self.trust_fingerprint.lock();
-        if *known != trust.fingerprint {
-            *known = trust.fingerprint;
-            self.peer_trust.store(Arc::new(PeerTrust::new(trust)));
-            self.encryption.store(prepared.encryption.load_full());
+        if *known == trust.fingerprint {
+            return false;
         }
+        *known = trust.fingerprint;
+        self.peer_trust.store(Arc::new(PeerTrust::new(trust)));
+        self.encryption.store(prepared.encryption.load_full());
+        true
     }
 
     pub(super) fn forget_numbers(&self) {

@@ -69,6 +69,27 @@ async fn the_issues_own_example_of_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn check_reads_the_files_that_are_there() {
+    let dir = directory(
+        "[[listen]]\naddr = \"127.0.0.1:8443\"\ntls = { cert = \"c.pem\", key = \"k.pem\" }\n\
+         [upstream.o]\nservers = [\"https://o.test\"]\ntls = { ca = \"ca.pem\" }\n\
+         [[route]]\nto = \"o\"\nauth = { basic = \"users\" }\n\
+         [[route]]\npath = \"/more/\"\nto = \"o\"\nauth = { basic = \"users\" }",
+    );
+    // They may be there where the program will run.
+    let run = run_forebay(dir.path(), &["check"]).await.expect(0);
+    assert_eq!(run.stdout.matches("is not there").count(), 5, "{run:#?}");
+    for file in ["c.pem", "k.pem", "ca.pem", "users"] {
+        std::fs::write(dir.path().join(file), "bob:{SHA}x\n").unwrap();
+    }
+    let run = run_forebay(dir.path(), &["check"]).await.expect(2);
+    assert_eq!(run.stderr.lines().count(), 3, "{run:#?}");
+    run.complains("listener 127.0.0.1:8443: ")
+        .complains("upstream `o`: `ca.pem`: ")
+        .complains("users:1: user `bob`: ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn check_knows_routes_that_nothing_reaches() {
     let dir = directory(
         "[[route]]\npath = \"/a/\"\nrespond = \"1\"\n[[route]]\npath = \"/a\"\nrespond = \"2\"\n",

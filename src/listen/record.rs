@@ -33,7 +33,7 @@ pub fn finished(
         (false, None) if entry.error.as_deref() == Some("client-gone") => EndState::ClientGone,
         (false, None) => EndState::UpstreamCut,
     };
-    shared.access_log.record(entry);
+    shared.access_log.record(*entry);
 }
 
 /// Answers that were given at once are written, or will not be: of these, so many octets.
@@ -73,6 +73,15 @@ fn end(entries: &mut [(Box<AccessEntry>, Instant)], mut unsent: u64, failed: Opt
 pub fn refused(shared: &Shared, client: &Arc<Client>, refusal: Refusal) {
     shared.metrics.refused(refusal.reason);
     shared.access_log.record(entry_of(client, refusal));
+}
+
+/// The same over HTTP/2.
+pub fn refused_http2(shared: &Shared, client: &Arc<Client>, refusal: Refusal) {
+    shared.metrics.refused(refusal.reason);
+    shared.access_log.record(AccessEntry {
+        proto: "HTTP/2.0",
+        ..entry_of(client, refusal)
+    });
 }
 
 fn entry_of(client: &Client, refusal: Refusal) -> AccessEntry {

@@ -50,7 +50,8 @@ pub async fn without_asking(session: &mut Exchange, walk: &mut Walk) -> Result<b
                 index: index.clone(),
                 fallback: fallback.clone(),
             };
-            serve_file(session, walk, &route, place).await?;
+            // In a box, so that only who wants a file makes room for it.
+            Box::pin(serve_file(session, walk, &route, place)).await?;
         }
     }
     Ok(true)

@@ -48,7 +48,7 @@ pub struct Seen {
     /// When it was last sent to an upstream.
     requested: Option<Moment>,
     /// Where a forwarded request's answer is stored.
-    tee: Option<Tee>,
+    tee: Option<Box<Tee>>,
 }
 
 impl Seen {
@@ -173,13 +173,18 @@ async fn act(
                 ..Outcome::forwarded(ForwardReason::UriMiss, None)
             };
             see(walk, Seen::new(collapsed));
-            follow(session, walk, follower).await
+            // In a box, as below, so that only who waits makes room for it.
+            Box::pin(follow(session, walk, follower)).await
         }
         Answer::Lead(lead, follower) => {
             let errand = fetch::begin(proxy, session.req_header(), walk, *lead);
-            let seen = Seen::new(Outcome::forwarded(ForwardReason::UriMiss, None));
-            see(walk, Seen { errand, ..seen });
-            follow(session, walk, follower).await
+            let outcome = Outcome::forwarded(ForwardReason::UriMiss, None);
+            let seen = Seen {
+                errand,
+                ..Seen::new(outcome)
+            };
+            see(walk, seen);
+            Box::pin(follow(session, walk, follower)).await
         }
         Answer::Forward(forward) => {
             see(walk, Seen::forwarded(forward));
@@ -285,7 +290,8 @@ pub fn heard(response: &ResponseHead, walk: &mut Walk) {
         requested: seen.requested.unwrap_or(received),
         received,
     };
-    seen.tee = entered.site.cache.forwarded(forward, received);
+    let tee = entered.site.cache.forwarded(forward, received);
+    seen.tee = tee.map(Box::new);
     seen.outcome = forward.outcome;
 }
 

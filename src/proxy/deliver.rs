@@ -174,30 +174,38 @@ pub async fn own_answer_with(
     verdict: Verdict,
     fields: HeaderMap,
 ) -> Result<()> {
+    let (response, body) = own_response(session.req_header(), walk, verdict, &fields);
+    // In a box: it may come to this at every stop, and each would make room for it.
+    Box::pin(send(session, walk, response, body)).await
+}
+
+fn own_response(
+    request: &RequestHeader,
+    walk: &mut Walk,
+    verdict: Verdict,
+    fields: &HeaderMap,
+) -> (ResponseHead, Bytes) {
     walk.verdict = Some(verdict);
-    let mut response = ResponseHead::new(verdict.status, HeaderSection::from(&fields));
+    let mut response = ResponseHead::new(verdict.status, HeaderSection::from(fields));
     let answer = &mut response.fields;
     if verdict == OPTIONS_HERE {
         answer.insert_text(&ALLOW, METHODS);
-        return send(session, walk, response, Bytes::new()).await;
+        return (response, Bytes::new());
     }
     let operators = walk
         .route
         .as_ref()
         .and_then(|route| route.error_pages.get(&verdict.status.as_u16()));
-    let site = walk.entered.as_ref().map(|entered| entered.site.clone());
-    let page = match (operators, site) {
-        (Some(path), Some(site)) => site.error_pages.load(path),
+    let entered = walk.entered.as_ref();
+    let page = match (operators, entered) {
+        (Some(path), Some(entered)) => entered.site.error_pages.load(path),
         _ => None,
     };
     let page = page.map_or_else(
         || {
-            let id = walk
-                .entered
-                .as_ref()
-                .map_or("", |entered| entered.id.as_str());
+            let id = entered.map_or("", |entered| entered.id.as_str());
             let sentence = error_page::sentence(verdict.status);
-            error_page::page(verdict.status, sentence, id, &session.req_header().headers)
+            error_page::page(verdict.status, sentence, id, &request.headers)
         },
         |page| (*page).clone(),
     );
@@ -208,5 +216,5 @@ pub async fn own_answer_with(
     if let Some(after) = verdict.retry_after {
         answer.insert_number(&RETRY_AFTER, after.as_secs());
     }
-    send(session, walk, response, page.body).await
+    (response, page.body)
 }

@@ -135,7 +135,7 @@ pub fn begin(request: &RequestHeader, response: &mut ResponseHead, walk: &mut Wa
             make(fields::coded(&response.fields, coding, None), response)
         }
         Plan::Code(coding) => {
-            walk.coder = BodyCoder::new(coding, &places);
+            walk.coder = BodyCoder::new(coding, &places).map(Box::new);
             let changes = if walk.coder.is_some() {
                 fields::coded(&response.fields, coding, None)
             } else {
@@ -259,7 +259,7 @@ mod tests {
     fn each_piece_is_there_at_once_and_the_last_ends_it() {
         let places = Places::new(1, Gauge::default());
         let mut walk = Walk {
-            coder: BodyCoder::new(Coding::Zstd, &places),
+            coder: BodyCoder::new(Coding::Zstd, &places).map(Box::new),
             ..Walk::default()
         };
         let mut out = Vec::new();

@@ -47,7 +47,7 @@ pub struct Probed {
     /// For the operator.
     pub fetched: Fetched,
     /// For the access log: it was a request like any other.
-    pub entry: Option<AccessEntry>,
+    pub entry: Option<Box<AccessEntry>>,
 }
 
 /// What came of a real request.
@@ -174,7 +174,7 @@ impl Proxy {
         if late {
             fetched.error = Some("probe-timeout".to_owned());
         }
-        fetched.learn(entry.as_ref());
+        fetched.learn(entry.as_deref());
         // Who asked may have gone.
         let _ = answer.send(Probed { fetched, entry });
     }

@@ -67,7 +67,7 @@ pub fn leave_entry(session: &impl Session, walk: &Walk, error: Option<&Error>) {
     let asked = uri::split_path_query(target(header));
     let report = asked_of.as_ref().map(|report| &report.claim);
     let reason = walk.verdict.map(|verdict| verdict.reason);
-    entered.ticket.leave_entry(AccessEntry {
+    entered.ticket.leave_entry(Box::new(AccessEntry {
         ts: clock::wall() - duration,
         id: Bytes::copy_from_slice(entered.id.as_bytes()),
         client: entered.client,
@@ -125,7 +125,7 @@ pub fn leave_entry(session: &impl Session, walk: &Walk, error: Option<&Error>) {
         tls: entered.ticket.client.tls,
         user_agent: field(header, &USER_AGENT),
         referer: field(header, &REFERER),
-    });
+    }));
 }
 
 /// Whose answer it was. What is stale and served because the origin failed was waited for.

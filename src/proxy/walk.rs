@@ -39,7 +39,7 @@ pub struct Walk {
     /// Whether the upstream's answer was over with its head.
     pub ends_with_head: bool,
     /// Codes the body, where the client gets it coded.
-    pub coder: Option<BodyCoder>,
+    pub coder: Option<Box<BodyCoder>>,
     /// When the first byte of the answer was written.
     pub first_byte: Option<Instant>,
 }

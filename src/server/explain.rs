@@ -63,7 +63,7 @@ impl Served {
         self.probes.try_send(probe).map_err(|_| BUSY.to_owned())?;
         let Probed { fetched, entry } = fetched.await.map_err(|_| BUSY.to_owned())?;
         if let Some(entry) = entry {
-            self.shared.access_log.record(entry);
+            self.shared.access_log.record(*entry);
         }
         Ok(fetched)
     }

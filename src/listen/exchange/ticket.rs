@@ -36,7 +36,7 @@ pub struct Ticket {
     /// Left by the proxy to be sent behind the body.
     trailers: Mutex<Option<HeaderMap>>,
     /// Left by the proxy when its part is over; recorded by the connection when the last byte is out.
-    entry: Mutex<Option<AccessEntry>>,
+    entry: Mutex<Option<Box<AccessEntry>>>,
 }
 
 /// What the proxy asks of the session once it knows the route and the upstream.
@@ -188,12 +188,12 @@ impl Ticket {
     }
 
     /// Leaves the access log entry for the connection to complete.
-    pub fn leave_entry(&self, entry: AccessEntry) {
+    pub fn leave_entry(&self, entry: Box<AccessEntry>) {
         *self.entry.lock() = Some(entry);
     }
 
     /// Takes the entry that the proxy left, if it came that far.
-    pub fn take_entry(&self) -> Option<AccessEntry> {
+    pub fn take_entry(&self) -> Option<Box<AccessEntry>> {
         self.entry.lock().take()
     }
 }

@@ -25,7 +25,7 @@ use crate::fields::uri;
 use crate::listen::exchange::Exchange;
 use crate::listen::exchange::calls::Part;
 use crate::listen::exchange::head::ResponseHead;
-use crate::routing::settings::EventSettings;
+use crate::routing::settings::{EventSettings, RouteSettings};
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -57,13 +57,26 @@ pub async fn answer(session: &mut Exchange, walk: &mut Walk) -> Result<bool> {
     let Some(settings) = route.events.as_ref().filter(|it| it.path == entered.path) else {
         return Ok(false);
     };
+    // In a box, so that only who listens makes room for it.
+    Box::pin(tell(session, walk, &route, settings)).await?;
+    Ok(true)
+}
+
+async fn tell(
+    session: &mut Exchange,
+    walk: &mut Walk,
+    route: &RouteSettings,
+    settings: &EventSettings,
+) -> Result<()> {
+    let Some(entered) = &walk.entered else {
+        return Ok(());
+    };
     let method = &session.req_header().method;
     if !matches!(*method, Method::GET | Method::HEAD) {
         let verdict = Verdict::new(StatusCode::METHOD_NOT_ALLOWED, "events-method");
         let mut fields = HeaderMap::new();
         fields.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        deliver::own_answer_with(session, walk, verdict, fields).await?;
-        return Ok(true);
+        return deliver::own_answer_with(session, walk, verdict, fields).await;
     }
     let only_head = *method == Method::HEAD;
     let interest = Interest::new(
@@ -78,8 +91,7 @@ pub async fn answer(session: &mut Exchange, walk: &mut Walk) -> Result<bool> {
             retry_after: Some(RETRY_AFTER),
             ..Verdict::new(StatusCode::SERVICE_UNAVAILABLE, "events-full")
         };
-        deliver::own_answer(session, walk, verdict).await?;
-        return Ok(true);
+        return deliver::own_answer(session, walk, verdict).await;
     };
     let mut head = ResponseHead::new(StatusCode::OK, HeaderSection::with_capacity(4));
     for (name, value) in [
@@ -91,12 +103,10 @@ pub async fn answer(session: &mut Exchange, walk: &mut Walk) -> Result<bool> {
     }
     deliver::write_response(session.req_header(), &mut head, walk)?;
     if only_head {
-        session.write([Part::HeadOnly(head)]).await?;
-        return Ok(true);
+        return session.write([Part::HeadOnly(head)]).await;
     }
     session.write([Part::Head(head)]).await?;
-    follow(session, viewer, &interest, settings).await?;
-    Ok(true)
+    follow(session, viewer, &interest, settings).await
 }
 
 fn last_seen(fields: &HeaderMap) -> Option<String> {

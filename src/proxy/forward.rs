@@ -197,10 +197,10 @@ pub fn connected(walk: &mut Walk, reused: bool, peer: &HttpPeer, fd: RawFd) -> R
     Ok(())
 }
 
-/// A server that was offered both versions of HTTP has answered in this one.
+/// A server that may pick HTTP/2 has answered in this version.
 pub fn answered_in(version: Version, walk: &Walk) {
     if let Some(forwarding) = &walk.forwarding
-        && forwarding.upstream.settings().http == UpstreamHttp::Auto
+        && forwarding.upstream.settings().http != UpstreamHttp::Http1
         && let Some(target) = &forwarding.target
     {
         target.picked_http2(version == Version::HTTP_2);

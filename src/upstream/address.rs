@@ -148,7 +148,7 @@ pub struct Address {
     reachable: AtomicBool,
     /// How often it went from reachable to not.
     downs: AtomicU32,
-    /// Whether it picked HTTP/2 when it was last offered both versions.
+    /// Whether it picked HTTP/2 when that was last offered over TLS.
     picks_http2: AtomicBool,
     healthy: AtomicBool,
     ejected_until: Moment,

@@ -142,7 +142,8 @@ pub enum HashKey {
 pub enum UpstreamHttp {
     /// HTTP/1.1.
     Http1,
-    /// HTTP/2: by ALPN over TLS, by prior knowledge (h2c) without. What gRPC needs.
+    /// HTTP/2: by prior knowledge (h2c) without TLS; with it, nothing else is offered. What gRPC needs. A server that picks nothing
+    /// is spoken to in HTTP/1.1.
     Http2,
     /// HTTP/2 where the server's ALPN offers it, else HTTP/1.1. Without TLS this is HTTP/1.1.
     Auto,

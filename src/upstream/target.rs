@@ -40,12 +40,12 @@ impl Target {
         &self.address.server.sni
     }
 
-    /// Whether it picked HTTP/2 when it was last offered both versions.
+    /// Whether it picked HTTP/2 when that was last offered over TLS.
     pub fn picks_http2(&self) -> bool {
         self.address.picks_http2()
     }
 
-    /// It was offered both versions, and picked HTTP/2 or did not.
+    /// It was offered HTTP/2 over TLS, and picked it or did not.
     pub fn picked_http2(&self, picked: bool) {
         self.address.picked_http2(picked);
     }

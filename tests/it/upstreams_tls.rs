@@ -59,24 +59,27 @@ async fn bytes_after_an_answer_are_never_the_next_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_chunk_is_a_cut_and_not_stored() {
     let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n";
-    for (n, body) in [
+    let bodies = [
         "5\r\nhello\r\n\r\n\r\n",
         "\r\nhello\r\n0\r\n\r\n",
         "5;\0\r\nhello\r\n0\r\n\r\n",
         "5\r\nhello\r\n0\r\nno colon\r\n\r\n",
-    ]
-    .iter()
-    .enumerate()
-    {
-        let path = format!("/{n}");
-        let whole = ok().header("cache-control", "max-age=60").body("whole");
-        let broken = raw(format!("{head}{body}"));
-        let answers = origin("o1").on(&path, broken).then(whole);
-        let (o, e) = serving(answers, "retry = { tries = 1 }").await;
-        let got = e.client().get(&path).send().await;
-        assert!(got.status == 502 || got.cut.is_some(), "{body:?}: {got:#?}");
-        e.client().get(&path).send().await.expect(200).body("whole");
-        assert_eq!(o.fetches(&path), 2, "{body:?}");
+    ];
+    // Whichever version the server was offered: it picks none.
+    for http in ["1.1", "2", "auto"] {
+        for (n, body) in bodies.iter().enumerate() {
+            let path = format!("/{n}");
+            let whole = ok().header("cache-control", "max-age=60").body("whole");
+            let broken = raw(format!("{head}{body}"));
+            let answers = origin("o1").on(&path, broken).then(whole);
+            let settings = format!("http = \"{http}\"\nretry = {{ tries = 1 }}");
+            let (o, e) = serving(answers, &settings).await;
+            let got = e.client().get(&path).send().await;
+            let cut = got.status == 502 || got.cut.is_some();
+            assert!(cut, "{http}, {body:?}: {got:#?}");
+            e.client().get(&path).send().await.expect(200).body("whole");
+            assert_eq!(o.fetches(&path), 2, "{http}, {body:?}");
+        }
     }
 }
 
@@ -202,7 +205,11 @@ async fn a_reload_that_trusts_another_authority_leaves_kept_connections_behind()
     let trusted = std::fs::read_to_string(e.dir().join("ca.pem")).unwrap();
     for (ca, status) in [(strangers.pem(), 502), (trusted, 200)] {
         std::fs::write(e.dir().join("ca.pem"), ca).unwrap();
-        e.reload().await.expect(200);
+        let told = e.reload().await.expect(200).text();
+        assert!(
+            told.contains("upstream `o`: certificates changed"),
+            "{told}"
+        );
         e.client().get("/b").send().await.expect(status);
     }
     assert_eq!((o.fetches("/b"), o.connections()), (1, 2));
@@ -247,27 +254,35 @@ async fn an_answer_before_the_upload_is_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_picks_which_version_is_asked_once() {
-    let ca = Authority::new();
-    let both = ["h2", "http/1.1"];
-    let new = origin("o1").on("*", ok().body("v2")).h2();
-    let mut new = new.tls(ca.server(&[NAME], &both)).start().await;
-    let e = edge(&trusting("http = \"auto\"")).origin(&new);
-    let e = e.file("ca.pem", ca.pem()).start().await;
-    for _ in 0..3 {
-        e.client().get("/a").send().await.expect(200).body("v2");
-    }
-    assert_eq!(new.connections(), 2, "one to ask, one for all requests");
-    new.down().await;
-
-    // Its successor speaks HTTP/1.1 only, and picks nothing or that.
-    for alpn in [&["http/1.1"][..], &[]] {
-        let old = origin("o1").at(new.addr()).on("*", ok().body("v1"));
-        let mut old = old.tls(ca.server(&[NAME], alpn)).start().await;
-        for _ in 0..4 {
-            e.client().get("/a").send().await.expect(200).body("v1");
+    // Who is offered HTTP/2 alone may pick nothing, and speaks HTTP/1.1 then.
+    for (http, both, others) in [
+        (
+            "auto",
+            &["h2", "http/1.1"][..],
+            &[&["http/1.1"][..], &[]][..],
+        ),
+        ("2", &["h2"], &[&[]]),
+    ] {
+        let ca = Authority::new();
+        let new = origin("o1").on("*", ok().body("v2")).h2();
+        let mut new = new.tls(ca.server(&[NAME], both)).start().await;
+        let e = edge(&trusting(&format!("http = \"{http}\""))).origin(&new);
+        let e = e.file("ca.pem", ca.pem()).start().await;
+        for _ in 0..3 {
+            e.client().get("/a").send().await.expect(200).body("v2");
         }
-        assert!(old.connections() <= 2, "{} connections", old.connections());
-        old.down().await;
+        assert_eq!(new.connections(), 2, "one to ask, one for all requests");
+        new.down().await;
+
+        for alpn in others {
+            let old = origin("o1").at(new.addr()).on("*", ok().body("v1"));
+            let mut old = old.tls(ca.server(&[NAME], alpn)).start().await;
+            for _ in 0..4 {
+                e.client().get("/a").send().await.expect(200).body("v1");
+            }
+            assert!(old.connections() <= 2, "{} connections", old.connections());
+            old.down().await;
+        }
     }
 }
 

@@ -5,8 +5,8 @@
 //! options, a task for each connection that is kept. Its parser of answers also forgives what is no chunk. Here one loop reads and
 //! writes both ends, and every question is asked of the same stops as in [`phases`](super::phases).
 //!
-//! Where `http = "auto"` leaves the version to the server, it is offered both here. An address that picks HTTP/2 is Pingora's from then
-//! on, until an answer from there comes in HTTP/1.1.
+//! Over TLS the server picks the version from what `http` has us offer. An address that picks HTTP/2 is Pingora's from then on, until an
+//! answer from there comes in HTTP/1.1.
 //!
 //! [`kept`] are the idle connections, [`connection`] is one of them, [`stream`] its octets, [`request`] what is written to it, [`answer`]
 //! what is read.
@@ -51,8 +51,8 @@ const UNSENT_MAX: usize = 64 * 1024;
 enum Tried {
     /// The answer is given.
     Answered,
-    /// The server picks HTTP/2. Nothing was sent to it.
-    PicksHttp2,
+    /// The server speaks HTTP/2. Nothing was sent to it.
+    InHttp2,
 }
 
 /// Forwards the request, as often as it takes. False where it is Pingora's to forward.
@@ -61,8 +61,7 @@ enum Tried {
 /// What the client is to be told by [`failure::tell_client`].
 pub async fn forward(kept: &Arc<Kept>, session: &mut Exchange, walk: &mut Walk) -> Result<bool> {
     forward::prepare(session, walk).await?;
-    let http = |walk: &Walk| Some(walk.forwarding.as_ref()?.upstream.settings().http);
-    if session.is_upgrade_req() || http(walk) == Some(UpstreamHttp::Http2) {
+    if session.is_upgrade_req() {
         return Ok(false);
     }
     loop {
@@ -78,7 +77,12 @@ pub async fn forward(kept: &Arc<Kept>, session: &mut Exchange, walk: &mut Walk) 
 async fn attempt(kept: &Arc<Kept>, session: &mut Exchange, walk: &mut Walk) -> Result<Tried> {
     let target = forward::next_target(session, walk).await?;
     let secured = secured(&target, walk)?;
-    if secured.is_some() && target.picks_http2() {
+    // Without TLS there is nothing to pick: who is to be spoken to in HTTP/2 knows it (RFC 9113 §3.3).
+    let http2 = match secured {
+        Some(_) => target.picks_http2(),
+        None => wants_http2(walk),
+    };
+    if http2 {
         return Ok(hand_on(target, walk));
     }
     let kept_one = kept.take(target.socket(), secured.as_ref());
@@ -87,7 +91,10 @@ async fn attempt(kept: &Arc<Kept>, session: &mut Exchange, walk: &mut Walk) -> R
         Some(connection) => connection,
         None => match connect(&target, secured, walk).await {
             Ok(Some(connection)) => connection,
-            Ok(None) => return Ok(hand_on(target, walk)),
+            Ok(None) => {
+                target.picked_http2(true);
+                return Ok(hand_on(target, walk));
+            }
             Err(error) => return Err(failure::connect_failed(walk, error)),
         },
     };
@@ -121,13 +128,17 @@ fn secured(target: &Target, walk: &Walk) -> Result<Option<Secured>> {
     secured.map(Some).ok_or_else(none)
 }
 
-/// The try is Pingora's: its server picks HTTP/2.
+fn wants_http2(walk: &Walk) -> bool {
+    let forwarding = walk.forwarding.as_ref();
+    forwarding.is_some_and(|it| it.upstream.settings().http == UpstreamHttp::Http2)
+}
+
+/// The try is Pingora's: its server speaks HTTP/2.
 fn hand_on(target: Target, walk: &mut Walk) -> Tried {
-    target.picked_http2(true);
     if let Some(forwarding) = &mut walk.forwarding {
         forwarding.handed_on = Some(target);
     }
-    Tried::PicksHttp2
+    Tried::InHttp2
 }
 
 fn patience(walk: &Walk) -> Duration {

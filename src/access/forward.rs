@@ -11,7 +11,7 @@
 
 use super::settings::{CacheBy, ForwardSettings};
 use crate::clock::{self, Instant};
-use crate::fields::hop_by_hop::is_hop_by_hop;
+use crate::fields::hop_by_hop::{self, is_hop_by_hop};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use http::header::{
@@ -265,9 +265,19 @@ impl Forward {
         // nothing that the client has said. A 1xx is no final answer.
         let unanswered =
             status.is_informational() || matches!(status.as_u16(), 304 | 412 | 416 | 417);
-        if status.is_server_error() || unanswered {
+        // RFC 9110 §15: what is no status is an error of the server.
+        if status.is_server_error() || status.as_u16() >= 600 || unanswered {
             self.unwell(&format!("it answered {}", status.as_u16()));
             return Answer::Unavailable;
+        }
+        // What its `Connection` names is for us alone (RFC 9110 §7.6.1).
+        let lines = fields.get_all(CONNECTION).iter();
+        let Ok(options) = hop_by_hop::parse_connection(lines.map(HeaderValue::as_bytes)) else {
+            self.unwell("its `Connection` is malformed");
+            return Answer::Unavailable;
+        };
+        for name in &options.nominated {
+            fields.remove(name);
         }
         if !status.is_success() {
             for name in [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION] {

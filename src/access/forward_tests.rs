@@ -120,13 +120,26 @@ fn what_an_answer_means() {
         let status = StatusCode::from_u16(status).expect("a status");
         forward.judge(status, map(fields), Bytes::new())
     };
-    for status in [101, 304, 412, 416, 417, 500] {
+    for status in [101, 304, 412, 416, 417, 500, 600, 999] {
         assert!(
             matches!(judged(status, &[]), Answer::Unavailable),
             "{status}"
         );
     }
-    let fields = &[("location", "/login"), ("content-length", "9")];
+    // What its `Connection` names is not for others, and not everything may be named.
+    let own = grant(
+        &forward,
+        &[("connection", "remote-user"), ("remote-user", "ann")],
+    );
+    assert!(own.fields.is_empty());
+    let taken = judged(401, &[("connection", "set-cookie"), ("set-cookie", "a=b")]);
+    assert!(matches!(taken, Answer::Unavailable));
+    let fields = &[
+        ("location", "/login"),
+        ("content-length", "9"),
+        ("connection", "close, x-a"),
+        ("x-a", "1"),
+    ];
     let Answer::Refused(status, fields, _) = judged(302, fields) else {
         panic!("a redirect refuses");
     };

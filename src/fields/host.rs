@@ -81,19 +81,33 @@ pub fn parse(text: &str) -> Option<HostPort<'_>> {
 /// An authority without the dot that ends an absolute name: `a.test.` and `a.test` are one host (RFC 3986 §3.2.2), to nginx
 /// and to most applications, and must be one to routes, keys and purges.
 ///
-/// `None` where [`parse`] has none, and where something other than a name stands in front of the dot.
+/// `None` where [`parse`] has none, and where a label of the name is empty (`.a.test`, `a..test`): some take that for the name
+/// without the dot.
 pub fn without_dot(text: &str) -> Option<Cow<'_, str>> {
     let host = parse(text)?.host;
     let Some(name) = host.strip_suffix('.') else {
-        return Some(Cow::Borrowed(text));
+        return (!has_empty_label(host)).then_some(Cow::Borrowed(text));
     };
-    if name.is_empty() || name.ends_with('.') {
+    if name.is_empty() || has_empty_label(name) {
         return None;
     }
     let port = text.get(host.len()..).filter(|port| !port.is_empty());
     Some(port.map_or(Cow::Borrowed(name), |port| {
         Cow::Owned(format!("{name}{port}"))
     }))
+}
+
+/// Whether a name ends in a dot, or has no label in front of one.
+pub fn has_empty_label(name: &str) -> bool {
+    // One pass: pairs of neighbours would cost a hit twice as much.
+    let mut after_dot = true;
+    let mut empty = false;
+    for &octet in name.as_bytes() {
+        let is_dot = octet == b'.';
+        empty |= is_dot & after_dot;
+        after_dot = is_dot;
+    }
+    empty | after_dot
 }
 
 fn parse_port(digits: &str) -> Option<u16> {
@@ -190,6 +204,9 @@ mod tests {
             ("127.0.0.1.", Some("127.0.0.1")),
             ("[::1]:80", Some("[::1]:80")),
             ("a.test..", None),
+            (".a.test", None),
+            ("a..test:80", None),
+            (".a.test.", None),
             (".", None),
             (".:80", None),
             ("..", None),

@@ -94,6 +94,11 @@ impl AtOnce {
         self.idle.touch(now);
     }
 
+    /// Resolves where others need the place of a connection that has begun a head and does not end it.
+    pub fn poll_crowded(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.idle.poll_crowded(cx)
+    }
+
     /// Whether the connection ends behind what was answered.
     pub fn closes(&self) -> bool {
         self.close

@@ -1,6 +1,7 @@
 //! Serves one HTTP/1 connection: request by request, until either side ends it.
 
 use super::at_once::{self, AtOnce};
+use super::backlog::Held;
 use super::exchange::http1::{BodyFault, Http1};
 use super::exchange::ticket::Ticket;
 use super::exchange::{Exchange, Slot, Wire};
@@ -8,12 +9,14 @@ use super::gate::head;
 use super::gate::scan::{HeadScanner, Scan};
 use super::gate::{Refusal, Request, refusals};
 use super::idle::Idle;
+use super::lifecycle::CROWDED;
 use super::stream::{Client, ClientStream};
 use super::{Handler, Shared, record};
 use crate::clock;
 use bytes::BytesMut;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
@@ -37,7 +40,8 @@ pub async fn serve<H: Handler>(
 ) {
     let slot = Slot::default();
     let patience = shared.limits.load().writing();
-    let mut wire = Box::new(Wire::Http1(Http1::new(stream, inbox, patience)));
+    let held = Held::new(shared.lifecycle.held());
+    let mut wire = Box::new(Wire::Http1(Http1::new(stream, inbox, patience, held)));
     let mut early = AtOnce::new(idle);
     loop {
         let Wire::Http1(connection) = wire.as_mut() else {
@@ -71,7 +75,7 @@ pub async fn serve<H: Handler>(
                 return connection.io.reset_on_close();
             }
         }
-        let request = match next_request(connection, &shared).await {
+        let request = match next_request(connection, &mut early, &shared).await {
             Next::Request(request) => *request,
             Next::Over => return,
             Next::Refused(refusal) => {
@@ -138,7 +142,8 @@ pub async fn serve<H: Handler>(
 /// Refuses what a connection brings without reading it.
 pub async fn refuse(stream: ClientStream, refusal: Refusal, client: &Arc<Client>, shared: &Shared) {
     let patience = shared.limits.load().writing();
-    let mut connection = Http1::new(stream, BytesMut::new(), patience);
+    let held = Held::new(shared.lifecycle.held());
+    let mut connection = Http1::new(stream, BytesMut::new(), patience, held);
     end_with(&mut connection, refusal, client, shared).await;
 }
 
@@ -154,12 +159,12 @@ async fn end_with(connection: &mut Http1, refusal: Refusal, client: &Arc<Client>
 enum Next {
     Request(Box<Request>),
     Refused(Refusal),
-    /// The client left, was idle for too long, or a drain began.
+    /// The client left, was idle for too long, or others need its place.
     Over,
 }
 
 /// The request whose first octets are in the inbox.
-async fn next_request(connection: &mut Http1, shared: &Shared) -> Next {
+async fn next_request(connection: &mut Http1, early: &mut AtOnce, shared: &Shared) -> Next {
     let limits = shared.limits.load_full();
     let mut scanner = HeadScanner::default();
     // The deadline is for the whole head and starts with its first byte: one byte at a time does not extend it.
@@ -170,14 +175,17 @@ async fn next_request(connection: &mut Http1, shared: &Shared) -> Next {
             Ok(Scan::NeedMore) => {}
             Err(refusal) => return Next::Refused(refusal),
         }
-        match tokio::time::timeout_at(
-            deadline,
-            poll_fn(|cx| connection.poll_fill(READ_AT_MOST, cx)),
-        )
-        .await
-        {
-            Ok(Ok(1..)) => {}
-            Ok(Ok(0) | Err(_)) => return Next::Over,
+        let filled = poll_fn(|cx| match connection.poll_fill(READ_AT_MOST, cx) {
+            Poll::Ready(filled) => Poll::Ready(Some(filled)),
+            Poll::Pending => early.poll_crowded(cx).map(|()| None),
+        });
+        match tokio::time::timeout_at(deadline, filled).await {
+            Ok(Some(Ok(1..))) => {}
+            Ok(Some(Ok(0) | Err(_))) => return Next::Over,
+            Ok(None) => {
+                shared.metrics.refused(CROWDED);
+                return Next::Over;
+            }
             Err(_) if scanner.is_idle() => return Next::Over,
             Err(_) => return Next::Refused(refusals::HEAD_TIMEOUT),
         }

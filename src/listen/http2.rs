@@ -4,9 +4,10 @@
 //! malformed requests anew with each call.
 
 use super::at_once::Circumstances;
+use super::backlog::Streams;
 use super::cork::{Cork, Corked, cork};
 use super::crowd::Place;
-use super::exchange::http2::{Backlog, Http2};
+use super::exchange::http2::Http2;
 use super::exchange::ticket::Ticket;
 use super::exchange::{Exchange, Slot, Wire};
 use super::fault::{self, Fault};
@@ -82,7 +83,7 @@ struct About<H> {
     budget: Arc<Budget>,
     /// Cloned into each stream's task, so that its count tells how many run.
     running: Arc<()>,
-    backlog: Backlog,
+    backlog: Streams,
     /// Answers that were given at once and wait for the client's window.
     sending: FuturesUnordered<Box<Sending>>,
     /// Since when a request's head is on its way that has not ended.
@@ -132,7 +133,7 @@ pub async fn serve<H: Handler>(
         handler,
         budget: Arc::new(Budget::new(limits.http2_faults)),
         running: Arc::new(()),
-        backlog: Backlog::default(),
+        backlog: Streams::new(shared.lifecycle.held()),
         sending: FuturesUnordered::new(),
         head_begun: None,
         waker: Waker::from(Arc::clone(&rouse)),
@@ -212,7 +213,7 @@ pub async fn serve<H: Handler>(
                 break;
             }
             Next::Late => {
-                record::refused(&shared, &about.client, refusals::HEAD_TIMEOUT);
+                record::refused_http2(&shared, &about.client, refusals::HEAD_TIMEOUT);
                 cork.release();
                 calm(&mut connection).await;
                 break;
@@ -393,17 +394,18 @@ impl<H: Handler> About<H> {
             self.shared.access_log.is_enabled(),
         ));
         let slot = Slot::default();
-        let exchange = Exchange::new(
+        // In a box from the beginning: the task has room for what lives in it, however short.
+        let exchange = Box::new(Exchange::new(
             request,
             wire,
             slot.clone(),
             ticket.clone(),
             self.shared.lifecycle.clone(),
-        );
+        ));
         let (shared, handler) = (self.shared.clone(), self.handler.clone());
         let (budget, running) = (self.budget.clone(), self.running.clone());
         tokio::spawn(async move {
-            handler.handle(Box::new(exchange)).await;
+            handler.handle(exchange).await;
             let Some(mut wire) = slot.lock().take() else {
                 return;
             };
@@ -431,7 +433,7 @@ impl<H: Handler> About<H> {
     /// Answers a stream that was refused.
     fn refuse(&self, respond: SendResponse<Bytes>, refusal: Refusal) {
         self.budget.charge();
-        record::refused(&self.shared, &self.client, refusal);
+        record::refused_http2(&self.shared, &self.client, refusal);
         refuse(respond, refusal);
     }
 }

@@ -70,6 +70,22 @@ impl Idle {
         Self::wait(timer, due, known, cx).map(|()| over)
     }
 
+    /// Resolves where its place is needed, a second after it was last known not to be idle: it has begun a request, and does not
+    /// come to the head's end.
+    pub fn poll_crowded(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Asked after the seat was taken, as above; a room that is asked for later wakes us.
+        let known = self.know(cx);
+        if !self.place.is_to_go() {
+            return Poll::Pending;
+        }
+        let due = later(self.last, QUIET);
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep_until(due)))
+            .as_mut();
+        Self::wait(timer, due, known, cx)
+    }
+
     /// When it is over, if nothing comes, and why.
     fn due(&self, idle_timeout: Duration) -> (Instant, Over) {
         let due = later(self.last, idle_timeout);

@@ -1,5 +1,6 @@
 //! Whether the program is taking requests, and how many connections it holds.
 
+use super::backlog;
 use super::crowd::{Crowd, Held, Place, QUIET};
 use crate::clock::{self, Instant};
 use parking_lot::Mutex;
@@ -41,6 +42,7 @@ pub struct Lifecycle {
     /// Whether silent connections are to make room, until there is some.
     asking: AtomicBool,
     crowd: Crowd,
+    held: backlog::Total,
     asked: Mutex<Asked>,
     left: Notify,
 }
@@ -85,6 +87,7 @@ impl Lifecycle {
             most: AtomicUsize::new(usize::MAX),
             asking: AtomicBool::new(false),
             crowd: Crowd::new(),
+            held: backlog::Total::default(),
             asked: Mutex::default(),
             left: Notify::new(),
         })
@@ -157,6 +160,11 @@ impl Lifecycle {
             lifecycle: self.clone(),
             held: None,
         }
+    }
+
+    /// What is held in memory for all clients.
+    pub(super) fn held(&self) -> backlog::Total {
+        self.held.clone()
     }
 
     /// Resolves when fewer than `most` connections are open. Meanwhile silent ones are asked for room.

@@ -17,6 +17,7 @@ pub mod socket;
 pub mod stream;
 
 pub mod at_once;
+mod backlog;
 pub mod burst;
 mod cork;
 mod frames;

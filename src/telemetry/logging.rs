@@ -26,7 +26,8 @@ const QUIET: [(&str, LevelFilter); 9] = [
     ("pingora", LevelFilter::WARN),
     // It reports every request that failed ("Fail to proxy"), which is a line of the access log.
     ("pingora_proxy", LevelFilter::OFF),
-    ("h2", LevelFilter::INFO),
+    // It warns of each connection that is ended for a flood, without its client; we name one a minute.
+    ("h2", LevelFilter::ERROR),
     ("hickory", LevelFilter::WARN),
     ("hyper", LevelFilter::INFO),
     ("mio", LevelFilter::INFO),

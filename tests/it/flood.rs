@@ -95,13 +95,17 @@ async fn silent_connections_of_who_holds_most_make_room() {
     let (_o, e) = behind_a_balancer("connections = 6").await;
     let flooding = of(&e, "192.0.2.1");
     let mut modest = used(&of(&e, "192.0.2.2")).await;
-    // Some have sent a request, some nothing at all.
+    // Some have sent a request, some nothing at all, and some an octet of a head.
     let mut silent = Vec::new();
     for n in 0..5 {
-        silent.push(if n % 2 == 0 {
-            used(&flooding).await
-        } else {
-            flooding.connect().await
+        silent.push(match n % 3 {
+            0 => used(&flooding).await,
+            1 => flooding.connect().await,
+            _ => {
+                let mut k = flooding.connect().await;
+                k.write("G").await;
+                k
+            }
         });
     }
     // As many make room as is needed, all of whom flood.
@@ -112,6 +116,23 @@ async fn silent_connections_of_who_holds_most_make_room() {
     assert!(e.metric("forebay_refused_total{reason=\"shed\"}").await >= 1.0);
     modest.get("/hit").await.expect(200);
     e.stderr("6 connections are open, as many as may be").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_that_do_not_end_make_room() {
+    let (_o, e) = behind_a_balancer("connections = 4").await;
+    let flooding = of(&e, "192.0.2.1");
+    let mut modest = used(&of(&e, "192.0.2.2")).await;
+    let mut begun = Vec::new();
+    for _ in 0..3 {
+        let mut k = flooding.connect().await;
+        k.write("GET /a HT").await;
+        begun.push(k);
+    }
+    // No head ends, or is late, by then.
+    of(&e, "192.0.2.3").get("/late").send().await.expect(200);
+    assert!(e.metric("forebay_refused_total{reason=\"shed\"}").await >= 1.0);
+    modest.get("/hit").await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -109,6 +109,8 @@ async fn malformed_heads_are_refused_and_reach_nobody() {
             o.requests()
         );
     }
+    let refused = e.log_where(|line| line["end"] == "refused").await;
+    assert_eq!(refused["proto"], "HTTP/2.0");
     e.client().h2().await.get("/ok").await.expect(200);
 }
 

@@ -3,6 +3,7 @@
 use super::head::ResponseHead;
 use super::response_head::{self, Asked, ResponseFraming};
 use crate::arena::FileRange;
+use crate::listen::backlog::Held;
 use crate::listen::gate::body::{BodyReader, Decoded};
 use crate::listen::gate::{Refusal, Request, refusals};
 use crate::listen::outbox::Outbox;
@@ -34,6 +35,7 @@ pub struct Http1 {
     asked: Asked,
     owes_continue: bool,
     patience: Patience,
+    held: Held,
 }
 
 /// Why a request body cannot be read further.
@@ -47,7 +49,7 @@ pub enum BodyFault {
 
 impl Http1 {
     /// A fresh connection; `inbox` is what was read while its protocol was found out.
-    pub fn new(io: ClientStream, inbox: BytesMut, patience: Patience) -> Self {
+    pub fn new(io: ClientStream, inbox: BytesMut, patience: Patience, held: Held) -> Self {
         Self {
             io,
             inbox,
@@ -61,6 +63,7 @@ impl Http1 {
             },
             owes_continue: false,
             patience,
+            held,
         }
     }
 
@@ -301,7 +304,14 @@ impl Http1 {
 
     /// Writes what is queued, as far as the client takes it.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.outbox.poll_write(&mut self.io, self.patience, cx)
+        let flushed = self.outbox.poll_write(&mut self.io, self.patience, cx);
+        self.held.set(self.outbox.held());
+        flushed
+    }
+
+    /// Whether nothing more is to be read ahead.
+    pub fn holds_enough(&self) -> bool {
+        self.held.is_over()
     }
 
     /// The answer to a request that the gate or the body's framing refused.

@@ -3,6 +3,7 @@
 use super::head::ResponseHead;
 use super::http1::BodyFault;
 use super::response_head::HopByHop;
+use crate::listen::backlog::Streams;
 use crate::listen::gate::Request;
 use crate::listen::pace::{Pace, Patience};
 use bytes::Bytes;
@@ -12,16 +13,7 @@ use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
-
-/// What all streams of a connection together may hold for the client; beyond it each waits for its own window.
-const BACKLOG_MAX: usize = 2 * 1024 * 1024;
-
-/// Octets that the streams of one connection hold.
-#[derive(Debug, Clone, Default)]
-pub struct Backlog(Arc<AtomicUsize>);
 
 /// The stream, with the state of the request it is serving.
 pub struct Http2 {
@@ -32,7 +24,7 @@ pub struct Http2 {
     send: Option<SendStream<Bytes>>,
     queue: VecDeque<Bytes>,
     queued: usize,
-    backlog: Backlog,
+    backlog: Streams,
     /// Set when the answer's last part is queued.
     end: Option<End>,
     state: State,
@@ -79,7 +71,7 @@ impl Http2 {
         body: RecvStream,
         respond: SendResponse<Bytes>,
         request: &Request,
-        backlog: Backlog,
+        backlog: Streams,
         patience: Patience,
     ) -> Self {
         let body_done = body.is_end_stream();
@@ -116,7 +108,7 @@ impl Http2 {
             send: Some(send),
             queue: VecDeque::new(),
             queued: 0,
-            backlog: Backlog::default(),
+            backlog: Streams::default(),
             end: None,
             state: State::Body,
             head: false,
@@ -151,14 +143,9 @@ impl Http2 {
         self.queued
     }
 
-    /// How far an answer may be read ahead that may be read ahead by `most`: a client that opens a hundred streams and
-    /// takes nothing of them gets no more memory than one that opens a few.
-    pub fn read_ahead(&self, most: usize) -> usize {
-        if self.backlog.0.load(Relaxed) > BACKLOG_MAX {
-            0
-        } else {
-            most
-        }
+    /// Whether nothing more is to be read ahead.
+    pub fn holds_enough(&self) -> bool {
+        self.backlog.is_over()
     }
 
     /// The next piece of the request body; `None` when it is over. Trailers are dropped.
@@ -251,7 +238,7 @@ impl Http2 {
         }
         let n = data.len();
         self.queued += n;
-        self.backlog.0.fetch_add(n, Relaxed);
+        self.backlog.add(n);
         self.queue.push_back(data);
         n
     }
@@ -296,7 +283,7 @@ impl Http2 {
                 self.queue.pop_front();
             }
             self.queued -= piece.len();
-            self.backlog.0.fetch_sub(piece.len(), Relaxed);
+            self.backlog.take(piece.len());
             let last = self.queue.is_empty() && matches!(self.end, Some(End::Data));
             send.send_data(piece, last).map_err(broken)?;
             if last {
@@ -329,6 +316,6 @@ impl Http2 {
 
 impl Drop for Http2 {
     fn drop(&mut self) {
-        self.backlog.0.fetch_sub(self.queued, Relaxed);
+        self.backlog.take(self.queued);
     }
 }

@@ -208,11 +208,12 @@ impl Exchange {
         }
     }
 
-    fn read_ahead(&mut self, most: usize) -> usize {
+    /// Whether clients hold so much already that nothing more is to be read ahead of them.
+    pub fn holds_enough(&mut self) -> bool {
         match self.wire() {
-            Wire::Http1(_) => most,
-            Wire::Http2(http2) => http2.read_ahead(most),
-            Wire::Inner(_) => 0,
+            Wire::Http1(http1) => http1.holds_enough(),
+            Wire::Http2(http2) => http2.holds_enough(),
+            Wire::Inner(_) => false,
         }
     }
 
@@ -427,7 +428,9 @@ impl Exchange {
     async fn press_on(&mut self) -> pingora::Result<()> {
         let most = self.ticket.terms().read_ahead;
         std::future::poll_fn(|cx| match self.poll_flush(cx) {
-            Poll::Pending if self.queued() <= self.read_ahead(most) => Poll::Ready(Ok(())),
+            Poll::Pending if self.queued() <= if self.holds_enough() { 0 } else { most } => {
+                Poll::Ready(Ok(()))
+            }
             Poll::Pending => self.poll_total(cx).map(Err),
             Poll::Ready(flushed) => Poll::Ready(flushed.map_err(gone)),
         })

@@ -92,8 +92,8 @@ pub fn read<'l, 'b>(
     }
     let authority = std::str::from_utf8(host?).ok()?;
     let host = host::parse(authority)?.host;
-    // `a.test.` is `a.test`, which the gate writes.
-    if host.ends_with('.') {
+    // `a.test.` is `a.test`, which the gate writes, and `.a.test` is nobody.
+    if host::has_empty_label(host) {
         return None;
     }
     let persistent = match connection {

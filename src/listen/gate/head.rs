@@ -1,7 +1,7 @@
 //! Reads an HTTP/1 request head, already found whole by the scanner, into a [`Request`].
 
 use super::message::{MessageFields, Seen};
-use super::{Framing, Refusal, Request, refusals};
+use super::{Framing, Refusal, Request, is_in_capitals, refusals};
 use crate::fields::{hop_by_hop, host, uri};
 use crate::listen::settings::LimitSettings;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, UPGRADE};
@@ -89,6 +89,7 @@ fn assemble(
     };
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| refusals::METHOD)?;
     match method {
+        _ if !is_in_capitals(&method) => return Err(refusals::METHOD),
         Method::CONNECT => return Err(refusals::CONNECT),
         Method::TRACE => return Err(refusals::TRACE),
         _ => {}
@@ -328,6 +329,9 @@ mod tests {
             ),
             ("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", refusals::CONNECT),
             ("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", refusals::TRACE),
+            ("post / HTTP/1.1\r\nHost: a\r\n\r\n", refusals::METHOD),
+            ("Get / HTTP/1.1\r\nHost: a\r\n\r\n", refusals::METHOD),
+            ("GET / HTTP/1.1\r\nHost: .a\r\n\r\n", refusals::HOST),
             ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", refusals::VERSION),
             ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", refusals::VERSION),
             ("GET / http/1.1\r\nHost: a\r\n\r\n", refusals::REQUEST_LINE),

@@ -5,7 +5,7 @@
 //! must not be shown.
 
 use super::head::is_dropped;
-use super::{Framing, Refusal, Request, refusals};
+use super::{Framing, Refusal, Request, is_in_capitals, refusals};
 use crate::fields::{content_length, host, token, uri};
 use crate::listen::settings::LimitSettings;
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE};
@@ -63,12 +63,17 @@ pub fn judge(
     limits: &LimitSettings,
 ) -> Result<Judged, Refusal> {
     match parts.method {
+        _ if !is_in_capitals(&parts.method) => return Err(refusals::METHOD),
         Method::CONNECT => return Err(refusals::CONNECT),
         Method::TRACE => return Err(refusals::TRACE),
         _ => {}
     }
     if parts.headers.len() > limits.head_fields {
         return Err(refusals::HEAD_TOO_LARGE);
+    }
+    // What HTTP/1 would be asked for by such a target is no page of ours either.
+    if !matches!(parts.uri.scheme_str(), None | Some("http" | "https")) {
+        return Err(refusals::TARGET);
     }
     let host = choose_host(parts)?;
     let target = target(parts).ok_or(refusals::TARGET)?;
@@ -294,6 +299,20 @@ mod tests {
             request.expect("passes").header.headers[COOKIE],
             "a=1; b=2; c=3"
         );
+    }
+
+    #[test]
+    fn what_routes_and_applications_might_read_differently() {
+        for (method, uri, refusal) in [
+            ("post", "https://a/", refusals::METHOD),
+            ("Get", "https://a/", refusals::METHOD),
+            ("GET", "ftp://a/", refusals::TARGET),
+            ("GET", "https://.a/", refusals::AUTHORITY),
+            ("GET", "https://a..test/", refusals::AUTHORITY),
+        ] {
+            let refused = gate(|r| r.method(method).uri(uri));
+            assert_eq!(refused.map(|_| ()), Err(refusal), "{method} {uri}");
+        }
     }
 
     #[test]

@@ -18,6 +18,14 @@ pub mod scan;
 use http::{Method, StatusCode, Version};
 use pingora::http::RequestHeader;
 
+/// Whether a method is one to routes and applications alike (see [`refusals::METHOD`]).
+fn is_in_capitals(method: &Method) -> bool {
+    !method
+        .as_str()
+        .bytes()
+        .any(|octet| octet.is_ascii_lowercase())
+}
+
 /// A request that passed the gate: one target, one host, one framing.
 #[derive(Debug)]
 pub struct Request {
@@ -99,11 +107,11 @@ pub mod refusals {
         /// RFC 9112 §2.2.
         BARE_CR: BAD_REQUEST, "bare-cr", "the request head contains CR that is not followed by LF";
         /// RFC 9110 §5.5.
-        CONTROL: BAD_REQUEST, "control-character", "a field value contains a control character";
+        CONTROL: BAD_REQUEST, "control-character", "a field value contains a control character or, over HTTP/2, begins or ends with a space";
         /// RFC 9112 §3.
         REQUEST_LINE: BAD_REQUEST, "request-line", "the request line is malformed";
-        /// RFC 9110 §9.1.
-        METHOD: BAD_REQUEST, "method", "the method is not a token";
+        /// RFC 9110 §9.1: methods are told apart by their case, and applications that do not would see another one than routes do.
+        METHOD: BAD_REQUEST, "method", "the method is not a token in capitals";
         /// RFC 9112 §3.2.
         TARGET: BAD_REQUEST, "target", "the request target is malformed";
         /// RFC 9112 §2.3.

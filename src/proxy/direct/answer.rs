@@ -1,6 +1,6 @@
 //! What an HTTP/1.1 server answers: its head, and how the body behind it is delimited.
 
-use super::connection::{Connection, READ_AT_MOST};
+use super::connection::Connection;
 use crate::fields::section::HeaderSection;
 use crate::fields::{content_length, list};
 use crate::listen::exchange::head::ResponseHead;
@@ -141,8 +141,10 @@ impl Answer {
     ) -> Poll<Result<Came>> {
         let at_most = match self {
             // What comes behind the body stays where it is, and is found when the connection is to be used again.
-            Self::Length(left) => usize::try_from(*left).unwrap_or(usize::MAX),
-            _ => READ_AT_MOST,
+            Self::Length(left) => {
+                usize::try_from(*left).map_or(connection.reads, |left| left.min(connection.reads))
+            }
+            _ => connection.reads,
         };
         let direct = matches!(self, Self::Length(_) | Self::UntilClose);
         let read = ready!(connection.poll_read(at_most, cx, |inbox, octets| {

@@ -13,8 +13,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// What one read asks for.
-pub const READ_AT_MOST: usize = 64 * 1024;
+/// What one read asks for, at most.
+const READ_AT_MOST: usize = 64 * 1024;
+/// The same where clients hold enough already: of each answer that is begun, so much comes in.
+const READ_LITTLE: usize = 8 * 1024;
 
 /// A connection, with what is on its way to the server and what came of it and is not understood yet.
 #[derive(Debug)]
@@ -26,7 +28,14 @@ pub struct Connection {
     pub inbox: BytesMut,
     /// Whether octets that nobody acknowledges end it.
     impatient: bool,
+    /// Whether more was queued than a usual head, so that the room for it is given back.
+    roomy: bool,
+    /// What one read asks for, in octets.
+    pub(super) reads: usize,
 }
+
+/// A head that is larger leaves no room behind while its answer is waited for: HTTP/2 says one in a few octets.
+const USUAL_HEAD: usize = 8 * 1024;
 
 impl Connection {
     /// With nothing sent and nothing read.
@@ -36,6 +45,8 @@ impl Connection {
             outbox: Outbox::default(),
             inbox: BytesMut::new(),
             impatient: false,
+            roomy: false,
+            reads: READ_AT_MOST,
         }
     }
 
@@ -58,6 +69,11 @@ impl Connection {
         }
     }
 
+    /// Whether little is to be read at once.
+    pub fn reads_little(&mut self, little: bool) {
+        self.reads = if little { READ_LITTLE } else { READ_AT_MOST };
+    }
+
     /// Whether nothing is there to be read that would be taken for the answer to what is sent next.
     pub fn is_quiet(&mut self) -> bool {
         self.io.is_quiet()
@@ -73,7 +89,12 @@ impl Connection {
     /// # Errors
     /// `TimedOut` when it takes nothing for `patience`, and what the kernel says.
     pub fn poll_send(&mut self, patience: Duration, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.outbox.poll_write(&mut self.io, patience, cx)
+        self.roomy |= self.outbox.len() > USUAL_HEAD;
+        ready!(self.outbox.poll_write(&mut self.io, patience, cx))?;
+        if std::mem::take(&mut self.roomy) {
+            self.outbox.release();
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Reads once, at most so many octets, and gives them to `taken`. None are the connection's end.

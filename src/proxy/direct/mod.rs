@@ -298,7 +298,11 @@ impl Passage {
         let answered = self.answer.is_done();
         // Behind a whole answer, the session says what becomes of a body that is not: it is asked for more of it.
         let watched = !answered && (body.is_queued() || self.unsent.is_some());
-        let backlog = self.connection.as_ref().map_or(0, |it| it.outbox.len());
+        let little = session.holds_enough();
+        let backlog = self.connection.as_mut().map_or(0, |connection| {
+            connection.reads_little(little);
+            connection.outbox.len()
+        });
         let listens = answered || backlog < UNSENT_MAX;
         let mut client = pin!(session.read_body_or_idle(watched));
         // Neither may starve the other: who spoke last is heard last.

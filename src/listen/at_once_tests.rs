@@ -162,6 +162,7 @@ impl Bench {
                 metrics: Arc::new(HttpMetrics::new(&Registry::new())),
                 faults_told: crate::listen::fault::Told::default(),
                 untrusted_told: crate::listen::fault::Told::default(),
+                crowds_told: crate::listen::fault::Told::default(),
             }),
             client: Arc::new(Client {
                 addr: address,

@@ -1,7 +1,8 @@
-//! Why a connection was ended for what its client did or did not show: counted, and told in the program's log once a minute.
+//! Why a connection was ended, or one of its requests refused, for what its client did or did not show: counted, and told in the
+//! program's log once a minute.
 //!
-//! The h2 crate says no more than the code of the GOAWAY that it has sent, so that is what the words tell apart. No request is
-//! part of this: those under way have their own lines in the access log.
+//! The h2 crate says no more than the code of the GOAWAY that it has sent, so that is what the words tell apart. None of this has a
+//! line in the access log: requests that were under way have their own.
 
 use super::Shared;
 use super::stream::Client;
@@ -70,7 +71,7 @@ impl Fault {
     }
 }
 
-/// When the log was last told, and how many connections have ended since.
+/// When the log was last told of something, and how often it has come to that since.
 #[derive(Debug, Default)]
 pub struct Told(Mutex<Since>);
 
@@ -82,7 +83,7 @@ struct Since {
 }
 
 impl Told {
-    /// One more has ended. Says how many have since the log was told, where it is time to tell it again.
+    /// Once more. Says how often it has been since the log was told, where it is time to tell it again.
     fn one_more(&self, now: Instant) -> Option<u64> {
         let mut since = self.0.lock();
         since.untold += 1;
@@ -104,6 +105,21 @@ pub(super) fn ended(shared: &Shared, client: &Client, fault: Fault) {
             client.addr.ip().to_canonical(),
             fault.sentence,
             fault.word
+        );
+    }
+}
+
+/// The word for a request that is refused since there are too many.
+pub const CROWDED: &str = "http2-crowded";
+
+/// A request of this client is refused: its connection has others under way, and so have too many.
+pub(super) fn crowded(shared: &Shared, client: &Client) {
+    shared.metrics.refused(CROWDED);
+    if let Some(count) = shared.crowds_told.one_more(clock::now()) {
+        tracing::warn!(
+            "HTTP/2 requests were refused: {count} since it was last said, now one of {}: as many are under way as \
+             `[limits] connections`, and its connection has one ({CROWDED})",
+            client.addr.ip().to_canonical()
         );
     }
 }

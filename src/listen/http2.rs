@@ -18,6 +18,7 @@ use super::rouse::Rouse;
 use super::sending::{Begun, Sending, Sent};
 use super::settings::LimitSettings;
 use super::stream::{Client, ClientStream, Prefixed};
+use super::under_way::UnderWay;
 use super::{Handler, Shared, record};
 use crate::clock::{self, Instant};
 use bytes::{Bytes, BytesMut};
@@ -81,8 +82,7 @@ struct About<H> {
     shared: Arc<Shared>,
     handler: H,
     budget: Arc<Budget>,
-    /// Cloned into each stream's task, so that its count tells how many run.
-    running: Arc<()>,
+    under_way: UnderWay,
     backlog: Streams,
     /// Answers that were given at once and wait for the client's window.
     sending: FuturesUnordered<Box<Sending>>,
@@ -132,7 +132,7 @@ pub async fn serve<H: Handler>(
         shared: shared.clone(),
         handler,
         budget: Arc::new(Budget::new(limits.http2_faults)),
-        running: Arc::new(()),
+        under_way: UnderWay::new(shared.lifecycle.under_way()),
         backlog: Streams::new(shared.lifecycle.held()),
         sending: FuturesUnordered::new(),
         head_begun: None,
@@ -270,7 +270,7 @@ enum Turn {
 impl<H: Handler> About<H> {
     /// Whether answers are under way.
     fn is_busy(&self) -> bool {
-        Arc::strong_count(&self.running) > 1 || !self.sending.is_empty()
+        self.under_way.is_busy() || !self.sending.is_empty()
     }
 
     /// Takes the requests that came, answers those that can be answered at once, and sends what all this made.
@@ -377,9 +377,14 @@ impl<H: Handler> About<H> {
         &self,
         request: gate::Request,
         body: RecvStream,
-        respond: SendResponse<Bytes>,
+        mut respond: SendResponse<Bytes>,
         limits: &LimitSettings,
     ) {
+        let Some(running) = self.under_way.begin(limits.connections) else {
+            fault::crowded(&self.shared, &self.client);
+            // The client knows that it may repeat it (RFC 9113 §8.7).
+            return respond.send_reset(Reason::REFUSED_STREAM);
+        };
         let wire = Box::new(Wire::Http2(Http2::new(
             body,
             respond,
@@ -403,7 +408,7 @@ impl<H: Handler> About<H> {
             self.shared.lifecycle.clone(),
         ));
         let (shared, handler) = (self.shared.clone(), self.handler.clone());
-        let (budget, running) = (self.budget.clone(), self.running.clone());
+        let budget = self.budget.clone();
         tokio::spawn(async move {
             handler.handle(exchange).await;
             let Some(mut wire) = slot.lock().take() else {

@@ -2,6 +2,7 @@
 
 use super::backlog;
 use super::crowd::{Crowd, Held, Place, QUIET};
+use super::under_way;
 use crate::clock::{self, Instant};
 use parking_lot::Mutex;
 use std::net::IpAddr;
@@ -43,6 +44,7 @@ pub struct Lifecycle {
     asking: AtomicBool,
     crowd: Crowd,
     held: backlog::Total,
+    under_way: under_way::Total,
     asked: Mutex<Asked>,
     left: Notify,
 }
@@ -88,6 +90,7 @@ impl Lifecycle {
             asking: AtomicBool::new(false),
             crowd: Crowd::new(),
             held: backlog::Total::default(),
+            under_way: under_way::Total::default(),
             asked: Mutex::default(),
             left: Notify::new(),
         })
@@ -165,6 +168,11 @@ impl Lifecycle {
     /// What is held in memory for all clients.
     pub(super) fn held(&self) -> backlog::Total {
         self.held.clone()
+    }
+
+    /// How many requests of HTTP/2 are under way.
+    pub(super) fn under_way(&self) -> under_way::Total {
+        self.under_way.clone()
     }
 
     /// Resolves when fewer than `most` connections are open. Meanwhile silent ones are asked for room.

@@ -24,6 +24,7 @@ mod frames;
 pub mod reply;
 mod rouse;
 mod sending;
+mod under_way;
 
 pub mod fault;
 pub mod http1;
@@ -88,4 +89,6 @@ pub struct Shared {
     pub faults_told: fault::Told,
     /// When the log was last told of clients without a certificate that is trusted.
     pub untrusted_told: fault::Told,
+    /// When the log was last told of requests that were refused since too many were under way.
+    pub crowds_told: fault::Told,
 }

@@ -177,6 +177,7 @@ fn assemble(
         metrics,
         faults_told: Told::default(),
         untrusted_told: Told::default(),
+        crowds_told: Told::default(),
     });
     let listeners = Listeners::bind(
         &settings.listen,

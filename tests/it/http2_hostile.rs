@@ -417,29 +417,6 @@ async fn empty_data_frames_without_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_streams_than_allowed_are_refused() {
-    let never = gate();
-    let o = origin("o1")
-        .on("/slow", ok().hold(&never).body("v1"))
-        .start()
-        .await;
-    let e = edge("[limits]\nhttp2_streams = 4\n[[route]]\nto = \"{o1}\"")
-        .origin(&o)
-        .start()
-        .await;
-    let mut wire = e.client().h2_wire().await;
-    for n in 0..8 {
-        let path = format!("/slow?{n}");
-        let fields = with(":path", &path);
-        wire.headers(2 * n + 1, true, &fields).await.unwrap();
-    }
-    // REFUSED_STREAM (7), so that the client knows that it may repeat them.
-    assert_eq!(wire.refusal(9).await, Some(7));
-    o.head(3).await;
-    assert_eq!(o.requests().len(), 4);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn big_answers_without_credit_are_bounded() {
     let big = "0123456789abcdef".repeat(1 << 20);
     let o = origin("o1")

@@ -87,6 +87,7 @@ mod timeouts; // total deadlines, both sides
 // Other protocols towards the client.
 mod express_http2; // hits, given at once
 mod http2; // streams, trailers, gRPC's shape
+mod http2_crowded;
 mod http2_hostile; // malformed streams and floods
 mod tls; // SNI, renewal, ALPN
 

@@ -14,6 +14,7 @@ use crate::access::certificate::{Short, Shown};
 use crate::access::forward::{Answer, Forward, Subject};
 use crate::access::settings::CertificateSettings;
 use crate::access::{Auth, Guard};
+use crate::cache::control::{CDN_CACHE_CONTROL, SURROGATE_CONTROL};
 use crate::fields::section::HeaderSection;
 use crate::listen::exchange::Exchange;
 use crate::listen::exchange::head::ResponseHead;
@@ -274,6 +275,9 @@ pub fn add_fields(request: &RequestHeader, response: &mut ResponseHead, walk: &W
         }
         // What holds one client's session is for no cache in front of us, whatever the page is.
         response.fields.append_text(&CACHE_CONTROL, "private");
+        for overriding in [&CDN_CACHE_CONTROL, &SURROGATE_CONTROL] {
+            response.fields.remove(overriding);
+        }
     }
 }
 

@@ -244,7 +244,10 @@ async fn a_yes_is_good_for_who_would_ask_the_same() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_remembered() {
-    let o = origin("o1").on("/a", ok()).start().await;
+    // Whatever the page says to caches in front of us.
+    let page = ok().header("Cache-Control", "public, max-age=60");
+    let page = page.header("CDN-Cache-Control", "max-age=600");
+    let o = origin("o1").on("/a", page).start().await;
     let auth = origin("auth")
         .on("/verify", ok().header("set-cookie", "sid=2; HttpOnly"))
         .then(ok().no_store())
@@ -258,13 +261,16 @@ async fn what_is_not_remembered() {
         .await
         .expect(200)
         .header_lines("set-cookie", &["sid=2; HttpOnly"])
-        .header("cache-control", "private");
+        .header_lines("cache-control", &["public, max-age=60", "private"])
+        .no_header("cdn-cache-control");
     e.client()
         .get("/a")
         .send()
         .await
         .expect(200)
-        .no_header("set-cookie");
+        .no_header("set-cookie")
+        .header_lines("cache-control", &["public, max-age=60"])
+        .header("cdn-cache-control", "max-age=600");
     e.client().get("/a").send().await.expect(403);
     for _ in 0..2 {
         e.client().get("/a").send().await.expect(200);

@@ -1,6 +1,6 @@
 //! Clients' certificates: who gets a connection, who gets in, what the application is told, and new authorities.
 
-use crate::rig::{Authority, Client, Edge, client, edge, ok, origin};
+use crate::rig::{Authority, Client, Edge, client, edge, ok, origin, within};
 
 const TOML: &str = r#"
 [[listen]]
@@ -151,7 +151,14 @@ async fn new_authorities_are_taken_up_and_bad_ones_are_not() {
     old_client.get("/any/x").send().await.expect(200);
     assert!(!gets_in(&new_client).await);
     std::fs::write(e.dir().join("ca.pem"), new.pem()).unwrap();
-    e.stderr("the authorities of clients in").await;
+    // Each of the two listeners says so.
+    within("both listeners to read them", async {
+        let said = |line: &&String| line.contains("were read again");
+        while e.stderr_lines().iter().filter(said).count() < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     new_client.get("/any/x").send().await.expect(200);
     assert!(!gets_in(&old_client).await);
     std::fs::write(e.dir().join("ca.pem"), "not PEM").unwrap();

@@ -126,6 +126,7 @@ class Clients:
         self.idle = {False: [], True: []}
         self.h2 = None
         self.number = 0
+        self.closing = False
 
     async def ask(self, kind, target):
         """The outcome, and the fields of the answer where there was one."""
@@ -210,8 +211,8 @@ class Clients:
         return "ok", {}
 
     async def websocket(self, target, report):
-        """Says something each half second, and comes back when it was cut. Reports each outcome and how long it took."""
-        while True:
+        """Says something each half second, and comes back when it was cut, until all is over. Reports each outcome and how long it took."""
+        while not self.closing:
             begun = time.monotonic()
             wire = None
             try:
@@ -224,7 +225,7 @@ class Clients:
                 status, _ = await asyncio.wait_for(wire.head(), PATIENCE)
                 if status != 101:
                     raise Failure(str(status))
-                while True:
+                while not self.closing:
                     await asyncio.sleep(0.5)
                     begun = time.monotonic()
                     text = b"%010d" % self.draw.randrange(10**9)

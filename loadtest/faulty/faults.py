@@ -91,6 +91,7 @@ class Faults:
         self.windows = []
         self.tasks = []
         self.played = {}
+        self.ending = False
 
     async def __aenter__(self):
         plays = [self.solo, self.pair, self.reloads, self.rotations]
@@ -100,15 +101,14 @@ class Faults:
         return self
 
     async def __aexit__(self, *_):
+        # Each play ends by itself, within a quarter of a minute: cancelled in the middle of a start, one went on for ever.
         self.ending = True
-        for task in self.tasks:
-            task.cancel()
         failed = [it for it in await asyncio.gather(*self.tasks, return_exceptions=True) if isinstance(it, Exception)]
         if failed:
             raise failed[0]
 
     async def again(self, play):
-        while True:
+        while not self.ending:
             await asyncio.sleep(self.draw.uniform(1.0, 5.0))
             await play()
 

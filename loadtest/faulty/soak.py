@@ -238,8 +238,7 @@ class Soak:
         ]
         async with self.faults:
             await self.send()
-        for task in sockets:
-            task.cancel()
+        self.clients.closing = True
         await asyncio.gather(*sockets, return_exceptions=True)
         # What was interrupted stays as it was: the origins are well again before the last answers are waited for.
         for origin in self.faults.origins.values():

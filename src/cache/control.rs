@@ -9,7 +9,7 @@
 
 use super::settings::Rules;
 use crate::fields::delta_seconds::DeltaSeconds;
-use crate::fields::directive::{Argument, Directive, directives};
+use crate::fields::directive::{Argument, Directive, directives, unreadable};
 use crate::fields::list;
 use crate::fields::view::{FieldView, Marks};
 use http::{HeaderMap, HeaderName, header};
@@ -200,8 +200,24 @@ impl ResponseDirectives {
             for directive in directives(line.as_ref()) {
                 found.add(&directive);
             }
+            for member in unreadable(line.as_ref()) {
+                found.restrict(member);
+            }
         }
         found
+    }
+
+    /// What keeps a response back counts where it is misspelt, too: `no-store; max-age=60`, `"private"`.
+    fn restrict(&mut self, member: &[u8]) {
+        let is_of_word = |octet: &u8| octet.is_ascii_alphanumeric() || *octet == b'-';
+        for word in member.split(|octet| !is_of_word(octet)) {
+            match word.to_ascii_lowercase().as_slice() {
+                b"no-store" => self.flags |= Flag::NoStore as u8,
+                b"no-cache" => self.no_cache.add(Scope::Response),
+                b"private" => self.private.add(Scope::Response),
+                _ => {}
+            }
+        }
     }
 
     fn add(&mut self, directive: &Directive<'_>) {

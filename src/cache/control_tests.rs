@@ -137,10 +137,55 @@ fn flags() {
         ),
         ("inside a string", "x=\"no-store\"", Flag::NoStore, false),
         ("another name", "no-storey, xno-store", Flag::NoStore, false),
-        ("not a list", "no-store no-cache", Flag::NoStore, false),
+        (
+            "misspelt: no list",
+            "no-store no-cache",
+            Flag::NoStore,
+            true,
+        ),
+        (
+            "misspelt: as in other fields",
+            "no-store; max-age=60",
+            Flag::NoStore,
+            true,
+        ),
+        (
+            "misspelt: behind seconds",
+            "max-age=60; no-store",
+            Flag::NoStore,
+            true,
+        ),
+        ("misspelt: in quotes", "\"no-store\"", Flag::NoStore, true),
+        (
+            "misspelt: a string without an end",
+            "x=\"a, no-store",
+            Flag::NoStore,
+            true,
+        ),
+        (
+            "misspelt: permits nothing",
+            "x y; public",
+            Flag::Public,
+            false,
+        ),
     ] {
         assert_eq!(parse(line).has(flag), expected, "{clause}: {line}");
     }
+}
+
+#[test]
+fn what_keeps_back_is_heard_however_it_is_spelt() {
+    for line in [
+        "max-age=60; private",
+        "private max-age=60",
+        "\"Private\", max-age=60",
+        "x=\"a, private",
+    ] {
+        assert_eq!(parse(line).private, Scope::Response, "{line}");
+        let other = line.to_ascii_lowercase().replace("private", "no-cache");
+        assert_eq!(parse(&other).no_cache, Scope::Response, "{other}");
+    }
+    assert_eq!(parse("max-age=1, x=\"private\"").private, Scope::None);
 }
 
 #[test]

@@ -29,6 +29,12 @@ pub fn directives(line: &[u8]) -> impl Iterator<Item = Directive<'_>> {
     list::members(line).filter_map(parse)
 }
 
+/// Members of a line that are no directives, or whose argument is none.
+pub fn unreadable(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let is_bad = |directive: Directive<'_>| directive.argument == Argument::Malformed;
+    list::members(line).filter(move |member| parse(member).is_none_or(is_bad))
+}
+
 /// Writes a directive's argument as a quoted string.
 pub fn quote(value: &[u8]) -> Vec<u8> {
     let mut quoted = Vec::with_capacity(value.len().saturating_add(2));

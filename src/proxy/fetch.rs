@@ -357,6 +357,10 @@ impl Recipient for Fill {
         self.writer.end();
     }
 
+    fn takes_little(&self) -> bool {
+        self.writer.takes_little()
+    }
+
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.wanted {
             self.writer.poll_ready(cx)

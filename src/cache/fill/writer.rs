@@ -266,6 +266,11 @@ impl FillWriter {
         self.over();
     }
 
+    /// Whether little of the body is to come at once.
+    pub fn takes_little(&self) -> bool {
+        self.flight.takes_little()
+    }
+
     /// Ready when more of the body may be written: at once while it is being stored, else when the slowest follower has
     /// come near enough.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -109,6 +109,11 @@ pub fn is_unspoken(
     !(explicit || named || empty || status.is_redirection())
 }
 
+/// Whether the origin gives no time for which a response is fresh, and does not say either that it is for everybody.
+pub fn is_asked_each_time(received: &Received<'_>, control: &Control, shared: bool) -> bool {
+    explicit(received, control).map_or(!shared, |(lifetime, _)| lifetime.is_zero())
+}
+
 /// `ttl_min` and `ttl_max`. A lifetime of zero is the origin's way to say "ask me", and stays.
 fn within(lifetime: Lifetime, rules: &Rules) -> Lifetime {
     let bound = |duration: Duration| {

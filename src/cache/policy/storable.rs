@@ -99,13 +99,8 @@ fn judge(asked: Asked<'_>, received: &Received<'_>, rules: &Rules) -> Result<Ter
     let directives = &control.directives;
 
     // "the response status code is final (see Section 15 of [HTTP]);" A 304 is about a stored response and none itself;
-    // a 416 is about a range, which is not part of the key.
-    let about_a_range = received.status == StatusCode::RANGE_NOT_SATISFIABLE
-        && asked.headers.contains(&header::RANGE);
-    if received.status.is_informational()
-        || received.status == StatusCode::NOT_MODIFIED
-        || about_a_range
-    {
+    // a 412 and a 416 are about a condition and a range, which are not part of the key and may be our own.
+    if received.status.is_informational() || matches!(received.status.as_u16(), 304 | 412 | 416) {
         return Err(Reason::StatusNotFinal);
     }
     // "if the response status code is 206 or 304, or the must-understand cache directive (see Section 5.2.2.3) is
@@ -148,6 +143,19 @@ fn judge(asked: Asked<'_>, received: &Received<'_>, rules: &Rules) -> Result<Ter
     let Some(lifetime) = freshness::lifetime(received, &control, rules) else {
         return Err(Reason::NoFreshness);
     };
+    // Ours: what one client's credentials made is everybody's for as long as the origin says, or until it is asked again; where it is
+    // to be asked each time, a time of the operator's would put its word aside.
+    let credentials = if asked.headers.contains(&header::AUTHORIZATION) {
+        Some(Reason::Authorization)
+    } else {
+        sets_cookie.then_some(Reason::SetCookie)
+    };
+    if let Some(reason) = credentials
+        && matches!(lifetime, Lifetime::Operator(_))
+        && freshness::is_asked_each_time(received, &control, shared)
+    {
+        return Err(reason);
+    }
     // Ours: what a cookie may have made is shared by the origin's word, never by a guess.
     if matches!(lifetime, Lifetime::Heuristic(_)) && asked.headers.contains(&header::COOKIE) {
         return Err(Reason::CookieHeuristic);

@@ -122,3 +122,39 @@ fn credentials() {
         check(rule, request, 200, response, &rules, expected);
     }
 }
+
+/// Leave to share that holds until the origin is asked again is none for a time of the operator's.
+#[test]
+fn credentials_under_a_ttl() {
+    let rules = Rules {
+        ttl: Some(Duration::from_secs(300)),
+        ..Rules::default()
+    };
+    let judged = |request: &[(&str, &str)], response: &[(&str, &str)]| {
+        let (request, response) = (headers(request), headers(response));
+        let asked = Asked {
+            method: &Method::GET,
+            path: "/x",
+            headers: (&request).into(),
+        };
+        evaluate(asked, received(200, &response), &rules).map(|_| ())
+    };
+    let (secret, cookie) = (Err(Reason::Authorization), Err(Reason::SetCookie));
+    for (value, with_password, with_cookie) in [
+        ("public", Ok(()), Ok(())),
+        ("public, max-age=60", Ok(()), Ok(())),
+        ("s-maxage=60", Ok(()), Ok(())),
+        ("must-revalidate, max-age=60", Ok(()), cookie),
+        ("must-revalidate", secret, cookie),
+        ("must-revalidate, max-age=0", secret, cookie),
+        ("public, max-age=0", secret, cookie),
+        ("s-maxage=0", secret, cookie),
+        ("s-maxage=0, proxy-revalidate", secret, cookie),
+    ] {
+        let control = ("cache-control", value);
+        let found = judged(&[("authorization", "Basic eDp5")], &[control]);
+        assert_eq!(found, with_password, "{value}");
+        let found = judged(&[], &[("set-cookie", "a=1"), control]);
+        assert_eq!(found, with_cookie, "{value}");
+    }
+}

@@ -22,6 +22,10 @@ pub trait Recipient: Debug + Send + Sync {
     fn end(&mut self);
     /// Ready when more may come.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    /// Whether little is to come at once.
+    fn takes_little(&self) -> bool {
+        false
+    }
     /// Ready when nothing more is wanted.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
@@ -50,6 +54,11 @@ impl Inner {
             state: State::Unsent,
             head: method == Method::HEAD,
         }
+    }
+
+    /// Whether little is to come at once.
+    pub fn takes_little(&self) -> bool {
+        self.recipient.takes_little()
     }
 
     /// A try begins.

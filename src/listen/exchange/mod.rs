@@ -213,7 +213,7 @@ impl Exchange {
         match self.wire() {
             Wire::Http1(http1) => http1.holds_enough(),
             Wire::Http2(http2) => http2.holds_enough(),
-            Wire::Inner(_) => false,
+            Wire::Inner(inner) => inner.takes_little(),
         }
     }
 

@@ -172,10 +172,10 @@ impl State {
         }
         let received = streaming.body.received();
         if let Some(piece) = streaming.body.at(place.octet) {
-            let blocked = blocks(place, received);
+            let blocked = blocks(place, received, self.window);
             place.octet += piece.len() as u64;
             place.moved = Some(now);
-            if blocked && !blocks(place, received) {
+            if blocked && !blocks(place, received, self.window) {
                 wakers.0.extend(self.ready.take());
             }
             return Poll::Ready(Data::Chunk(piece));

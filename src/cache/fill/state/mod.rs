@@ -19,7 +19,7 @@
 //! letting go of it.
 
 mod follow;
-mod pace;
+pub(super) mod pace;
 
 pub(in crate::cache::fill) use follow::{Open, Seen};
 
@@ -69,6 +69,8 @@ pub(in crate::cache::fill) struct State {
     cancelled: Option<Waker>,
     /// Since when a follower holds the others back.
     paced: Option<Instant>,
+    /// How far what is not stored may be ahead of the slowest follower.
+    window: u64,
 }
 
 /// Whether a fill needs anybody to be there.
@@ -151,10 +153,15 @@ pub(in crate::cache::fill) struct Ready {
 
 impl State {
     /// A fill that nobody follows yet.
-    pub(in crate::cache::fill) fn new(lasting: Lasting, permit: Option<Permit>) -> Self {
+    pub(in crate::cache::fill) fn new(
+        lasting: Lasting,
+        permit: Option<Permit>,
+        window: u64,
+    ) -> Self {
         Self {
             lasting,
             permit,
+            window,
             ..Self::default()
         }
     }

@@ -6,8 +6,18 @@ use crate::clock::Instant;
 use std::task::Context;
 use std::time::Duration;
 
-/// What is passed on without being stored may be this far ahead of the slowest follower.
-pub(in crate::cache::fill) const WINDOW: u64 = 256 * 1024;
+/// What is passed on without being stored may be this far ahead of the slowest follower, in octets.
+pub(in crate::cache::fill) const WINDOW_MAX: u64 = 256 * 1024;
+/// The same where many are passed on at once: clients that take nothing of ten thousand pages cost no gigabytes.
+const WINDOW_MIN: u64 = 16 * 1024;
+/// What all together may be ahead, about.
+const WINDOWS: u64 = 256 * 1024 * 1024;
+
+/// The window of one that begins as one of so many.
+pub(in crate::cache::fill) fn window(fills: i64) -> u64 {
+    let fills = u64::try_from(fills).unwrap_or_default().max(1);
+    (WINDOWS / fills).clamp(WINDOW_MIN, WINDOW_MAX)
+}
 
 /// A follower that holds the others back for this long is cut.
 pub(in crate::cache::fill) const FOLLOWER_PATIENCE: Duration = Duration::from_secs(30);
@@ -29,7 +39,7 @@ impl State {
             let received = streaming.body.received();
             let counted = self.places.iter().flatten();
             for place in counted.filter(|place| counts(place, streaming.audience)) {
-                if blocks(place, received) {
+                if blocks(place, received, self.window) {
                     blocking =
                         Some(blocking.map_or(place.moved, |it: Option<_>| it.min(place.moved)));
                 } else {
@@ -60,7 +70,7 @@ impl State {
         for place in self.places.iter_mut().flatten() {
             let since = place.moved.map_or(paced, |moved| moved.max(paced));
             if counts(place, streaming.audience)
-                && blocks(place, received)
+                && blocks(place, received, self.window)
                 && now >= since + FOLLOWER_PATIENCE
             {
                 place.cut = true;
@@ -79,6 +89,6 @@ pub(super) fn counts(place: &Place, audience: Audience) -> bool {
 }
 
 /// Whether somebody is so far behind that the others wait.
-pub(super) fn blocks(place: &Place, received: u64) -> bool {
-    received.saturating_sub(place.octet) >= WINDOW
+pub(super) fn blocks(place: &Place, received: u64, window: u64) -> bool {
+    received.saturating_sub(place.octet) >= window
 }

@@ -43,7 +43,7 @@ impl Engine {
             headers: (&headers).into(),
             has_body: false,
             upgrade: false,
-            exceeds_key: false,
+            unshared: None,
             rules: &self.rules,
             route: &self.route,
             upstream: &self.route,

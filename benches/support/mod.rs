@@ -157,7 +157,7 @@ impl Warm {
             headers: FieldView::Map(&HeaderMap::new()),
             has_body: false,
             upgrade: false,
-            exceeds_key: false,
+            unshared: None,
             rules: &place.rules,
             route: &place.name,
             upstream: &place.upstream,

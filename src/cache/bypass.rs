@@ -4,8 +4,8 @@ use super::lookup::Ask;
 use super::outcome::{ForwardReason, Reason};
 use super::purge::written;
 use super::settings::BypassRule;
-use crate::fields::cookie;
 use crate::fields::view::Marks;
+use crate::fields::{cookie, path};
 use http::{Method, header};
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
@@ -32,8 +32,8 @@ pub(super) fn passes(ask: &Ask<'_>) -> Option<(ForwardReason, Reason)> {
     if ask.has_body {
         return Some((Bypass, Reason::RequestBody));
     }
-    if ask.exceeds_key {
-        return Some((Bypass, Reason::UnkeyedClaim));
+    if let Some(reason) = ask.unshared {
+        return Some((Bypass, reason));
     }
     // RFC 9111 §4.3.2: "A cache MUST NOT evaluate conditional header fields that only apply to an origin server".
     if ask.headers.may_have(PRECONDITIONS)
@@ -75,10 +75,15 @@ pub(super) fn matches(rule: &BypassRule, ask: &Ask<'_>) -> bool {
                         .as_ref()
                         .is_none_or(|wanted| decoded(content) == wanted.as_bytes())
             }),
-        BypassRule::Path(path) => match path.strip_suffix('*') {
-            Some(beginning) => ask.target.path.starts_with(beginning),
-            None => ask.target.path == path,
-        },
+        BypassRule::Path(rule) => path::in_any_reading(ask.target.path, |path| {
+            match rule.strip_suffix('*') {
+                // `/admin/*` is all of `/admin`: many an application answers alike without the slash.
+                Some(beginning) => {
+                    path.starts_with(beginning) || beginning.strip_suffix('/') == Some(path)
+                }
+                None => path == rule,
+            }
+        }),
     }
 }
 
@@ -119,7 +124,7 @@ mod tests {
             headers: (&headers).into(),
             has_body: headers.contains_key("content-length"),
             upgrade: headers.contains_key("upgrade"),
-            exceeds_key: false,
+            unshared: None,
             rules: &Arc::new(rules),
             route: &Arc::from("r"),
             upstream: &Arc::from("u"),
@@ -193,7 +198,16 @@ mod tests {
             (query(Some("1")), "/?a%20b=2&a%20b=%31", &[], true),
             (query(Some("1")), "/?a%20b", &[], false),
             (path("/admin/*"), "/admin/x?y", &[], true),
-            (path("/admin/*"), "/admin", &[], false),
+            (path("/admin/*"), "/admin", &[], true),
+            (path("/admin/*"), "/administration", &[], false),
+            (path("/*"), "/x", &[], true),
+            // As an application may read it.
+            (path("/admin/*"), "//admin/x", &[], true),
+            (path("/admin/*"), "/admin%2fx", &[], true),
+            (path("/admin/*"), "/admin;v=1/x", &[], true),
+            (path("/admin/*"), "/admin;", &[], true),
+            (path("/admin/*"), "/x//admin/x", &[], false),
+            (path("/admin"), "/admin%00.css", &[], true),
             (path("/admin"), "/admin", &[], true),
             (path("/admin"), "/administration", &[], false),
         ] {

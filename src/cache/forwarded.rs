@@ -68,7 +68,8 @@ impl Cache {
         }
         match request.method {
             Method::GET if received.status == StatusCode::PARTIAL_CONTENT => {
-                return self.keep_part(&request, watch?, received, &mut forward.outcome);
+                let watch = watch.filter(|_| request.is_as_keyed())?;
+                return self.keep_part(&request, watch, received, &mut forward.outcome);
             }
             Method::GET => {
                 if let Err(reason) = self.shareable_again(&request, received)
@@ -78,10 +79,14 @@ impl Cache {
                     forward.outcome.reason = Some(reason);
                 }
             }
-            Method::HEAD => self.freshen_by_head(&request, received),
+            Method::HEAD => {
+                if request.is_as_keyed() {
+                    self.freshen_by_head(&request, received);
+                }
+            }
             _ => {
                 self.invalidate_written(&request, received);
-                if request.method == Method::POST {
+                if request.method == Method::POST && request.is_as_keyed() {
                     return self.store_posted(&request, received).map(Tee::Whole);
                 }
             }

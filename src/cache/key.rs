@@ -11,6 +11,8 @@ use super::settings::{KeyRules, QueryRule};
 use crate::fields::view::FieldView;
 use crate::fields::{cookie, path};
 use http::header;
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::LazyLock;
@@ -282,10 +284,12 @@ fn name_of(parameter: &str) -> &str {
         .map_or(parameter, |(name, _)| name)
 }
 
+/// Rules are plain text; a client may spell a name with escapes.
 fn any_matches(names: &[String], name: &str) -> bool {
+    let name: Cow<'_, [u8]> = percent_decode_str(name).into();
     names.iter().any(|rule| match rule.strip_suffix('*') {
-        Some(prefix) => name.starts_with(prefix),
-        None => rule == name,
+        Some(prefix) => name.starts_with(prefix.as_bytes()),
+        None => rule.as_bytes() == &*name,
     })
 }
 

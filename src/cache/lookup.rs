@@ -43,8 +43,9 @@ pub struct Ask<'a> {
     pub has_body: bool,
     /// Whether it asks for another protocol.
     pub upgrade: bool,
-    /// Whether who handed it on says more of what is asked than the target and the key's fields.
-    pub exceeds_key: bool,
+    /// Why what comes of it is for nobody else, as far as the door knows: it may be a request for something else than its key
+    /// says.
+    pub unshared: Option<Reason>,
     /// The route's rules.
     pub rules: &'a Arc<Rules>,
     /// The route's name: what one route stored is not for another, though the target be the same.

@@ -75,6 +75,7 @@ reasons! {
     MethodNotCached = "method", "Only GET and HEAD are answered from the cache.";
     RequestBody = "request-body", "The request has a body, which is not part of the key.";
     Upgrade = "upgrade", "The request asks for another protocol.";
+    PathSpelling = "path-spelling", "An application may read the path as that of another route (decoded, with slashes merged, without `;parameters`), whose cache rules are others.";
     UnkeyedClaim = "unkeyed-claim", "A trusted proxy says more of what is asked than the key holds: another host, port, scheme, path or method.";
     Precondition = "precondition", "If-Match and If-Unmodified-Since are the origin's to evaluate.";
     RangeUncached = "range", "The range is fetched as it was asked for.";

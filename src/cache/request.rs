@@ -22,10 +22,9 @@ pub(super) struct Request {
     pub(super) why: (ForwardReason, Option<Reason>),
     /// The last purge when it came. Its own, where it is no fetch that others share.
     pub(super) since: Since,
-    scheme: Box<str>,
-    authority: Box<str>,
-    path: Box<str>,
-    query: Option<Box<str>>,
+    /// The query as the client sent it, where the key has it in other words, or without what does not count.
+    own_query: Option<Box<str>>,
+    is_as_keyed: bool,
 }
 
 impl Request {
@@ -40,14 +39,11 @@ impl Request {
         why: (ForwardReason, Option<Reason>),
         since: Since,
     ) -> Self {
-        // As the key spells them: whoever asked first must not have chosen for all others how. Of the query all counts to the
-        // origin, whatever the route's rules leave of it.
-        let Target {
-            scheme,
-            authority,
-            path,
-            ..
-        } = key.target();
+        let keyed = key.target();
+        let sent = ask.target;
+        let own_query = (keyed.query != sent.query).then(|| sent.query.unwrap_or_default().into());
+        let is_as_keyed =
+            own_query.is_none() && (keyed.path, keyed.authority) == (sent.path, sent.authority);
         Self {
             method: ask.method.clone(),
             headers: ask.headers.to_header_map(),
@@ -55,10 +51,8 @@ impl Request {
             route: Arc::clone(ask.route),
             why,
             since,
-            scheme: scheme.into(),
-            authority: authority.into(),
-            path: path.into(),
-            query: ask.target.query.map(Into::into),
+            own_query,
+            is_as_keyed,
             key,
         }
     }
@@ -73,18 +67,29 @@ impl Request {
     pub(super) fn asked(&self) -> Asked<'_> {
         Asked {
             method: &self.method,
-            path: &self.path,
+            path: self.key.target().path,
             headers: (&self.headers).into(),
         }
     }
 
-    /// What it asks for.
+    /// What it asks for, with all of its query: to the origin all of it counts, whatever the route's rules leave.
     pub(super) fn target(&self) -> Target<'_> {
+        let query = self.own_query.as_deref();
+        let keyed = self.key.target();
         Target {
-            scheme: &self.scheme,
-            authority: &self.authority,
-            path: &self.path,
-            query: self.query.as_deref(),
+            query: query.or(keyed.query),
+            ..keyed
         }
+    }
+
+    /// Whether its query has more than counts here, or says it in another order.
+    pub(super) fn asks_for_more(&self) -> bool {
+        self.own_query.is_some()
+    }
+
+    /// Whether it was sent as the key spells it. What comes of others when they are forwarded by themselves may be one client's
+    /// doing, and is not kept for all.
+    pub(super) fn is_as_keyed(&self) -> bool {
+        self.is_as_keyed
     }
 }

@@ -209,7 +209,7 @@ fn find_by<'a>(
         headers: fields,
         has_body: false,
         upgrade: false,
-        exceeds_key: false,
+        unshared: None,
         rules: &place.rules,
         route: &place.name,
         upstream: &place.upstream,

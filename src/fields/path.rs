@@ -101,6 +101,11 @@ pub fn read_loosely(path: &str) -> Option<String> {
     (read != path).then_some(read)
 }
 
+/// Whether a rule that is about paths is about this one, as it stands or as [an application may read it](read_loosely).
+pub fn in_any_reading(path: &str, rule: impl Fn(&str) -> bool) -> bool {
+    rule(path) || read_loosely(path).is_some_and(|read| rule(&read))
+}
+
 fn decode_unreserved(path: &str) -> Cow<'_, str> {
     let bytes = path.as_bytes();
     let unreserved_at = |at: usize| {

@@ -86,8 +86,12 @@ pub fn find_route(header: &RequestHeader, walk: &mut Walk) -> Result<(), Verdict
         headers: fields,
     };
     walk.route = entered.site.routes.find(&sought).cloned();
-    if entered.site.is_guarded() && passes_a_guard(&entered.site, walk.route.as_deref(), &sought) {
-        return Err(AMBIGUOUS_PATH);
+    if let Some(meant) = read_as_of_another(&entered.site, walk.route.as_deref(), &sought) {
+        let place = |route| entered.site.place(route);
+        if place(Some(meant)).is_guarded() {
+            return Err(AMBIGUOUS_PATH);
+        }
+        walk.is_path_ambiguous = place(Some(meant)).rules != place(walk.route.as_deref()).rules;
     }
     let Some(route) = &walk.route else {
         return Err(Verdict::new(StatusCode::NOT_FOUND, "no-route"));
@@ -110,19 +114,21 @@ pub fn find_route(header: &RequestHeader, walk: &mut Walk) -> Result<(), Verdict
     Ok(())
 }
 
-/// Whether an application that decodes and merges reads the path as that of another route, one with a guard or a rate limit: what
-/// that one asks for would not have been asked.
-fn passes_a_guard(site: &Site, route: Option<&RouteSettings>, sought: &RequestView<'_>) -> bool {
-    let Some(path) = path::read_loosely(sought.path) else {
-        return false;
-    };
+/// The other route, where an application that decodes and merges reads the path as that of one. Has it a guard or a rate limit,
+/// what that asks for has not been asked; has it other rules for the cache, they have not been followed.
+fn read_as_of_another<'s>(
+    site: &'s Site,
+    route: Option<&RouteSettings>,
+    sought: &RequestView<'_>,
+) -> Option<&'s RouteSettings> {
+    let path = path::read_loosely(sought.path)?;
     let read = RequestView {
         path: &path,
         ..*sought
     };
-    site.routes.find(&read).is_some_and(|meant| {
-        route.is_none_or(|route| route.index != meant.index) && site.place(Some(meant)).is_guarded()
-    })
+    let meant = site.routes.find(&read)?;
+    let is_another = route.is_none_or(|route| route.index != meant.index);
+    is_another.then_some(&**meant)
 }
 
 /// A path that is one thing here and may be another behind.

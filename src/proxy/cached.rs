@@ -125,6 +125,13 @@ pub(super) fn asking<T>(
     let fields = FieldView::from(&header.headers);
     let (peer, host) = (entered.peer, &entered.ticket.host);
     let scheme = peer.scheme(fields);
+    let unshared = if walk.is_path_ambiguous {
+        Some(Reason::PathSpelling)
+    } else {
+        let keyed = &place.rules.key.headers;
+        let claims = peer.exceeds_key(fields, scheme, host, keyed);
+        claims.then_some(Reason::UnkeyedClaim)
+    };
     let ask = Ask {
         method: &header.method,
         target: Target {
@@ -136,7 +143,7 @@ pub(super) fn asking<T>(
         headers: fields,
         has_body,
         upgrade,
-        exceeds_key: peer.exceeds_key(fields, scheme, host, &place.rules.key.headers),
+        unshared,
         rules: &place.rules,
         route: &place.name,
         upstream: &place.upstream,

@@ -11,6 +11,7 @@ use super::front::Proxy;
 use super::walk::{Entered, Verdict, Walk};
 use crate::cache::Lead;
 use crate::cache::fill::{Failure, FillWriter, Wanted};
+use crate::cache::key::Target;
 use crate::cache::policy::Moment;
 use crate::cache::policy::stale::Trouble;
 use crate::cache::refresh::Due;
@@ -172,8 +173,6 @@ pub fn begin(proxy: &Proxy, asked: &RequestHeader, walk: &Walk, lead: Lead) -> O
     let (Some(entered), Some(route)) = (&walk.entered, &walk.route) else {
         return None;
     };
-    // What is asked on behalf of all is spelt like their key: were it spelt like the first one's request, an origin that tells
-    // `%2f` from `%2F`, or writes links with the port that it is asked by, would have one client choose what the others get.
     let target = lead.writer.target();
     let mut ticket = entered.ticket.of_our_own();
     target.authority.clone_into(&mut ticket.host);
@@ -190,6 +189,7 @@ pub fn begin(proxy: &Proxy, asked: &RequestHeader, walk: &Walk, lead: Lead) -> O
     });
     let mut header = asked.clone();
     header.set_method(Method::GET);
+    header.set_raw_path(request_line(&target).as_bytes()).ok()?;
     adopt(&mut header, &lead.request);
     send(proxy, header, ticket, &errand, lead.writer);
     Some(errand)
@@ -197,22 +197,17 @@ pub fn begin(proxy: &Proxy, asked: &RequestHeader, walk: &Walk, lead: Lead) -> O
 
 /// Begins a fetch that no request has caused: what is stored is fetched anew before it expires. It runs on this thread.
 pub fn refresh(proxy: &Proxy, site: &Arc<Site>, due: Due) {
-    let target = due.target();
     let Some(route) = route_of(site, &due) else {
         return;
     };
     let place = site.place(Some(&route));
-    let tls = target.scheme == Scheme::Https.as_str();
-    let path = target.path.to_owned();
-    let whole = match target.query {
-        Some(query) => format!("{path}?{query}"),
-        None => path.clone(),
-    };
-    // It was a request line once.
-    let Ok(mut header) = RequestHeader::build(Method::GET, whole.as_bytes(), None) else {
+    let ours = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let Some(lead) = site.cache.refresh(due, &place.rules, &place.upstream) else {
         return;
     };
-    let ours = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let target = lead.writer.target();
+    let tls = target.scheme == Scheme::Https.as_str();
+    let path = target.path.to_owned();
     let client = Client {
         addr: ours,
         local: ours,
@@ -221,7 +216,9 @@ pub fn refresh(proxy: &Proxy, site: &Arc<Site>, due: Due) {
     };
     let host = target.authority.to_owned();
     let ticket = Ticket::new(Arc::new(client), host, &LimitSettings::default(), false);
-    let Some(lead) = site.cache.refresh(due, &place.rules, &place.upstream) else {
+    // It was a request line once.
+    let line = request_line(&target);
+    let Ok(mut header) = RequestHeader::build(Method::GET, line.as_bytes(), None) else {
         return;
     };
     adopt(&mut header, &lead.request);
@@ -241,6 +238,17 @@ pub fn refresh(proxy: &Proxy, site: &Arc<Site>, due: Due) {
         report: Mutex::default(),
     });
     send(proxy, header, ticket.of_our_own(), &errand, lead.writer);
+}
+
+/// What is asked for on behalf of all: spelt like their key, and without what is not in it. Were it as the first one's request
+/// has it, an origin that tells `%2f` from `%2F`, writes links with the port that it is asked by, or shows a parameter that
+/// does not count, would have one client choose what the others get.
+fn request_line(target: &Target<'_>) -> String {
+    let path = target.path;
+    match target.query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    }
 }
 
 /// The route that a refresh goes by: the one that its response was stored by, where that is still the one for it.

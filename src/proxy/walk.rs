@@ -22,6 +22,8 @@ pub struct Walk {
     pub entered: Option<Entered>,
     /// The route, once it is known.
     pub route: Option<Arc<RouteSettings>>,
+    /// Whether an application may read the path as that of another route, whose cache rules are others.
+    pub is_path_ambiguous: bool,
     /// What the cache has to do with it, where it has.
     pub seen: Option<Seen>,
     /// Set where this is a request of our own.

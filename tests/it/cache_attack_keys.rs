@@ -106,6 +106,109 @@ async fn an_authority_with_more_than_a_host_and_a_port_is_refused() {
     assert!(o.requests().is_empty());
 }
 
+// ── What does not count ──
+
+/// An operator says which parameters count. What does not is not in the key, and so not in what is asked for on behalf of all:
+/// however its name is spelt, and whatever else an application would find in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn parameters_that_do_not_count_reach_nobody_elses_page() {
+    let allow = "allow = [\"page\"]";
+    let drop = "drop = [\"tracking\", \"ref\"]";
+    for (rule, odd, asked) in [
+        (allow, "/?page=1&p%61ge=9", "/?page=1&p%61ge=9"),
+        (allow, "/?page=1&+page=9", "/?page=1"),
+        (allow, "/?page=1&%20page=9", "/?page=1"),
+        (allow, "/?page=1&x=1;page=9", "/?page=1"),
+        (allow, "/?page=1&page%00=9", "/?page=1"),
+        (allow, "/?page=1&page[]=9", "/?page=1"),
+        (allow, "/?page=1;page=9", "/?page=1;page=9"),
+        (allow, "/?other=1", "/"),
+        (drop, "/?a=1&utm_x=1;a=evil", "/?a=1"),
+        (drop, "/?utm_source=%3Cscript%3E&a=1", "/?a=1"),
+        (drop, "/?a=1&%75tm_x=evil&r%65f=evil", "/?a=1"),
+        (drop, "/?ref=evil", "/"),
+    ] {
+        let toml = format!("{PLAIN}\ncache = {{ key = {{ query = {{ {rule} }} }} }}");
+        let (o, e) = site(&toml, ok().max_age(60).body("b")).await;
+        e.client().get(odd).send().await.cache_status("stored");
+        assert_eq!(o.requests()[0].target(), asked, "{odd}");
+        e.client().get(asked).send().await.cache_status("hit");
+    }
+}
+
+/// The page that is only for who asked is asked for once more in his own words: to his session a campaign may count.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gets_a_page_of_his_own_is_asked_for_in_his_own_words() {
+    let drop = "cache = { key = { query = { drop = [\"tracking\"] } } }";
+    let (o, e) = site(&format!("{PLAIN}\n{drop}"), ok().no_store().body("b")).await;
+    let c = e.client();
+    c.get("/?utm_source=mail").send().await.expect(200);
+    // That nothing of it can be shared is remembered: the next goes straight through.
+    c.get("/?utm_source=web").send().await.expect(200);
+    c.get("/").send().await.expect(200);
+    let targets: Vec<_> = o
+        .requests()
+        .iter()
+        .map(|it| it.target().to_owned())
+        .collect();
+    assert_eq!(targets, ["/", "/?utm_source=mail", "/?utm_source=web", "/"]);
+    // An error is one in any words.
+    o.change("*", status(500).body("no"));
+    c.get("/else?utm_source=mail").send().await.expect(500);
+    assert_eq!(o.requests().len(), 5);
+}
+
+/// What is forwarded as one client wrote it is not kept for all: a part, the answer to a POST, the fields of a HEAD.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_client_said_in_his_own_words_is_not_kept() {
+    let rules = "cache = { key = { query = { drop = [\"ref\"] } } }";
+    let part = || {
+        let part = status(206).max_age(60).etag("\"v1\"");
+        part.header("content-range", "bytes 2-3/4").body("dy")
+    };
+    let (_o, e) = site(&format!("{PLAIN}\n{rules}"), part()).await;
+    let ranged = |path| get(path).header("Range", "bytes=2-3");
+    let c = e.client();
+    for odd in ["/p?ref=evil", "/p%2fq"] {
+        let got = c.request(ranged(odd)).send().await.expect(206);
+        assert!(!got.cache().words.iter().any(|it| it == "stored"), "{odd}");
+    }
+    c.request(ranged("/p")).send().await.cache_status("stored");
+    c.request(ranged("/p")).send().await.cache_status("hit");
+}
+
+/// A path that an application may read as that of a route with other rules gets neither's share.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_in_an_odd_spelling_escapes_no_rule() {
+    let routes = "
+        [[route]]\npath = \"/\"\nto = \"{o1}\"\ncache = { ttl = \"10m\", bypass = [{ path = \"/byp/admin/*\" }] }
+        [[route]]\npath = \"/account/\"\nto = \"{o1}\"\ncache = false
+        [[route]]\npath = \"/else/\"\nto = \"{o1}\"\ncache = { ttl = \"10m\", bypass = [{ path = \"/byp/admin/*\" }] }";
+    let (_o, e) = site(routes, ok().body("b")).await;
+    let c = e.client();
+    for (path, detail) in [
+        ("//account/me", "path-spelling"),
+        ("/account%2fme", "path-spelling"),
+        ("/account;/me", "path-spelling"),
+        ("/%2faccount/me", "path-spelling"),
+        ("/account%00/me", "path-spelling"),
+        ("/account;x.css", "path-spelling"),
+        ("/byp//admin/x", "bypass-rule"),
+        ("/byp/admin%2fx", "bypass-rule"),
+        ("/byp/admin;/x", "bypass-rule"),
+        ("/byp/admin", "bypass-rule"),
+        ("/byp/admin%2f", "bypass-rule"),
+    ] {
+        let got = c.get(path).send().await.expect(200);
+        got.cache_status(&format!("detail={detail}"));
+    }
+    // What is one and the same to the cache however it is read is kept.
+    for path in ["/a%20b", "/a//b", "/a;v=1/b", "/users/%40me", "/else%2fx"] {
+        c.get(path).send().await.expect(200);
+        c.get(path).send().await.cache_status("hit");
+    }
+}
+
 // ── Claims ──
 
 const CLAIMS: [(&str, &str); 14] = [

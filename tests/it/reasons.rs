@@ -116,6 +116,9 @@ fn situation(reason: Reason) -> Option<Stage> {
         }
         Reason::UnkeyedClaim => stage([fresh()], &[], a().header("X-Forwarded-Host", "else"))
             .server("[server]\ntrusted_proxies = [\"loopback\"]"),
+        Reason::PathSpelling => once(fresh())
+            .at("//b")
+            .server("[[route]]\npath = \"/b\"\nto = \"o\"\ncache = false"),
         Reason::Precondition => stage([fresh()], &[], a().header("If-Match", "\"v1\"")),
         Reason::RangeUncached => stage([fresh()], &[], ranged()),
         Reason::HitForMiss => stage([ok().no_store().body("body"), fresh()], &[a()], a()),

@@ -96,9 +96,18 @@ fn request(rules: &mut Rules<'_>, sight: &Sight<'_>) {
             return rules.add(asked, "the request has one", &[reason]);
         }
     }
-    if ask.exceeds_key {
-        let found = "a trusted proxy names another host, port, scheme, path or method than the key";
-        return rules.add("claims", found, &[Reason::UnkeyedClaim]);
+    match ask.unshared {
+        Some(Reason::PathSpelling) => {
+            let found =
+                "an application may read it as that of another route, whose cache rules are others";
+            return rules.add("path", found, &[Reason::PathSpelling]);
+        }
+        Some(reason) => {
+            let found =
+                "a trusted proxy names another host, port, scheme, path or method than the key";
+            return rules.add("claims", found, &[reason]);
+        }
+        None => {}
     }
     if rules.reason == Some(Reason::Precondition) {
         let found = "If-Match or If-Unmodified-Since";

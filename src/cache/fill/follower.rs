@@ -9,6 +9,7 @@ use crate::cache::policy::reuse::{self, Reuse};
 use crate::cache::policy::storable::Concerns;
 use crate::cache::request::Request;
 use crate::cache::vary::Nominated;
+use http::StatusCode;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -133,7 +134,7 @@ impl Follower {
     /// Why a response under way is not for this request.
     fn refused(&self, audience: Audience, nominated: &Nominated, head: &Head) -> Option<Event> {
         if self.leader {
-            return None;
+            return self.asks_in_own_words(audience, head.status);
         }
         if let Audience::Leader(reason) = audience {
             return Some(self.left_out(reason));
@@ -150,6 +151,16 @@ impl Follower {
             Reuse::Ignore(_, reason) => Some(Event::Forward(reason)),
             Reuse::Serve(_) | Reuse::ServeAndRefresh | Reuse::Validate(..) => None,
         }
+    }
+
+    /// What is not for all was asked for without what does not count for them, which may count for the one: it is asked for
+    /// again, in the client's own words. An error is one in any words.
+    fn asks_in_own_words(&self, audience: Audience, status: StatusCode) -> Option<Event> {
+        let Audience::Leader(reason) = audience else {
+            return None;
+        };
+        let is_error = status.is_client_error() || status.is_server_error();
+        (self.request.asks_for_more() && !is_error).then_some(Event::Forward(reason))
     }
 
     fn response(&self, head: Arc<Head>, unstored: Option<Reason>) -> Event {
@@ -175,7 +186,12 @@ impl Follower {
     }
 
     fn stored(&self, ready: Ready) -> Event {
-        if !self.leader {
+        if self.leader {
+            let again = self.asks_in_own_words(ready.audience, ready.response.status());
+            if let Some(again) = again {
+                return again;
+            }
+        } else {
             if let Audience::Leader(reason) = ready.audience {
                 return self.left_out(reason);
             }

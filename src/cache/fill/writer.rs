@@ -111,9 +111,9 @@ impl FillWriter {
         self
     }
 
-    /// What is fetched, as the key spells it.
+    /// What is fetched, as the key spells it, and nothing that is not in the key.
     pub fn target(&self) -> Target<'_> {
-        self.request.target()
+        self.request.key.target()
     }
 
     /// The request is sent only now: what was spent in a queue does not age the response.

@@ -8,6 +8,7 @@ use crate::cache::lookup::Cache;
 use crate::cache::policy::{Received, invalidation};
 use crate::cache::request::Request;
 use crate::cache::settings::{Rules, WriteRule};
+use crate::fields::path;
 use http::{HeaderName, Method};
 
 /// An answer's own word on what it purges: `tag:items, prefix:/api/items, url:/x`. For us, and not for clients.
@@ -28,7 +29,8 @@ impl WriteRule {
             method
         };
         let of_method = |known: &Method| known == asked || known == method;
-        (self.methods.is_empty() || self.methods.iter().any(of_method)) && is_like(&self.path, path)
+        (self.methods.is_empty() || self.methods.iter().any(of_method))
+            && path::in_any_reading(path, |path| is_like(&self.path, path))
     }
 }
 

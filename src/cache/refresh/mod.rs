@@ -162,7 +162,7 @@ pub struct Due {
 }
 
 impl Due {
-    /// What was asked for.
+    /// What was asked for, as the client put it.
     pub fn target(&self) -> Target<'_> {
         self.slot.request.target()
     }

@@ -62,7 +62,7 @@ impl Rig {
             headers: FieldView::Map(&headers(fields)),
             has_body: false,
             upgrade: false,
-            exceeds_key: false,
+            unshared: None,
             rules: &self.rules,
             route: &self.route,
             upstream: &Arc::from("u"),

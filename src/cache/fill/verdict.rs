@@ -79,6 +79,10 @@ pub(super) fn judge(
     let terms = if received.status == StatusCode::PARTIAL_CONTENT {
         // RFC 9110 §15.3.7: nobody asked for a part here; it is no answer to those who want the whole.
         Err(Reason::PartialUnusable)
+    } else if is_about_the_request(received.status)
+        && stored.is_some_and(|stored| !is_about_the_request(stored.status()))
+    {
+        Err(Reason::StatusNotFinal)
     } else if request.method == Method::POST {
         storable::evaluate_post(asked, request.target(), received, rules)
     } else {
@@ -121,6 +125,12 @@ pub(super) fn judge(
             reason,
         ),
     }
+}
+
+/// Whether it is what the origin has against one request (400, 406, 431), which says nothing of what others were given:
+/// whoever sends a bad field with `no-cache` must not be able to throw out what all others are served.
+pub(super) fn is_about_the_request(status: StatusCode) -> bool {
+    status.is_client_error() && !matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
 }
 
 /// The length of the body, where it is known.

@@ -246,6 +246,9 @@ impl FillWriter {
         }
         let to_store = self.flight.step(|state, _| state.to_store());
         let kept = std::mem::replace(&mut self.kept, Kept::Nothing);
+        if self.flight.step(|state, _| state.is_for_everyone()) {
+            self.answered();
+        }
         if let (Some((head, nominated)), Kept::All(builder)) = (to_store, kept) {
             self.store(&head, &nominated, builder);
         }
@@ -259,6 +262,7 @@ impl FillWriter {
             Step::Over => return,
             Step::Body => {
                 self.drop_held();
+                self.noted_cut();
                 self.flight.step(State::break_off);
             }
             Step::Head => self.fail_before_head(failure),
@@ -310,6 +314,20 @@ impl FillWriter {
     /// Ready when nobody wants the rest, so that the fetch is to be given up.
     pub fn poll_cancelled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.flight.step(|state, _| state.poll_cancelled(cx))
+    }
+
+    /// A body broke off that was to take the place of what is stored: for a while that is served, where it may be.
+    fn noted_cut(&self) {
+        let now = crate::clock::now();
+        let stands_in = |stored: &Arc<StoredResponse>| {
+            stale::may_serve(&stored.terms(), Trouble::Failed, now).is_some()
+        };
+        let given_up = self.flight.step(|state, _| state.is_given_up());
+        if !given_up && self.stored.as_ref().is_some_and(stands_in) {
+            let (key, route) = (&self.request.key, &self.request.route);
+            let back_off = &self.engine.back_off;
+            back_off.failed(key, route, Trouble::Failed, now);
+        }
     }
 
     fn fail_before_head(&mut self, failure: Failure) {

@@ -303,6 +303,11 @@ impl State {
         matches!(&self.phase, Phase::Streaming(streaming) if streaming.keep == Keep::Storing)
     }
 
+    /// Whether what came may be given to all who are there.
+    pub(in crate::cache::fill) fn is_for_everyone(&self) -> bool {
+        self.audience() == Audience::Everyone
+    }
+
     /// A piece of the body came, to take the place of all octets from `begin` on.
     pub(in crate::cache::fill) fn push(&mut self, begin: u64, piece: Bytes, wakers: &mut Wakers) {
         let slowest = self.slowest();

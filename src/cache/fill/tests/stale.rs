@@ -1,6 +1,6 @@
 //! Validation, and what stands in for an origin that is in trouble.
 
-use super::rig::{FRESH, Rig, after, body, event, read, response, sent_away};
+use super::rig::{FRESH, NO_STORE, Rig, after, body, event, read, response, sent_away};
 use crate::cache::fill::{Event, Failure, Follower, Wanted};
 use crate::cache::lookup::Answer;
 use crate::cache::outcome::{Outcome, Reason};
@@ -126,7 +126,7 @@ async fn a_refresh_that_brings_what_cannot_be_stored_ends_the_stale_one() {
     rig.store("/", &[], fields, "old");
     after(61).await;
     let mut refresh = rig.serve("/", &[]).refresh.expect("the first one's");
-    assert_eq!(refresh.head(200, super::rig::NO_STORE), Wanted::Nothing);
+    assert_eq!(refresh.head(200, NO_STORE), Wanted::Nothing);
     assert!(matches!(rig.get("/"), Answer::Forward(_)));
     drop(refresh);
     rig.assert_idle();
@@ -211,6 +211,87 @@ async fn an_origin_in_trouble_is_asked_again_after_longer_and_longer() {
     let (mut lead, _first) = rig.lead("/", &[]);
     lead.head(304, FRESH);
     assert!(rig.serve("/", &[]).outcome.ttl.is_some_and(|ttl| ttl > 0));
+}
+
+/// Whoever is there sees the cut; who comes after it gets what is stored, until it is tried again, after longer and longer.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_breaks_off_behind_its_head_is_trouble_too() {
+    let rig = Rig::new();
+    rig.store("/", &[], ON_ERROR, "old");
+    after(61).await;
+    for wait in [1, 2, 4] {
+        let (mut lead, mut first) = rig.lead("/", &[]);
+        assert_eq!(lead.head(200, FRESH), Wanted::Body);
+        lead.data("ne");
+        lead.writer.fail(FAILED);
+        assert_eq!(response(&mut first), (true, false));
+        assert_eq!(read(&mut first), ("ne".to_owned(), Some("cut")));
+        after(wait - 1).await;
+        let serve = rig.serve("/", &[]);
+        assert_eq!(serve.outcome.reason, Some(Reason::StaleIfError));
+        after(1).await;
+    }
+    // An error page that is whole is no answer to that.
+    let (mut lead, _first) = rig.lead("/", &[("cache-control", "no-cache")]);
+    lead.head(500, FRESH);
+    assert_eq!(
+        rig.serve("/", &[]).outcome.reason,
+        Some(Reason::StaleIfError)
+    );
+    after(8).await;
+    let (mut lead, _first) = rig.lead("/", &[]);
+    assert_eq!(lead.head(200, FRESH), Wanted::Body);
+    lead.writer.end();
+    assert!(rig.serve("/", &[]).outcome.ttl.is_some_and(|ttl| ttl > 0));
+}
+
+/// A fetch that nobody wants any more says nothing of the origin.
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_is_given_up_is_no_trouble() {
+    let rig = Rig::new();
+    rig.store("/", &[], ON_ERROR, "old");
+    after(61).await;
+    let (mut lead, follower) = rig.lead("/", &[]);
+    assert_eq!(lead.head(200, NO_STORE), Wanted::Body);
+    drop(follower);
+    assert!(lead.is_cancelled());
+    drop(lead);
+    assert!(!matches!(rig.get("/"), Answer::Serve(_)));
+}
+
+/// What the origin has against one request is for its client, though it say that it may be kept: whoever sends a bad field with
+/// `no-cache` must not be able to have everybody get the error.
+#[tokio::test(start_paused = true)]
+async fn an_error_of_a_validation_does_not_take_the_place_of_what_is_stored() {
+    for (status, takes) in [
+        (400, false),
+        (403, false),
+        (431, false),
+        (404, true),
+        (410, true),
+    ] {
+        let rig = Rig::new();
+        rig.store("/", &[], FRESH, "old");
+        let (mut lead, mut first) = rig.lead("/", &[("cache-control", "no-cache")]);
+        let mut second = rig.follow("/", &[("cache-control", "no-cache")]);
+        assert_eq!(lead.head(status, FRESH), Wanted::Body, "{status}");
+        assert_eq!(response(&mut first), (takes, false), "{status}");
+        if !takes {
+            assert_eq!(sent_away(&mut second), "status");
+        }
+        lead.writer.end();
+        drop((first, second));
+        let kept = rig.serve("/", &[]).response;
+        assert_eq!(kept.status() == status, takes, "{status}");
+    }
+    // Nor where something stored is an error itself, which another may follow.
+    let rig = Rig::new();
+    let (mut lead, _follower) = rig.lead("/", &[]);
+    assert_eq!(lead.head(403, FRESH), Wanted::Body);
+    lead.writer.end();
+    let (mut lead, mut first) = rig.lead("/", &[("cache-control", "no-cache")]);
+    assert_eq!(lead.head(401, FRESH), Wanted::Body);
+    assert_eq!(response(&mut first), (true, false));
 }
 
 #[tokio::test(start_paused = true)]

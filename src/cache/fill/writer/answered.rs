@@ -3,6 +3,7 @@
 use super::{FillWriter, Kept, RESERVED_AT_FIRST, Step};
 use crate::cache::body::SEGMENT_OVERHEAD;
 use crate::cache::fill::state::{Audience, Ready, Settled};
+use crate::cache::fill::verdict::is_about_the_request;
 use crate::cache::fill::{Head, Wanted};
 use crate::cache::metrics::RefreshResult;
 use crate::cache::outcome::Reason;
@@ -104,7 +105,6 @@ impl FillWriter {
     }
 
     pub(super) fn share(&mut self, head: Head, nominated: Nominated) -> Wanted {
-        self.answered();
         let wanted = head.length.unwrap_or(RESERVED_AT_FIRST);
         let wanted = wanted.saturating_add(SEGMENT_OVERHEAD);
         let room = match self.engine.store.reserve(wanted) {
@@ -125,11 +125,7 @@ impl FillWriter {
             self.answered();
             self.refreshed(RefreshResult::Unstored);
         }
-        // What the origin has against this one request (400, 406, 431) says nothing of what others were given: whoever
-        // sends a bad field with `no-cache` must not be able to throw out what all others are served.
-        let about_the_request = self.stored.is_some()
-            && head.status.is_client_error()
-            && !matches!(head.status, StatusCode::NOT_FOUND | StatusCode::GONE);
+        let about_the_request = self.stored.is_some() && is_about_the_request(head.status);
         // A failure says nothing of what the target's responses are like. Remembered, it would send requests past what is
         // stored, which must stand in once the origin is away altogether.
         let failed = self.stored.is_some() && head.status.is_server_error();

@@ -17,6 +17,15 @@ impl GrowingBody {
         self.received
     }
 
+    /// Octets that are here.
+    pub(super) fn held(&self) -> u64 {
+        let first = self
+            .pieces
+            .front()
+            .map_or(self.received, |(begin, _)| *begin);
+        self.received - first
+    }
+
     /// Puts a piece behind the others.
     pub(super) fn push(&mut self, piece: Bytes) {
         self.put(self.received, piece);

@@ -2,7 +2,7 @@
 
 use super::abandoned::{Abandoned, LeftBy, Permit};
 use super::metrics::FillMetrics;
-use super::state::{Lasting, State, Wakers, pace};
+use super::state::{Ahead, Lasting, State, Wakers};
 use crate::cache::key::CacheKey;
 use crate::cache::purge::Since;
 use crate::cache::purge::labels::Subject;
@@ -29,8 +29,6 @@ pub(in crate::cache) struct Flight {
     account: Arc<Abandoned>,
     pub(super) store: Store,
     metrics: FillMetrics,
-    /// How far it may be ahead of the slowest follower while it is not stored, in octets.
-    window: u64,
 }
 
 /// What a fill is begun with.
@@ -60,10 +58,9 @@ pub(in crate::cache) struct Joiner<'a> {
 
 impl Flight {
     pub(super) fn new(begun: Begun, guess: Option<Nominated>) -> Arc<Self> {
-        let window = pace::window(begun.metrics.fills.get());
+        let ahead = Ahead::new(begun.metrics.ahead.clone());
         Arc::new(Self {
-            state: Mutex::new(State::new(begun.lasting, begun.permit, window)),
-            window,
+            state: Mutex::new(State::new(begun.lasting, begun.permit, ahead)),
             key: begun.key,
             route: begun.route,
             guess,
@@ -91,11 +88,6 @@ impl Flight {
             Some(_) => ledger.is_purged(self.since.number(), &subject),
             None => ledger.may_be_purged(self.since.number(), &subject),
         }
-    }
-
-    /// Whether little of the body is to come at once: one of many, it may not be far ahead.
-    pub(super) fn takes_little(&self) -> bool {
-        self.window < pace::WINDOW_MAX
     }
 
     /// Takes one step under the lock, and wakes those whom it concerns after that.

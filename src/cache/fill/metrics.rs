@@ -9,6 +9,8 @@ use prometheus_client::registry::Registry;
 pub struct FillMetrics {
     pub(super) fills: Gauge,
     pub(super) followers: Gauge,
+    /// Octets.
+    pub(super) ahead: Gauge,
     pub(super) collapsed: Counter,
 }
 
@@ -18,6 +20,7 @@ impl FillMetrics {
         let Self {
             fills,
             followers,
+            ahead,
             collapsed,
         } = self.clone();
         let r = registry;
@@ -30,6 +33,11 @@ impl FillMetrics {
             "cache_followers",
             "Clients at such a fetch, those who began it included",
             followers,
+        );
+        r.register(
+            "cache_ahead_bytes",
+            "Octets that were fetched for clients who have yet to take them, and are not stored",
+            ahead,
         );
         r.register(
             "cache_collapsed",
@@ -56,6 +64,12 @@ impl FillMetrics {
         self.followers.get()
     }
 
+    /// Octets that are ahead of clients.
+    #[cfg(test)]
+    pub(in crate::cache) fn ahead(&self) -> usize {
+        usize::try_from(self.ahead.get()).unwrap_or_default()
+    }
+
     /// Requests that shared one.
     #[cfg(test)]
     pub(in crate::cache) fn collapsed(&self) -> u64 {
@@ -77,6 +91,7 @@ mod tests {
         for name in [
             "cache_fills_in_flight 0",
             "cache_followers 0",
+            "cache_ahead_bytes 0",
             "cache_collapsed_total 0",
         ] {
             assert!(text.contains(name), "{name} in {text}");

@@ -272,7 +272,7 @@ impl FillWriter {
 
     /// Whether little of the body is to come at once.
     pub fn takes_little(&self) -> bool {
-        self.flight.takes_little()
+        self.flight.step(|state, _| state.takes_little())
     }
 
     /// Ready when more of the body may be written: at once while it is being stored, else when the slowest follower has

@@ -1,6 +1,5 @@
 //! A follower's side of the state: coming, seeing what there is, reading, leaving.
 
-use super::pace::blocks;
 use super::{Audience, Ending, Keep, Lasting, Phase, Settled, State, Wakers};
 use crate::cache::fill::abandoned::{Abandoned, LeftBy};
 use crate::cache::fill::{Data, Head};
@@ -161,7 +160,8 @@ impl State {
         cx: &Context<'_>,
         wakers: &mut Wakers,
     ) -> Poll<Data> {
-        let Phase::Streaming(streaming) = &self.phase else {
+        let is_only = self.places.len() == 1;
+        let Phase::Streaming(streaming) = &mut self.phase else {
             return Poll::Ready(Data::Cut);
         };
         let Some(place) = self.places.get_mut(at).and_then(Option::as_mut) else {
@@ -172,12 +172,15 @@ impl State {
         }
         let received = streaming.body.received();
         if let Some(piece) = streaming.body.at(place.octet) {
-            let blocked = blocks(place, received, self.window);
             place.octet += piece.len() as u64;
             place.moved = Some(now);
-            if blocked && !blocks(place, received, self.window) {
+            if is_only && streaming.keep != Keep::Storing {
+                streaming.body.forget_before(place.octet);
+            }
+            if !self.ahead.blocks(place, received) {
                 wakers.0.extend(self.ready.take());
             }
+            self.recount();
             return Poll::Ready(Data::Chunk(piece));
         }
         match streaming.ended {

@@ -19,9 +19,10 @@
 //! letting go of it.
 
 mod follow;
-pub(super) mod pace;
+mod pace;
 
 pub(in crate::cache::fill) use follow::{Open, Seen};
+pub(in crate::cache::fill) use pace::Ahead;
 
 use self::follow::Place;
 use self::pace::counts;
@@ -69,8 +70,8 @@ pub(in crate::cache::fill) struct State {
     cancelled: Option<Waker>,
     /// Since when a follower holds the others back.
     paced: Option<Instant>,
-    /// How far what is not stored may be ahead of the slowest follower.
-    window: u64,
+    /// What of the body is here and not stored.
+    ahead: Ahead,
 }
 
 /// Whether a fill needs anybody to be there.
@@ -156,12 +157,12 @@ impl State {
     pub(in crate::cache::fill) fn new(
         lasting: Lasting,
         permit: Option<Permit>,
-        window: u64,
+        ahead: Ahead,
     ) -> Self {
         Self {
             lasting,
             permit,
-            window,
+            ahead,
             ..Self::default()
         }
     }
@@ -292,6 +293,7 @@ impl State {
             && streaming.keep == Keep::Storing
         {
             streaming.keep = Keep::Passing(reason);
+            self.recount();
             if self.lasting != Lasting::Fed && !self.anybody() {
                 self.give_up(wakers);
             }
@@ -328,6 +330,7 @@ impl State {
                 streaming.body.skip_to(end);
             }
         }
+        self.recount();
         self.wake_all(wakers);
     }
 
@@ -382,6 +385,7 @@ impl State {
             && self.places.iter().all(Option::is_none)
         {
             streaming.body = GrowingBody::default();
+            self.recount();
         }
     }
 

@@ -3,20 +3,62 @@
 use super::follow::Place;
 use super::{Audience, Keep, Lasting, Phase, State, Wakers};
 use crate::clock::Instant;
+use prometheus_client::metrics::gauge::Gauge;
 use std::task::Context;
 use std::time::Duration;
 
 /// What is passed on without being stored may be this far ahead of the slowest follower, in octets.
-pub(in crate::cache::fill) const WINDOW_MAX: u64 = 256 * 1024;
-/// The same where many are passed on at once: clients that take nothing of ten thousand pages cost no gigabytes.
-const WINDOW_MIN: u64 = 16 * 1024;
-/// What all together may be ahead, about.
-const WINDOWS: u64 = 256 * 1024 * 1024;
+const WINDOW_MAX: u64 = 256 * 1024;
+/// The same where all together are far ahead: clients that take nothing of ten thousand pages cost no gigabytes.
+const WINDOW_MIN: u64 = 8 * 1024;
+/// How far all together may be ahead before each is less.
+const ALL_MAX: i64 = 64 * 1024 * 1024;
 
-/// The window of one that begins as one of so many.
-pub(in crate::cache::fill) fn window(fills: i64) -> u64 {
-    let fills = u64::try_from(fills).unwrap_or_default().max(1);
-    (WINDOWS / fills).clamp(WINDOW_MIN, WINDOW_MAX)
+/// Octets of one fill that are here and neither stored nor taken by all who read it, as a share of those of all fills.
+#[derive(Debug, Default)]
+pub(in crate::cache::fill) struct Ahead {
+    all: Gauge,
+    octets: i64,
+}
+
+impl Ahead {
+    /// None as yet.
+    pub(in crate::cache::fill) fn new(all: Gauge) -> Self {
+        Self { all, octets: 0 }
+    }
+
+    /// It is so many by now.
+    pub(super) fn set(&mut self, octets: u64) {
+        let octets = i64::try_from(octets).unwrap_or(i64::MAX);
+        if octets != self.octets {
+            self.all.inc_by(octets - self.octets);
+            self.octets = octets;
+        }
+    }
+
+    /// Whether all together are far ahead.
+    pub(in crate::cache::fill) fn is_over(&self) -> bool {
+        self.all.get() > ALL_MAX
+    }
+
+    /// Whether somebody is so far behind that the others wait.
+    pub(super) fn blocks(&self, place: &Place, received: u64) -> bool {
+        blocks(place, received, self.window())
+    }
+
+    fn window(&self) -> u64 {
+        if self.is_over() {
+            WINDOW_MIN
+        } else {
+            WINDOW_MAX
+        }
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.set(0);
+    }
 }
 
 /// A follower that holds the others back for this long is cut.
@@ -30,6 +72,7 @@ impl State {
         now: Instant,
         cx: &Context<'_>,
     ) -> Result<(), Option<Instant>> {
+        let window = self.ahead.window();
         let mut blocking = None;
         let mut held_back = false;
         if let Phase::Streaming(streaming) = &self.phase
@@ -39,7 +82,7 @@ impl State {
             let received = streaming.body.received();
             let counted = self.places.iter().flatten();
             for place in counted.filter(|place| counts(place, streaming.audience)) {
-                if blocks(place, received, self.window) {
+                if blocks(place, received, window) {
                     blocking =
                         Some(blocking.map_or(place.moved, |it: Option<_>| it.min(place.moved)));
                 } else {
@@ -67,10 +110,11 @@ impl State {
             return;
         };
         let received = streaming.body.received();
+        let window = self.ahead.window();
         for place in self.places.iter_mut().flatten() {
             let since = place.moved.map_or(paced, |moved| moved.max(paced));
             if counts(place, streaming.audience)
-                && blocks(place, received, self.window)
+                && blocks(place, received, window)
                 && now >= since + FOLLOWER_PATIENCE
             {
                 place.cut = true;
@@ -83,12 +127,27 @@ impl State {
     }
 }
 
+impl State {
+    /// Whether little of the body is to come at once.
+    pub(in crate::cache::fill) fn takes_little(&self) -> bool {
+        self.ahead.is_over()
+    }
+
+    /// Counts what is here of a body that is passed on.
+    pub(super) fn recount(&mut self) {
+        self.ahead.set(match &self.phase {
+            Phase::Streaming(streaming) if streaming.keep != Keep::Storing => streaming.body.held(),
+            Phase::Streaming(_) | Phase::Waiting | Phase::Settled(_) => 0,
+        });
+    }
+}
+
 /// Whether somebody may have the body.
 pub(super) fn counts(place: &Place, audience: Audience) -> bool {
     !place.cut && (audience == Audience::Everyone || place.leader)
 }
 
 /// Whether somebody is so far behind that the others wait.
-pub(super) fn blocks(place: &Place, received: u64, window: u64) -> bool {
+fn blocks(place: &Place, received: u64, window: u64) -> bool {
     received.saturating_sub(place.octet) >= window
 }

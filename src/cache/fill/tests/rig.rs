@@ -132,6 +132,11 @@ impl Rig {
         lead.writer.end();
     }
 
+    /// Octets that are here for clients who have not taken them, and not stored.
+    pub(super) fn ahead(&self) -> usize {
+        self.cache.engine.metrics.ahead()
+    }
+
     /// That nothing is left over once everything has ended.
     pub(super) fn assert_idle(&self) {
         let engine = &self.cache.engine;

@@ -2,6 +2,7 @@
 
 use super::at_once::{self, AtOnce};
 use super::backlog::Held;
+use super::crowd::Place;
 use super::exchange::http1::{BodyFault, Http1};
 use super::exchange::ticket::Ticket;
 use super::exchange::{Exchange, Slot, Wire};
@@ -41,7 +42,8 @@ pub async fn serve<H: Handler>(
     let slot = Slot::default();
     let patience = shared.limits.load().writing();
     let held = Held::new(shared.lifecycle.held());
-    let mut wire = Box::new(Wire::Http1(Http1::new(stream, inbox, patience, held)));
+    let connection = Http1::new(stream, inbox, patience, held, idle.place().clone());
+    let mut wire = Box::new(Wire::Http1(connection));
     let mut early = AtOnce::new(idle);
     loop {
         let Wire::Http1(connection) = wire.as_mut() else {
@@ -143,7 +145,8 @@ pub async fn serve<H: Handler>(
 pub async fn refuse(stream: ClientStream, refusal: Refusal, client: &Arc<Client>, shared: &Shared) {
     let patience = shared.limits.load().writing();
     let held = Held::new(shared.lifecycle.held());
-    let mut connection = Http1::new(stream, BytesMut::new(), patience, held);
+    let place = Place::nobodys(shared.lifecycle.clone());
+    let mut connection = Http1::new(stream, BytesMut::new(), patience, held, place);
     end_with(&mut connection, refusal, client, shared).await;
 }
 

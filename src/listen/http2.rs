@@ -84,6 +84,8 @@ struct About<H> {
     budget: Arc<Budget>,
     under_way: UnderWay,
     backlog: Streams,
+    /// What is known of its client's other connections.
+    place: Place,
     /// Answers that were given at once and wait for the client's window.
     sending: FuturesUnordered<Box<Sending>>,
     /// Since when a request's head is on its way that has not ended.
@@ -134,6 +136,7 @@ pub async fn serve<H: Handler>(
         budget: Arc::new(Budget::new(limits.http2_faults)),
         under_way: UnderWay::new(shared.lifecycle.under_way()),
         backlog: Streams::new(shared.lifecycle.held()),
+        place: place.clone(),
         sending: FuturesUnordered::new(),
         head_begun: None,
         waker: Waker::from(Arc::clone(&rouse)),
@@ -341,7 +344,7 @@ impl<H: Handler> About<H> {
                 logged: self.shared.access_log.is_enabled(),
             };
             if let Some(reply) = self.handler.at_once_http2(asked, &circumstances) {
-                let patience = limits.writing();
+                let patience = (limits.writing(), &self.place);
                 drop(limits);
                 match Sending::begin(reply, body, respond, arrived, patience) {
                     Begun::Whole(sent) => self.sent(sent),
@@ -390,7 +393,7 @@ impl<H: Handler> About<H> {
             respond,
             &request,
             self.backlog.clone(),
-            limits.writing(),
+            (limits.writing(), self.place.clone()),
         )));
         let ticket = Arc::new(Ticket::new(
             self.client.clone(),

@@ -1,6 +1,6 @@
 //! Bytes on their way to a client: queued without a copy where that pays, written as fast as the client takes them.
 
-use super::pace::{Pace, Patience};
+use super::pace::{Pace, Terms};
 use super::stream::Outlet;
 use crate::arena::FileRange;
 use bytes::{Buf, Bytes, BytesMut};
@@ -103,10 +103,10 @@ impl Outbox {
 
     /// Writes until nothing is left. Fails with `TimedOut` when the client takes nothing, or too little, for longer than
     /// `patience`.
-    pub fn poll_write(
+    pub fn poll_write<'p>(
         &mut self,
         io: &mut impl Outlet,
-        patience: impl Into<Patience>,
+        patience: impl Into<Terms<'p>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         let files_before = self.in_files;
@@ -139,7 +139,7 @@ impl Outbox {
     }
 
     /// Nothing moves: pending until the client's time is up.
-    fn poll_stalled(&mut self, patience: Patience, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_stalled(&mut self, patience: Terms<'_>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let pace = self.stalled.get_or_insert_default();
         ready!(pace.poll(patience, cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -236,6 +236,7 @@ mod tests {
     use super::super::stream::ClientStream;
     use super::*;
     use crate::arena::Arena;
+    use crate::listen::pace::Patience;
     use proptest::prelude::*;
     use std::future::poll_fn;
     use std::time::Duration;

@@ -3,13 +3,19 @@
 //! A deadline between two octets alone lets who sends one now and then stay for ever. So what comes is also added up, over as
 //! much waiting as one silence may last: if that was less than the rate asks for, it is over. Only waiting counts: what we do
 //! in between, or a server that takes its time, is not held against the client.
+//!
+//! Where all places for connections are taken, [`STILL`] is silence enough, of who [is to make room](super::crowd).
 
+use super::crowd::Place;
 use crate::clock::{self, Instant};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Sleep, sleep_until};
+
+/// How long a body or an answer may stand still where others need the place.
+const STILL: Duration = Duration::from_secs(5);
 
 /// What is asked of the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,9 +26,34 @@ pub struct Patience {
     pub rate: u64,
 }
 
-impl From<Duration> for Patience {
+/// The same with the place that it takes, where it may have to make room.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'p> {
+    patience: Patience,
+    place: Option<&'p Place>,
+}
+
+impl From<Duration> for Terms<'_> {
     fn from(silence: Duration) -> Self {
-        Self { silence, rate: 0 }
+        Patience { silence, rate: 0 }.into()
+    }
+}
+
+impl From<Patience> for Terms<'_> {
+    fn from(patience: Patience) -> Self {
+        Self {
+            patience,
+            place: None,
+        }
+    }
+}
+
+impl<'p> From<(Patience, &'p Place)> for Terms<'p> {
+    fn from((patience, place): (Patience, &'p Place)) -> Self {
+        Self {
+            patience,
+            place: Some(place),
+        }
     }
 }
 
@@ -68,41 +99,58 @@ impl Pace {
     }
 
     /// Nothing comes or goes: resolves when that has lasted too long.
-    pub fn poll(&mut self, patience: Patience, cx: &mut Context<'_>) -> Poll<Overdue> {
-        let Patience { silence, rate } = patience;
+    pub fn poll<'p>(&mut self, terms: impl Into<Terms<'p>>, cx: &mut Context<'_>) -> Poll<Overdue> {
+        let terms = terms.into();
+        let Patience { silence, rate } = terms.patience;
         loop {
-            let since = if let Some((since, _)) = self.wait {
-                since
+            let (since, counted) = if let Some(wait) = self.wait {
+                wait
             } else {
                 let now = clock::now();
                 self.wait = Some((now, now));
-                self.arm(now, patience);
-                now
+                let due = self.due(now, now, now, terms);
+                self.timer.as_mut().reset(due);
+                (now, now)
             };
             ready!(self.timer.as_mut().poll(cx));
             let now = clock::now();
-            if rate == 0 || now.saturating_duration_since(since) >= silence {
+            let stood = now.saturating_duration_since(since);
+            if stood >= silence || stood >= STILL && terms.place.is_some_and(Place::is_to_go) {
                 return Poll::Ready(Overdue::Silent);
             }
-            // A silence's worth of waiting is over.
-            if u128::from(self.moved) < u128::from(rate) * silence.as_millis() / 1_000 {
-                return Poll::Ready(Overdue::Slow);
+            let mut counted = counted;
+            if rate > 0 && now >= self.reckoned(counted, silence) {
+                // A silence's worth of waiting is over.
+                if u128::from(self.moved) < u128::from(rate) * silence.as_millis() / 1_000 {
+                    return Poll::Ready(Overdue::Slow);
+                }
+                self.moved = 0;
+                // The present wait goes on, and counts from here.
+                self.waited = Duration::ZERO;
+                counted = now;
+                self.wait = Some((since, counted));
             }
-            self.moved = 0;
-            // The present wait goes on, and counts from here.
-            self.waited = Duration::ZERO;
-            self.wait = Some((since, now));
-            self.timer.as_mut().reset(later(since, silence));
+            let due = self.due(since, counted, now, terms);
+            self.timer.as_mut().reset(due);
         }
     }
 
-    fn arm(&mut self, since: Instant, Patience { silence, rate }: Patience) {
-        let left = if rate == 0 {
-            silence
-        } else {
-            silence.saturating_sub(self.waited)
-        };
-        self.timer.as_mut().reset(later(since, left));
+    /// When there is something to be judged next.
+    fn due(&self, since: Instant, counted: Instant, now: Instant, terms: Terms<'_>) -> Instant {
+        let Patience { silence, rate } = terms.patience;
+        let mut due = later(since, silence);
+        if rate > 0 {
+            due = due.min(self.reckoned(counted, silence));
+        }
+        if terms.place.is_some() {
+            due = due.min(later(now, STILL));
+        }
+        due
+    }
+
+    /// When what has moved is held against the time.
+    fn reckoned(&self, counted: Instant, silence: Duration) -> Instant {
+        later(counted, silence.saturating_sub(self.waited))
     }
 }
 
@@ -115,6 +163,8 @@ fn later(instant: Instant, by: Duration) -> Instant {
 
 #[cfg(test)]
 mod tests {
+    use super::super::crowd::Held;
+    use super::super::lifecycle::Lifecycle;
     use super::*;
     use std::future::poll_fn;
     use tokio::time::{advance, timeout};
@@ -196,6 +246,55 @@ mod tests {
         assert_eq!(slow, Overdue::Slow);
         let took = clock::now() - began;
         assert!(took >= 50 * SECOND && took <= 61 * SECOND, "{took:?}");
+    }
+
+    /// Where nobody waits for a place, or its client holds less than its share, it may stand still as long as ever.
+    #[tokio::test(start_paused = true)]
+    async fn who_stands_still_makes_room() {
+        let lifecycle = Lifecycle::new();
+        let client = [192, 0, 2, 1].into();
+        let open: Vec<_> = (0..4)
+            .map(|_| (lifecycle.connected(), Held::new(&lifecycle, client)))
+            .collect();
+        let other = (
+            lifecycle.connected(),
+            Held::new(&lifecycle, [192, 0, 2, 2].into()),
+        );
+        let stands = async |place: &Place| {
+            let mut pace = Pace::default();
+            let began = clock::now();
+            let overdue = poll_fn(|cx| pace.poll((PATIENCE, place), cx)).await;
+            assert_eq!(overdue, Overdue::Silent);
+            (clock::now() - began).as_secs()
+        };
+        let (greedy, modest) = (open[0].1.place(), other.1.place());
+        assert_eq!(stands(&greedy).await, 30);
+        lifecycle.ask_for_room(5);
+        assert_eq!(stands(&greedy).await, 5);
+        assert_eq!(stands(&modest).await, 30);
+        // Asked while it stands still already; what moves is left alone.
+        drop(open);
+        let open: Vec<_> = (0..4)
+            .map(|_| (lifecycle.connected(), Held::new(&lifecycle, client)))
+            .collect();
+        let greedy = open[0].1.place();
+        let mut pace = Pace::default();
+        let began = clock::now();
+        let wait = timeout(7 * SECOND, poll_fn(|cx| pace.poll((PATIENCE, &greedy), cx)));
+        assert!(wait.await.is_err());
+        lifecycle.ask_for_room(5);
+        poll_fn(|cx| pace.poll((PATIENCE, &greedy), cx)).await;
+        assert_eq!((clock::now() - began).as_secs(), 10);
+        let moves = async |pace: &mut Pace| {
+            timeout(4 * SECOND, poll_fn(|cx| pace.poll((PATIENCE, &greedy), cx)))
+                .await
+                .is_err()
+        };
+        let mut pace = Pace::default();
+        for _ in 0..20 {
+            assert!(moves(&mut pace).await);
+            pace.moved(1_000);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 //! The sending of an answer that was given at once to a stream of HTTP/2: whole where the client has room for it, else as it makes room.
 
+use super::crowd::Place;
 use super::exchange::http2::Http2;
 use super::pace::Patience;
 use super::reply::Reply;
@@ -44,7 +45,7 @@ impl Sending {
         body: RecvStream,
         mut respond: SendResponse<Bytes>,
         arrived: Instant,
-        patience: Patience,
+        (patience, place): (Patience, &Place),
     ) -> Begun {
         let Reply {
             head,
@@ -74,7 +75,7 @@ impl Sending {
         }
         let pieces = std::iter::once(first).chain(rest);
         Begun::Waits(Box::new(Self {
-            stream: Http2::answering(body, respond, send, pieces, patience),
+            stream: Http2::answering(body, respond, send, pieces, (patience, place.clone())),
             entry,
         }))
     }

@@ -135,6 +135,37 @@ async fn heads_that_do_not_end_make_room() {
     modest.get("/hit").await.expect(200);
 }
 
+/// Bodies that are begun and not sent on, and answers that are asked for and not taken. Each has half a minute else.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_still_makes_room() {
+    let o = origin("o1")
+        .on("/large", ok().no_store().body("x".repeat(32 << 20)))
+        .on("*", ok().max_age(600).body("stored"))
+        .start()
+        .await;
+    let e = edge(&format!(
+        "[server]\nthreads = 1\n[limits]\nconnections = 4\n{PROXIED}"
+    ));
+    let e = e.origin(&o).start().await;
+    let flooding = of(&e, "192.0.2.1");
+    let mut modest = used(&of(&e, "192.0.2.2")).await;
+    let mut still = Vec::new();
+    for begun in [
+        "POST /a HTTP/1.1\r\nHost: site.test\r\nContent-Length: 100\r\n\r\nab",
+        "GET /large HTTP/1.1\r\nHost: site.test\r\n\r\n",
+        "POST /a HTTP/1.1\r\nHost: site.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+    ] {
+        let mut k = flooding.connect().await;
+        k.write(begun).await;
+        still.push(k);
+    }
+    let late = [3, 4].map(|n| of(&e, &format!("192.0.2.{n}")).get("/late").spawn());
+    for late in late {
+        late.await.unwrap().expect(200);
+    }
+    modest.get("/hit").await.expect(200);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn http2_connections_make_room_too() {
     let (_o, e) = behind_a_balancer("connections = 4").await;

@@ -4,6 +4,7 @@ use super::head::ResponseHead;
 use super::response_head::{self, Asked, ResponseFraming};
 use crate::arena::FileRange;
 use crate::listen::backlog::Held;
+use crate::listen::crowd::Place;
 use crate::listen::gate::body::{BodyReader, Decoded};
 use crate::listen::gate::{Refusal, Request, refusals};
 use crate::listen::outbox::Outbox;
@@ -36,6 +37,7 @@ pub struct Http1 {
     owes_continue: bool,
     patience: Patience,
     held: Held,
+    place: Place,
 }
 
 /// Why a request body cannot be read further.
@@ -49,7 +51,13 @@ pub enum BodyFault {
 
 impl Http1 {
     /// A fresh connection; `inbox` is what was read while its protocol was found out.
-    pub fn new(io: ClientStream, inbox: BytesMut, patience: Patience, held: Held) -> Self {
+    pub fn new(
+        io: ClientStream,
+        inbox: BytesMut,
+        patience: Patience,
+        held: Held,
+        place: Place,
+    ) -> Self {
         Self {
             io,
             inbox,
@@ -64,7 +72,13 @@ impl Http1 {
             owes_continue: false,
             patience,
             held,
+            place,
         }
+    }
+
+    /// Its place among the connections.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Takes up a request whose head has just been taken from the inbox.
@@ -304,7 +318,9 @@ impl Http1 {
 
     /// Writes what is queued, as far as the client takes it.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = self.outbox.poll_write(&mut self.io, self.patience, cx);
+        let flushed = self
+            .outbox
+            .poll_write(&mut self.io, (self.patience, &self.place), cx);
         self.held.set(self.outbox.held());
         flushed
     }

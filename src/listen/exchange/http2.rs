@@ -4,6 +4,7 @@ use super::head::ResponseHead;
 use super::http1::BodyFault;
 use super::response_head::HopByHop;
 use crate::listen::backlog::Streams;
+use crate::listen::crowd::Place;
 use crate::listen::gate::Request;
 use crate::listen::pace::{Pace, Patience};
 use bytes::Bytes;
@@ -34,6 +35,8 @@ pub struct Http2 {
     /// There from the first wait for the client's window until everything is sent.
     stalled: Option<Box<Pace>>,
     patience: Patience,
+    /// The connection's, among others.
+    place: Place,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +75,7 @@ impl Http2 {
         respond: SendResponse<Bytes>,
         request: &Request,
         backlog: Streams,
-        patience: Patience,
+        (patience, place): (Patience, Place),
     ) -> Self {
         let body_done = body.is_end_stream();
         Self {
@@ -89,6 +92,7 @@ impl Http2 {
             owes_continue: request.expects_continue && !body_done,
             stalled: None,
             patience,
+            place,
         }
     }
 
@@ -99,7 +103,7 @@ impl Http2 {
         respond: SendResponse<Bytes>,
         send: SendStream<Bytes>,
         pieces: impl Iterator<Item = Bytes>,
-        patience: Patience,
+        (patience, place): (Patience, Place),
     ) -> Self {
         let mut stream = Self {
             body_done: body.is_end_stream(),
@@ -115,12 +119,18 @@ impl Http2 {
             owes_continue: false,
             stalled: None,
             patience,
+            place,
         };
         for piece in pieces {
             stream.write_data(piece);
         }
         stream.write_end(None);
         stream
+    }
+
+    /// The connection's place among others.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Whether the request body is over.
@@ -266,7 +276,7 @@ impl Http2 {
                     }
                     Poll::Pending => {
                         let pace = self.stalled.get_or_insert_default();
-                        ready!(pace.poll(self.patience, cx));
+                        ready!(pace.poll((self.patience, &self.place), cx));
                         return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                     }
                 },

@@ -304,7 +304,12 @@ impl Exchange {
             terms.body_rate
         };
         let pace = self.client_pace.get_or_insert_default();
-        pace.poll(Patience { silence, rate }, cx)
+        let patience = Patience { silence, rate };
+        match self.loan.wire() {
+            Wire::Http1(http1) => pace.poll((patience, http1.place()), cx),
+            Wire::Http2(http2) => pace.poll((patience, http2.place()), cx),
+            Wire::Inner(_) => pace.poll(patience, cx),
+        }
     }
 
     /// Resolves when the whole exchange's time is over, whatever it is doing.

@@ -6,6 +6,7 @@ use super::session::Session;
 use super::walk::{Verdict, Walk};
 use crate::cache::fill::Failure;
 use crate::fields::content_length::{self, ContentLength};
+use crate::fields::range::{ContentRange, parse_content_range};
 use crate::listen::exchange::head::ResponseHead;
 use crate::listen::exchange::{
     ANSWERED_EARLY, BODY_MALFORMED, BODY_TOO_LARGE, CLIENT_GONE, CLIENT_SILENT, CLIENT_SLOW,
@@ -13,7 +14,10 @@ use crate::listen::exchange::{
 };
 use crate::routing::settings::RouteSettings;
 use crate::upstream::{self, FailureKind, RetryQuestion};
-use http::header::{ALLOW, CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CONTENT_LENGTH, CONTENT_RANGE, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE, RETRY_AFTER,
+    TRANSFER_ENCODING, WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use pingora::proxy::FailToProxy;
 use pingora::{Error, ErrorType, Result};
@@ -51,7 +55,11 @@ pub fn judge_answer(
         }
         return Ok(());
     }
-    if let Some(fault) = malformed(session, response) {
+    // A fetch knows by itself what a 304 is about.
+    let is_ours = walk.errand.is_some();
+    let unasked =
+        || unasked(session, response).filter(|_| !is_ours || status != StatusCode::NOT_MODIFIED);
+    if let Some(fault) = malformed(session, response).or_else(unasked) {
         return Err(Error::explain(ErrorType::InvalidHTTPHeader, fault));
     }
     forwarding.status = Some(status);
@@ -128,6 +136,33 @@ fn malformed(session: &impl Session, response: &ResponseHead) -> Option<&'static
         (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => None,
         (Some(_), _) => Some("a transfer coding other than `chunked`"),
     }
+}
+
+/// Why it answers something else than what was asked.
+fn unasked(session: &impl Session, response: &ResponseHead) -> Option<&'static str> {
+    let asked = &session.req_header().headers;
+    match response.status {
+        StatusCode::NOT_MODIFIED
+            if !asked.contains_key(IF_NONE_MATCH) && !asked.contains_key(IF_MODIFIED_SINCE) =>
+        {
+            Some("a 304 to a request without conditions")
+        }
+        // One that is all there is harms nobody, and is what some servers of media send.
+        StatusCode::PARTIAL_CONTENT if !asked.contains_key(RANGE) && !is_whole(response) => {
+            Some("a part that was not asked for")
+        }
+        _ => None,
+    }
+}
+
+/// Whether a 206 carries all octets.
+fn is_whole(response: &ResponseHead) -> bool {
+    let mut said = response.fields.get_all(&CONTENT_RANGE);
+    let said = said.next().filter(|_| said.next().is_none());
+    let Some(ContentRange::Bytes { range, length }) = said.and_then(parse_content_range) else {
+        return false;
+    };
+    range.start == 0 && length == Some(range.end)
 }
 
 /// Whether a final head was given to the client. A switch of protocols is one (RFC 9110 §15.2.2): behind it an answer of ours would

@@ -193,6 +193,7 @@ fn assemble(
     let state = reload::State {
         settings: settings.clone(),
         listeners,
+        closing: Vec::new(),
         threads,
         accepting,
         environment,

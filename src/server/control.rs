@@ -73,9 +73,11 @@ impl Served {
         let mut state = self.state.lock().await;
         let read_again = self.read_again.0.clone();
         let result = match tokio::task::spawn_blocking(move || read_again()).await {
-            Ok(Ok(settings)) => state
-                .apply(settings, &self.site, &self.shared)
-                .map_err(|error| error.to_string()),
+            Ok(Ok(settings)) => {
+                state.addresses_are_free(&settings).await;
+                let applied = state.apply(settings, &self.site, &self.shared);
+                applied.map_err(|error| error.to_string())
+            }
             Ok(Err(errors)) => Err(errors),
             Err(_) => Err("reading the configuration failed".to_owned()),
         };

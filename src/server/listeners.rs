@@ -30,6 +30,26 @@ pub struct Bound {
     stop: watch::Sender<Stop>,
 }
 
+/// One whose accept loops were told to end: what waits in its queue is still served, and its address still taken.
+#[derive(Debug)]
+pub struct Closing {
+    /// As configured.
+    pub addr: SocketAddr,
+    stop: watch::Sender<Stop>,
+}
+
+impl Closing {
+    /// Whether its sockets are closed.
+    pub fn is_closed(&self) -> bool {
+        self.stop.is_closed()
+    }
+
+    /// Resolves when they are.
+    pub async fn closed(&self) {
+        self.stop.closed().await;
+    }
+}
+
 /// All of them.
 #[derive(Debug, Default)]
 pub struct Listeners {
@@ -110,10 +130,14 @@ impl Bound {
     }
 
     /// Ends its accept loops.
-    pub fn stop(self, how: Stop) {
+    pub fn stop(self, how: Stop) -> Closing {
         // Ours go first: a socket closes with its last descriptor, and the accept loop's should be that.
         drop(self.sockets);
         self.stop.send_replace(how);
+        Closing {
+            addr: self.settings.addr,
+            stop: self.stop,
+        }
     }
 
     /// The acceptor, for renewal.
@@ -214,7 +238,7 @@ impl Listeners {
     /// Ends all accept loops.
     pub fn stop(&mut self, how: Stop) {
         for bound in self.bound.drain(..) {
-            bound.stop(how);
+            let _closing = bound.stop(how);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::assemble::fit_into_files;
 use super::changes;
-use super::listeners::{self, Bound, Listeners};
+use super::listeners::{self, Bound, Closing, Listeners};
 use super::start::RunError;
 use super::threads::Threads;
 use crate::access::Guards;
@@ -30,6 +30,8 @@ pub struct State {
     pub settings: Settings,
     /// The listeners in force.
     pub listeners: Listeners,
+    /// Those that reloads have ended, until they are closed.
+    pub closing: Vec<Closing>,
     /// Where new listeners are accepted on.
     pub threads: Threads,
     /// Given to each accept loop; closed when the process ends.
@@ -55,6 +57,15 @@ fn reread(guards: &Guards, upstreams: &Upstreams) -> impl Iterator<Item = String
 }
 
 impl State {
+    /// Resolves when no address that `settings` want is still that of a listener which an earlier reload has ended.
+    pub async fn addresses_are_free(&mut self, settings: &Settings) {
+        self.closing.retain(|closing| !closing.is_closed());
+        let wanted = |closing: &&Closing| settings.listen.iter().any(|it| it.addr == closing.addr);
+        for closing in self.closing.iter().filter(wanted) {
+            closing.closed().await;
+        }
+    }
+
     /// Puts `settings` into force.
     ///
     /// # Errors
@@ -66,6 +77,13 @@ impl State {
         shared: &Shared,
     ) -> Result<ReloadReport, RunError> {
         fit_into_files(&mut settings.limits);
+        let routes = self.settings.routes.len();
+        if settings.routes.is_empty() && routes > 0 {
+            return Err(RunError::Config(format!(
+                "there is no [[route]], and the configuration in force has {routes}: expected a whole file. If nothing but 404 \
+                 is meant, restart the program with it"
+            )));
+        }
         // Everything that may fail comes first.
         let previous = site.load_full();
         let upstreams = Upstreams::build(
@@ -162,9 +180,8 @@ impl State {
             };
             self.listeners.bound.extend(bound);
         }
-        for gone in before.into_iter().flatten() {
-            gone.stop(Stop::Close);
-        }
+        let gone = before.into_iter().flatten();
+        self.closing.extend(gone.map(|gone| gone.stop(Stop::Close)));
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Origins and names that fail while they are used: what a client sees of it is an answer, or an end that cannot be mistaken.
 
-use crate::rig::{WebSocket, edge, gate, get, ok, origin, post, reset, upgrade};
+use crate::rig::{WebSocket, edge, gate, get, ok, origin, post, reset, status, upgrade};
 
 const HELD: &str = "forebay_upstream_held{upstream=\"o\"}";
 
@@ -47,6 +47,48 @@ async fn a_server_that_resets_and_stays_is_told_from_one_that_ends() {
     // A POST is sent once, whatever becomes of its server.
     e.client().post("/b", "x").send().await.expect(502);
     assert_eq!(o.fetches("/b"), 1);
+}
+
+/// It answers something else than what was asked: an end of a validation that was none, a piece for the whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_asked_for_reaches_nobody() {
+    let part = |range: &str| {
+        let part = status(206).max_age(60).etag("\"v1\"").body("dy");
+        part.header("content-range", range)
+    };
+    // The fetch for all has no conditions: the client's are answered by what it brings.
+    for (reply, asked, alone, shared) in [
+        (status(304).etag("\"v1\""), get("/"), 502, 502),
+        (status(304).etag("\"v1\""), post("/", "x"), 502, 502),
+        (
+            status(304).etag("\"v1\""),
+            get("/").header("If-None-Match", "\"v1\""),
+            304,
+            502,
+        ),
+        (part("bytes 2-3/4"), get("/"), 502, 502),
+        (part("bytes 2-3/*"), get("/"), 502, 502),
+        (part("bytes 0-1/2"), get("/"), 206, 206),
+        (
+            part("bytes 2-3/4"),
+            get("/").header("Range", "bytes=2-3"),
+            206,
+            206,
+        ),
+    ] {
+        for (cache, seen) in [(false, alone), (true, shared)] {
+            let o = origin("o1").on("*", reply.clone()).start().await;
+            let toml = format!("[[route]]\nto = \"{{o1}}\"\ncache = {cache}");
+            let e = edge(&toml).origin(&o).start().await;
+            e.client().request(asked.clone()).send().await.expect(seen);
+        }
+    }
+    // What says two lengths is nothing to put together.
+    let o = origin("o1").on("*", part("bytes 2-9/20")).start().await;
+    let e = edge("[[route]]\nto = \"{o1}\"").origin(&o).start().await;
+    let ranged = get("/").header("Range", "bytes=2-9");
+    let got = e.client().request(ranged).send().await.expect(206);
+    assert!(!got.cache().has("stored"), "{got:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -186,6 +186,29 @@ async fn listeners_come_and_go() {
     })
     .await;
     second.get("/").send().await.expect(200);
+    // What was taken away may come back at once, though its queue is still being emptied.
+    for _ in 0..3 {
+        e.reload_with(one).await;
+        e.client().get("/").send().await.expect(200);
+        e.reload_with(other).await;
+        second.get("/").send().await.expect(200);
+    }
+}
+
+/// A file that an editor or a full disk has left empty, or cut off.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_without_a_route_is_no_configuration_to_go_on_with() {
+    let whole = "[[listen]]\naddr = \"{listen}\"\n[[route]]\nrespond = \"old\"";
+    let e = edge(whole).start().await;
+    for cut in ["", "[[listen]]\naddr = \"{listen}\"\n"] {
+        e.write(cut);
+        let got = e.reload().await;
+        assert!(
+            got.status == 422 && got.text().contains("there is no [[route]]"),
+            "{got:#?}"
+        );
+        e.client().get("/").send().await.expect(200).body("old");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,7 +19,7 @@ use super::store::account::{Account, allocated};
 use super::vary::Nominated;
 use crate::fields::range::{ContentRange, parse_content_range};
 use crate::fields::view::FieldView;
-use crate::fields::{date, etag::EntityTag};
+use crate::fields::{content_length, date, etag::EntityTag};
 use bytes::Bytes;
 use http::header::{
     CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE,
@@ -131,6 +131,11 @@ impl PartHead {
         let Some(ContentRange::Bytes { range, length }) = content_range else {
             return Err(unusable);
         };
+        let said = content_length::parse(fields.get_all(CONTENT_LENGTH));
+        let said = said.map_err(|_| unusable)?.value();
+        if said.is_some_and(|said| said != range.end.saturating_sub(range.start)) {
+            return Err(unusable);
+        }
         Ok(Self {
             range,
             total: length,

@@ -18,6 +18,7 @@ use super::rouse::Rouse;
 use super::sending::{Begun, Sending, Sent};
 use super::settings::LimitSettings;
 use super::stream::{Client, ClientStream, Prefixed};
+use super::turns::Turns;
 use super::under_way::UnderWay;
 use super::{Handler, Shared, record};
 use crate::clock::{self, Instant};
@@ -93,6 +94,7 @@ struct About<H> {
     rouse: Arc<Rouse>,
     /// That of `rouse`.
     waker: Waker,
+    turns: Turns,
 }
 
 /// Serves the connection. `inbox` is what was already read of it, `place` what is known of its client's others.
@@ -140,6 +142,7 @@ pub async fn serve<H: Handler>(
         sending: FuturesUnordered::new(),
         head_begun: None,
         waker: Waker::from(Arc::clone(&rouse)),
+        turns: Turns::new(Waker::from(Arc::clone(&rouse))),
         rouse,
     };
 
@@ -320,6 +323,7 @@ impl<H: Handler> About<H> {
             }
         }
         self.head_begun = cork.end_turn(inner);
+        self.turns.ended();
         arrived.map_or(Turn::Quiet, Turn::Asked)
     }
 
@@ -411,7 +415,7 @@ impl<H: Handler> About<H> {
             self.shared.lifecycle.clone(),
         ));
         let (shared, handler) = (self.shared.clone(), self.handler.clone());
-        let budget = self.budget.clone();
+        let (budget, turns) = (self.budget.clone(), self.turns.clone());
         tokio::spawn(async move {
             handler.handle(exchange).await;
             let Some(mut wire) = slot.lock().take() else {
@@ -431,6 +435,8 @@ impl<H: Handler> About<H> {
                 // Where the body was not read to its end, dropping the stream tells the client so (RFC 9113 §8.1).
                 budget.earn();
             } else {
+                // What came of an answer that broke off is the client's.
+                turns.whole().await;
                 stream.reset(Reason::INTERNAL_ERROR);
                 budget.charge();
             }

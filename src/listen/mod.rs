@@ -24,6 +24,7 @@ mod frames;
 pub mod reply;
 mod rouse;
 mod sending;
+mod turns;
 mod under_way;
 
 pub mod fault;

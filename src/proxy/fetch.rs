@@ -189,7 +189,10 @@ pub fn begin(proxy: &Proxy, asked: &RequestHeader, walk: &Walk, lead: Lead) -> O
     });
     let mut header = asked.clone();
     header.set_method(Method::GET);
-    header.set_raw_path(request_line(&target).as_bytes()).ok()?;
+    let said = uri::split_path_query(accept::target(asked));
+    if (said.path, said.query) != (target.path, target.query) {
+        header.set_raw_path(request_line(&target).as_bytes()).ok()?;
+    }
     adopt(&mut header, &lead.request);
     send(proxy, header, ticket, &errand, lead.writer);
     Some(errand)

@@ -65,7 +65,9 @@ async fn answer(
     if reply.reads_body {
         read_body(shared, reader, id, framing).await?;
     }
-    for step in reply.script() {
+    let mut script = reply.script().into_iter().peekable();
+    let mut unwritten = Vec::new();
+    while let Some(step) = script.next() {
         let bytes = match step {
             Step::Wait(gate) => {
                 pass_or_hang_up(&gate, reader).await?;
@@ -106,8 +108,13 @@ async fn answer(
                 return None;
             }
         };
-        reader.io().write_all(&bytes).await.ok()?;
-        reader.io().flush().await.ok()?;
+        unwritten.extend(bytes);
+        // What nobody asked for is there with what was: who comes later cannot tell it from an answer.
+        if !matches!(script.peek(), Some(Step::Raw(_))) {
+            let bytes = std::mem::take(&mut unwritten);
+            reader.io().write_all(&bytes).await.ok()?;
+            reader.io().flush().await.ok()?;
+        }
     }
     let says_close = reply
         .fields

@@ -77,7 +77,7 @@ pub struct Subject<'a> {
     pub scheme: &'a str,
     /// Its authority.
     pub host: &'a str,
-    /// Its target, as the client sent it.
+    /// Its target, the path in its one spelling.
     pub target: &'a str,
     /// Its fields, without a stranger's claims.
     pub fields: &'a HeaderMap,
@@ -155,9 +155,7 @@ impl Forward {
         let mut fields = HeaderMap::with_capacity(subject.fields.len() + 8);
         for (name, value) in subject.fields {
             let chosen = match &self.settings.send {
-                Some(send) => {
-                    send.contains(name) || *name == X_FORWARDED_FOR || *name == X_FORWARDED_HOST
-                }
+                Some(send) => send.contains(name) || *name == X_FORWARDED_FOR,
                 None => true,
             };
             if chosen && !NOT_ASKED.contains(name) && *name != IF_RANGE && !is_hop_by_hop(name) {
@@ -169,6 +167,8 @@ impl Forward {
             (X_FORWARDED_METHOD, subject.method.as_str()),
             (X_ORIGINAL_METHOD, subject.method.as_str()),
             (X_FORWARDED_PROTO, subject.scheme),
+            // Also where a trusted proxy said another: the route was chosen by this one.
+            (X_FORWARDED_HOST, subject.host),
             (X_FORWARDED_URI, subject.target),
             (X_ORIGINAL_URL, &url),
             (X_ORIGINAL_URI, subject.target),
@@ -177,11 +177,6 @@ impl Forward {
             if let Ok(value) = HeaderValue::from_str(value) {
                 fields.insert(name, value);
             }
-        }
-        if !fields.contains_key(&X_FORWARDED_HOST)
-            && let Ok(host) = HeaderValue::from_str(subject.host)
-        {
-            fields.insert(X_FORWARDED_HOST, host);
         }
         let host = self.settings.host.as_deref().unwrap_or(subject.host);
         if let Ok(host) = HeaderValue::from_str(host) {

@@ -96,6 +96,8 @@ pub struct Guards {
     routes: Vec<Option<Arc<Guard>>>,
     /// Request fields that a stranger has no say in, because applications take them for ours.
     claims: Arc<[HeaderName]>,
+    /// Those of them that some check here sets: nobody else may, for most proxies hand on what they do not know.
+    set_here: Arc<[HeaderName]>,
     desk: Arc<Desk>,
     files: Vec<Arc<Users>>,
     /// Password files that were read before, and say something else now.
@@ -107,6 +109,7 @@ impl Default for Guards {
         Self {
             routes: Vec::new(),
             claims: Arc::new([CLIENT_CERT, CLIENT_CERT_CHAIN]),
+            set_here: Arc::default(),
             desk: Arc::default(),
             files: Vec::new(),
             reread: Vec::new(),
@@ -124,17 +127,20 @@ impl Guards {
             desk: before.map(|it| it.desk.clone()).unwrap_or_default(),
             ..Self::default()
         };
-        let mut claims = guards.claims.to_vec();
         for settings in settings {
             let guard = guards.guard(settings, before)?;
-            for name in guard.iter().flat_map(Guard::claims) {
-                if !claims.contains(name) {
-                    claims.push(name.clone());
-                }
-            }
             guards.routes.push(guard.map(Arc::new));
         }
-        guards.claims = claims.into();
+        let set = guards.routes.iter().flatten();
+        let mut set: Vec<_> = set.flat_map(|guard| guard.claims()).cloned().collect();
+        if set.contains(&CLIENT_CERT) {
+            set.push(CLIENT_CERT_CHAIN);
+        }
+        set.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+        set.dedup();
+        let fixed = guards.claims.iter().filter(|name| !set.contains(name));
+        guards.claims = fixed.chain(&set).cloned().collect();
+        guards.set_here = set.into();
         Ok(guards)
     }
 
@@ -205,9 +211,13 @@ impl Guards {
         self.routes.get(route)?.as_ref()
     }
 
-    /// Request fields that a stranger has no say in.
-    pub fn claims(&self) -> &Arc<[HeaderName]> {
-        &self.claims
+    /// Request fields that a client has no say in: a stranger, or a trusted proxy.
+    pub fn claims(&self, trusted: bool) -> &[HeaderName] {
+        if trusted {
+            &self.set_here
+        } else {
+            &self.claims
+        }
     }
 }
 

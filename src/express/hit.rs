@@ -8,7 +8,6 @@ use crate::cache::policy::Moment;
 use crate::cache::segments::MOVED_FROM;
 use crate::cache::serve::{self, Plan, StoredView};
 use crate::clock::Instant;
-use crate::fields::path;
 use crate::fields::uri::{self, PathQuery};
 use crate::fields::view::{FieldLines, FieldView};
 use crate::listen::burst::Burst;
@@ -170,7 +169,7 @@ fn find_by<'a>(
         return None;
     }
     let path = routing::normalise(target.path).ok()?;
-    if site.is_guarded() && path::read_loosely(&path).is_some() {
+    if site.is_guarded() && site.may_be_read_otherwise(&path) {
         return None;
     }
     let scheme = peer.scheme(fields);
@@ -195,7 +194,7 @@ fn find_by<'a>(
     }
     let client = peer.client(site, fields);
     let open = |guard: &Arc<Guard>| guard.is_open_to(client);
-    if !place.guard.as_ref().is_none_or(open) || !peer.trusted && site.has_claims(fields) {
+    if !place.guard.as_ref().is_none_or(open) || site.has_claims(fields, peer.trusted) {
         return None;
     }
     let ask = Ask {

@@ -75,35 +75,56 @@ pub fn upper_case_hex(path: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// `path` as the most obliging application reads it: all escapes decoded (WSGI), `\` a slash, parameters cut off (servlets),
-/// slashes merged, all behind a NUL cut off (what hands it on to C). None where that is the path itself. No path to be forwarded: only to find out for which route it may be taken.
-pub fn read_loosely(path: &str) -> Option<String> {
-    let odd = |octet: &u8| matches!(octet, b'%' | b';' | b'\\');
-    if !path.as_bytes().iter().any(odd) && !path.contains("//") {
-        return None;
+/// `path` as applications may read it, as far as that is not as it stands: with all escapes decoded (WSGI); that with slashes
+/// merged; and as the most obliging one does, with `\` a slash and parameters cut off (servlets), too. What is behind a NUL is
+/// cut off each time, as it is by what hands it on to C. No paths to be forwarded: only to find out for what they may be taken.
+pub fn readings(path: &str) -> Vec<String> {
+    if !has_readings(path) {
+        return Vec::new();
     }
-    let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
-    let mut read = String::with_capacity(decoded.len());
-    let mut in_parameter = false;
-    for c in decoded.chars().take_while(|c| *c != '\0') {
-        match if c == '\\' { '/' } else { c } {
-            '/' => {
-                in_parameter = false;
-                if !read.ends_with('/') {
-                    read.push('/');
-                }
-            }
-            ';' => in_parameter = true,
-            _ if in_parameter => {}
-            c => read.push(c),
-        }
-    }
-    (read != path).then_some(read)
+    let decoded = decode(path);
+    let (merged, obliging) = (merge(&decoded, false), merge(&decoded, true));
+    let mut readings = vec![decoded, merged, obliging];
+    readings.retain(|read| read != path);
+    readings.dedup();
+    readings
 }
 
-/// Whether a rule that is about paths is about this one, as it stands or as [an application may read it](read_loosely).
+/// Whether there may be other readings.
+pub fn has_readings(path: &str) -> bool {
+    let odd = |octet: &u8| matches!(octet, b'%' | b';' | b'\\');
+    path.as_bytes().iter().any(odd) || path.contains("//")
+}
+
+/// Whether a rule that is about paths is about this one, as it stands or [as an application may read it](readings).
 pub fn in_any_reading(path: &str, rule: impl Fn(&str) -> bool) -> bool {
-    rule(path) || read_loosely(path).is_some_and(|read| rule(&read))
+    rule(path) || readings(path).iter().any(|read| rule(read))
+}
+
+/// All escapes decoded, up to a NUL.
+pub fn decode(path: &str) -> String {
+    let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+    decoded.split('\0').next().unwrap_or_default().to_owned()
+}
+
+/// With slashes merged; where it is to oblige, `\` is one, and parameters are cut off.
+fn merge(decoded: &str, obliging: bool) -> String {
+    let mut merged = String::with_capacity(decoded.len());
+    let mut in_parameter = false;
+    for c in decoded.chars() {
+        match if obliging && c == '\\' { '/' } else { c } {
+            '/' => {
+                in_parameter = false;
+                if !merged.ends_with('/') {
+                    merged.push('/');
+                }
+            }
+            ';' if obliging => in_parameter = true,
+            _ if in_parameter => {}
+            c => merged.push(c),
+        }
+    }
+    merged
 }
 
 fn decode_unreserved(path: &str) -> Cow<'_, str> {
@@ -209,27 +230,28 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn as_an_obliging_application_reads_it() {
+    fn as_applications_read_it() {
         for (path, read) in [
-            ("/staff/x", None),
-            ("/a.b/c-d_e~", None),
-            ("/staff%2fx", Some("/staff/x")),
-            ("//staff/x", Some("/staff/x")),
-            ("/%2Fstaff", Some("/staff")),
-            ("/staff%2f", Some("/staff/")),
-            ("/users/%40me", Some("/users/@me")),
-            ("/staff;v=1/x;y", Some("/staff/x")),
-            ("/staff\\x", Some("/staff/x")),
-            ("/staff%5Cx", Some("/staff/x")),
-            ("/a%3Bb/c", Some("/a/c")),
+            ("/staff/x", &[][..]),
+            ("/a.b/c-d_e~", &[]),
+            ("/staff%2fx", &["/staff/x"]),
+            ("//staff/x", &["/staff/x"]),
+            ("/%2Fstaff", &["//staff", "/staff"]),
+            ("/staff%2f", &["/staff/"]),
+            ("/users/%40me", &["/users/@me"]),
+            ("/staff;v=1/x;y", &["/staff/x"]),
+            ("/staff\\x", &["/staff/x"]),
+            ("/staff%5Cx", &["/staff\\x", "/staff/x"]),
+            ("/a%3Bb/c", &["/a;b/c", "/a/c"]),
+            ("/a%2f/b;c/d", &["/a//b;c/d", "/a/b;c/d", "/a/b/d"]),
             // Once only: what is decoded twice is nobody's path.
-            ("/staff%252fx", Some("/staff%2fx")),
-            ("/status%00", Some("/status")),
-            ("/staff%00.html/x", Some("/staff")),
-            ("/%", None),
-            ("/%ff", Some("/\u{fffd}")),
+            ("/staff%252fx", &["/staff%2fx"]),
+            ("/status%00", &["/status"]),
+            ("/staff%00.html/x", &["/staff"]),
+            ("/%", &[]),
+            ("/%ff", &["/\u{fffd}"]),
         ] {
-            assert_eq!(read_loosely(path).as_deref(), read, "{path}");
+            assert_eq!(readings(path), read, "{path}");
         }
     }
 

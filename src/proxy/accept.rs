@@ -8,9 +8,8 @@ use super::entry::{
 };
 use super::walk::{Entered, Verdict, Walk};
 use crate::fields::view::FieldView;
-use crate::fields::{forwarded, hop_by_hop, host, path, uri};
+use crate::fields::{forwarded, hop_by_hop, host, uri};
 use crate::listen::exchange::ticket::Ticket;
-use crate::routing::settings::RouteSettings;
 use crate::routing::{self, RequestView};
 use http::header::{HeaderName, MAX_FORWARDS};
 use http::{Method, StatusCode, Version};
@@ -54,10 +53,16 @@ pub fn enter(header: &mut RequestHeader, walk: &mut Walk) -> Result<(), Verdict>
     };
     if !entered.peer.trusted {
         remove_claims(header);
-        entered.site.guards().claims().iter().for_each(|name| {
+    }
+    let trusted = entered.peer.trusted;
+    entered
+        .site
+        .guards()
+        .claims(trusted)
+        .iter()
+        .for_each(|name| {
             header.remove_header(name);
         });
-    }
     let fields = FieldView::from(&header.headers);
     entered.client = entered.peer.client(&entered.site, fields);
     entered.id = entry::given_id(fields).map_or_else(new_id, str::to_owned);
@@ -86,12 +91,13 @@ pub fn find_route(header: &RequestHeader, walk: &mut Walk) -> Result<(), Verdict
         headers: fields,
     };
     walk.route = entered.site.routes.find(&sought).cloned();
-    if let Some(meant) = read_as_of_another(&entered.site, walk.route.as_deref(), &sought) {
-        let place = |route| entered.site.place(route);
-        if place(Some(meant)).is_guarded() {
+    let own = entered.site.place(walk.route.as_deref());
+    for meant in entered.site.others(walk.route.as_deref(), &sought) {
+        // Has it a guard or a rate limit, what that asks for has not been asked.
+        if meant.is_guarded() {
             return Err(AMBIGUOUS_PATH);
         }
-        walk.is_path_ambiguous = place(Some(meant)).rules != place(walk.route.as_deref()).rules;
+        walk.is_path_ambiguous |= meant.rules != own.rules;
     }
     let Some(route) = &walk.route else {
         return Err(Verdict::new(StatusCode::NOT_FOUND, "no-route"));
@@ -112,23 +118,6 @@ pub fn find_route(header: &RequestHeader, walk: &mut Walk) -> Result<(), Verdict
         ));
     }
     Ok(())
-}
-
-/// The other route, where an application that decodes and merges reads the path as that of one. Has it a guard or a rate limit,
-/// what that asks for has not been asked; has it other rules for the cache, they have not been followed.
-fn read_as_of_another<'s>(
-    site: &'s Site,
-    route: Option<&RouteSettings>,
-    sought: &RequestView<'_>,
-) -> Option<&'s RouteSettings> {
-    let path = path::read_loosely(sought.path)?;
-    let read = RequestView {
-        path: &path,
-        ..*sought
-    };
-    let meant = site.routes.find(&read)?;
-    let is_another = route.is_none_or(|route| route.index != meant.index);
-    is_another.then_some(&**meant)
 }
 
 /// A path that is one thing here and may be another behind.

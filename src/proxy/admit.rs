@@ -16,6 +16,7 @@ use crate::access::settings::CertificateSettings;
 use crate::access::{Auth, Guard};
 use crate::cache::control::{CDN_CACHE_CONTROL, SURROGATE_CONTROL};
 use crate::fields::section::HeaderSection;
+use crate::fields::uri;
 use crate::listen::exchange::Exchange;
 use crate::listen::exchange::head::ResponseHead;
 use crate::routing::settings::Scheme;
@@ -202,11 +203,17 @@ async fn by_asking(
         return Ok(false);
     };
     let header = session.req_header();
+    // What the routes were asked for, and the upstream will be: were the service told `/public/../admin`, it would judge by the
+    // beginning what is `/admin`.
+    let target = match uri::split_path_query(target(header)).query {
+        Some(query) => format!("{}?{query}", entered.path),
+        None => entered.path.clone(),
+    };
     let subject = Subject {
         method: &header.method,
         scheme: entered.peer.scheme((&header.headers).into()).as_str(),
         host: &entered.ticket.host,
-        target: target(header),
+        target: &target,
         fields: &header.headers,
         client: entered.client,
     };

@@ -6,6 +6,7 @@ use super::session::Session;
 use super::walk::{Verdict, Walk};
 use crate::cache::fill::Failure;
 use crate::fields::content_length::{self, ContentLength};
+use crate::fields::list;
 use crate::fields::range::{ContentRange, parse_content_range};
 use crate::listen::exchange::head::ResponseHead;
 use crate::listen::exchange::{
@@ -16,7 +17,7 @@ use crate::routing::settings::RouteSettings;
 use crate::upstream::{self, FailureKind, RetryQuestion};
 use http::header::{
     ALLOW, CONTENT_LENGTH, CONTENT_RANGE, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE, RETRY_AFTER,
-    TRANSFER_ENCODING, WWW_AUTHENTICATE,
+    TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use pingora::proxy::FailToProxy;
@@ -122,6 +123,12 @@ pub fn verdict_of(failure: Failure) -> Verdict {
 fn malformed(session: &impl Session, response: &ResponseHead) -> Option<&'static str> {
     if response.status == StatusCode::SWITCHING_PROTOCOLS && !session.is_upgrade_req() {
         return Some("a switch of protocols that nobody asked for");
+    }
+    // Nothing else is asked for, and our own head will say that it is this.
+    if response.status == StatusCode::SWITCHING_PROTOCOLS
+        && !list::contains_token(response.fields.get_all(&UPGRADE), "websocket")
+    {
+        return Some("a switch to another protocol than was asked for");
     }
     // A list that says the same twice is one number to some, and none to others.
     if !matches!(

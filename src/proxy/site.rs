@@ -9,11 +9,12 @@ use crate::access::{Guard, Guards};
 use crate::cache::Cache;
 use crate::cache::settings::{KeyRules, Rules};
 use crate::fields::hop_by_hop::is_hop_by_hop;
+use crate::fields::path;
 use crate::fields::via;
 use crate::fields::view::{FieldView, Marks};
 use crate::rate::{Limit, Limits};
-use crate::routing::Table;
-use crate::routing::settings::{Action, RouteSettings};
+use crate::routing::settings::{Action, PathMatch, RouteSettings};
+use crate::routing::{RequestView, Table};
 use crate::telemetry::metrics::HttpMetrics;
 use crate::telemetry::route::RouteMetrics;
 use crate::upstream::Upstreams;
@@ -49,6 +50,8 @@ pub struct Site {
     claim_marks: Marks,
     /// Whether some route has a guard or a rate limit.
     guarded: bool,
+    /// The routes by their paths decoded, where some are written with escapes.
+    decoded: Option<Table>,
     metrics: HttpMetrics,
     /// By the routes' indices.
     places: Vec<Place>,
@@ -117,6 +120,19 @@ static FRAMING: [HeaderName; 9] = [
     X_REQUEST_ID,
 ];
 
+/// The routes by their paths decoded, where some are written with escapes.
+fn decoded(routes: &[RouteSettings]) -> Option<Table> {
+    let mut decoded = routes.to_vec();
+    for route in &mut decoded {
+        let (PathMatch::Prefix(path) | PathMatch::Exact(path) | PathMatch::Glob(path)) =
+            &mut route.matches.path;
+        *path = path::decode(path);
+    }
+    let same =
+        |(one, other): (&RouteSettings, &RouteSettings)| one.matches.path == other.matches.path;
+    (!decoded.iter().zip(routes).all(same)).then(|| Table::new(decoded))
+}
+
 fn edits_framing(route: &RouteSettings) -> bool {
     let edits = &route.response_headers;
     let set = edits.set.iter().map(|(name, _)| name);
@@ -125,7 +141,11 @@ fn edits_framing(route: &RouteSettings) -> bool {
 }
 
 fn marks_of(guards: &Guards) -> Marks {
-    let names: Vec<&str> = guards.claims().iter().map(HeaderName::as_str).collect();
+    let names: Vec<&str> = guards
+        .claims(false)
+        .iter()
+        .map(HeaderName::as_str)
+        .collect();
     Marks::of(&names)
 }
 
@@ -198,6 +218,7 @@ impl Site {
             cache_name: item(&settings.name),
             error_pages: ErrorPages::default(),
             encoders: Places::new(AT_ONCE, metrics.encoders()),
+            decoded: decoded(&routes),
             routes: Table::new(routes),
             upstreams,
             settings,
@@ -241,15 +262,47 @@ impl Site {
         self.guarded
     }
 
+    /// Where a request would be if its path were [read otherwise](path::readings), as far as that is another place.
+    pub fn others<'s>(
+        &'s self,
+        route: Option<&RouteSettings>,
+        sought: &RequestView<'_>,
+    ) -> impl Iterator<Item = &'s Place> {
+        let own = route.map(|route| route.index);
+        // An application that decodes `/my%20files` is asked for it by what was never encoded, too.
+        let as_it_stands = self.decoded.is_some().then(|| sought.path.to_owned());
+        let table = self.decoded.as_ref().unwrap_or(&self.routes);
+        let sought = *sought;
+        let mut others = Vec::new();
+        for path in path::readings(sought.path).into_iter().chain(as_it_stands) {
+            let read = RequestView {
+                path: &path,
+                ..sought
+            };
+            let found = table.find(&read).map(|meant| meant.index);
+            others.extend(found.filter(|index| Some(*index) != own));
+        }
+        others
+            .into_iter()
+            .filter_map(|index| self.places.get(index))
+    }
+
+    /// Whether there may be others for this path.
+    #[inline]
+    pub fn may_be_read_otherwise(&self, path: &str) -> bool {
+        let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~/".contains(&octet);
+        path::has_readings(path) || self.decoded.is_some() && !path.bytes().all(is_plain)
+    }
+
     /// What stands in front of the routes.
     pub fn guards(&self) -> &Guards {
         &self.guards
     }
 
-    /// Whether a request has fields that only our own checks may set.
+    /// Whether a request has fields that its sender has no say in.
     #[inline]
-    pub fn has_claims(&self, fields: FieldView<'_>) -> bool {
-        let claims = self.guards.claims();
+    pub fn has_claims(&self, fields: FieldView<'_>, trusted: bool) -> bool {
+        let claims = self.guards.claims(trusted);
         !claims.is_empty()
             && fields.may_have(self.claim_marks)
             && claims.iter().any(|name| fields.contains(name))

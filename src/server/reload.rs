@@ -95,15 +95,15 @@ impl State {
         let guards = Guards::build(&settings.access, Some(previous.guards()))
             .map_err(|error| RunError::Config(error.to_string()))?;
         let planned = self.plan_listeners(&settings.listen, &shared.metrics)?;
-        self.logging
-            .set_level(&settings.log.level)
-            .map_err(|error| RunError::Config(error.to_string()))?;
         if settings.log != self.settings.log {
             shared
                 .access_log
                 .reconfigure(&settings.log)
                 .map_err(|error| RunError::Config(error.to_string()))?;
         }
+        self.logging
+            .set_level(&settings.log.level)
+            .map_err(|error| RunError::Config(error.to_string()))?;
         let mut report = changes::report(&self.settings, &settings);
         report.changes.extend(reread(&guards, &upstreams));
 

@@ -80,6 +80,34 @@ async fn what_the_service_is_told_and_what_the_application_is() {
     assert_eq!(got.header("x-request-id"), told.header("x-request-id"));
 }
 
+/// It judges what the application gets: the path in its one spelling, on the host that the route was chosen by.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_and_the_application_are_told_the_same() {
+    let o = origin("o1").on("*", ok().body("done")).start().await;
+    let auth = origin("auth").on("*", ok()).start().await;
+    let trusting = format!("[server]\ntrusted_proxies = [\"loopback\"]\n{}", toml(""));
+    let e = edge(&trusting).origin(&o).origin(&auth).start().await;
+    for (asked, path) in [
+        ("/public/../admin?x=1", "/admin?x=1"),
+        ("/public/%2e%2e/admin", "/admin"),
+        ("http://site.test/public/../admin", "/admin"),
+        ("/%61dmin%2f", "/admin%2f"),
+    ] {
+        let raw = format!(
+            "GET {asked} HTTP/1.1\r\nHost: site.test\r\nX-Forwarded-Host: public.test\r\n\r\n"
+        );
+        e.client().raw(&raw).await.expect(200);
+        let told = auth.last("/verify?rule=1");
+        assert_eq!(told.header("x-forwarded-uri"), Some(path));
+        assert_eq!(told.header("x-original-uri"), Some(path));
+        let url = format!("http://site.test{path}");
+        assert_eq!(told.header("x-original-url"), Some(url.as_str()));
+        assert_eq!(told.header("x-forwarded-host"), Some("site.test"));
+        let seen = o.requests().last().map(|it| it.target().to_owned());
+        assert_eq!(seen.as_deref(), Some(path));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_is_the_services_own_answer() {
     let o = origin("o1")

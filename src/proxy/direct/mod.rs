@@ -102,7 +102,7 @@ async fn attempt(kept: &Arc<Kept>, session: &mut Exchange, walk: &mut Walk) -> R
         forwarding.claim.connected(reused);
     }
     let passage = Passage {
-        answer: Answer::Head,
+        answer: Answer::Head(0),
         connection: Some(connection),
         persistent: false,
         server_spoke: false,

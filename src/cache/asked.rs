@@ -1,11 +1,12 @@
 //! What a request says of itself, as far as the way through the engine depends on it.
 
+use super::bypass;
 use super::control::RequestDirectives;
+use super::engine::Engine;
 use super::key::CacheKey;
 use super::lookup::{Ask, Forward};
 use super::outcome::{ForwardReason, Outcome, Reason};
 use super::policy::{Asked, invalidation};
-use super::purge::Since;
 use super::request::Request;
 use super::settings::ClientDirectives;
 use crate::fields::range::{self, ByteRangeSpec};
@@ -23,16 +24,19 @@ pub(super) fn asked<'a>(ask: &Ask<'a>) -> Asked<'a> {
 
 /// A request that goes past the cache. What may change what is stored is kept, to be judged by.
 pub(super) fn passed(
+    engine: &Engine,
     ask: &Ask<'_>,
     forward: ForwardReason,
     reason: Reason,
-    since: impl FnOnce() -> Since,
 ) -> Forward {
     let why = (forward, Some(reason));
     let changes = !invalidation::is_safe(ask.method) || reason == Reason::OnWrite;
     let request = changes.then(|| {
         let key = CacheKey::new(ask.target, ask.headers, &ask.rules.key);
-        Arc::new(Request::since(ask, key, why, since()))
+        let touched = engine.fills.touched(&key);
+        let since = engine.store.ledger().begin();
+        let request = Request::since(ask, key, why, since);
+        Arc::new(request.passed(touched, bypass::is_for_nobody_else(ask)))
     });
     Forward::new(Outcome::forwarded(forward, Some(reason)), request)
 }

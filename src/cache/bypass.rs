@@ -41,11 +41,17 @@ pub(super) fn passes(ask: &Ask<'_>) -> Option<(ForwardReason, Reason)> {
     {
         return Some((Bypass, Reason::Precondition));
     }
-    let rules = &ask.rules.bypass;
-    rules
-        .iter()
-        .any(|rule| matches(rule, ask))
-        .then_some((Bypass, Reason::BypassRule))
+    is_by_rule(ask).then_some((Bypass, Reason::BypassRule))
+}
+
+/// Whether what answers the request is for no other, whatever its method and its fields say (a POST may be answered by what
+/// could be stored).
+pub(super) fn is_for_nobody_else(ask: &Ask<'_>) -> bool {
+    ask.unshared.is_some() || is_by_rule(ask)
+}
+
+fn is_by_rule(ask: &Ask<'_>) -> bool {
+    ask.rules.bypass.iter().any(|rule| matches(rule, ask))
 }
 
 /// Whether a request is one that the rule is about.

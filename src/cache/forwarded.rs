@@ -85,9 +85,9 @@ impl Cache {
                 }
             }
             _ => {
-                self.invalidate_written(&request, received);
+                let own = self.invalidate_written(&request, received);
                 if request.method == Method::POST && request.is_as_keyed() {
-                    return self.store_posted(&request, received).map(Tee::Whole);
+                    return self.store_posted(&request, received, own).map(Tee::Whole);
                 }
             }
         }
@@ -197,8 +197,8 @@ impl Cache {
         self.engine.store.remove_variant(stored);
     }
 
-    /// §4.4.
-    fn invalidate_written(&self, request: &Request, received: Received<'_>) {
+    /// §4.4. How often that was about the request's own target.
+    fn invalidate_written(&self, request: &Request, received: Received<'_>) -> u64 {
         let targets = invalidation::targets(
             &request.method,
             request.target(),
@@ -206,7 +206,10 @@ impl Cache {
             received.headers,
         );
         let mut gone: Vec<Place> = Vec::new();
+        let fills = &self.engine.fills;
+        let mut own = 0;
         let mut invalidate = |key: &CacheKey| {
+            own += u64::from(fills.are_touched_together(key, &request.key));
             if self.invalidate(key) {
                 let place = Place::of(&key.target());
                 if !gone.contains(&place) {
@@ -230,10 +233,17 @@ impl Cache {
         for place in gone {
             self.written(place);
         }
+        own
     }
 
     /// RFC 9110 §9.3.3: such a response may answer a later GET.
-    fn store_posted(&self, request: &Arc<Request>, received: Received<'_>) -> Option<FillWriter> {
+    /// Not where its target was invalidated by others since the request came: what they were told is gone must not come back.
+    fn store_posted(
+        &self,
+        request: &Arc<Request>,
+        received: Received<'_>,
+        own: u64,
+    ) -> Option<FillWriter> {
         // An answer that is not to be stored must reach its client alone; a fill would only copy it.
         if !request.rules.enabled {
             return None;
@@ -253,6 +263,7 @@ impl Cache {
             store: engine.store.clone(),
             metrics: engine.metrics.clone(),
         });
+        let untouched = engine.fills.touched(&request.key) == request.touched.wrapping_add(own);
         let mut writer = FillWriter::new(
             Arc::clone(engine),
             flight,
@@ -260,6 +271,9 @@ impl Cache {
             None,
             received.requested,
         );
+        if !untouched {
+            return None;
+        }
         let fields: HeaderMap = received.headers.clone();
         let wanted = writer.head(received.status, fields, received.received);
         (wanted == Wanted::Body).then_some(writer)

@@ -162,8 +162,7 @@ impl Cache {
     /// What to do with a request. Every request on a forwarding route is asked about, whatever its method.
     pub fn ask(&self, ask: &Ask<'_>, now: Moment) -> Answer {
         if let Some((forward, reason)) = bypass::passes(ask) {
-            let since = || self.engine.store.ledger().begin();
-            return Answer::Forward(passed(ask, forward, reason, since));
+            return Answer::Forward(passed(&self.engine, ask, forward, reason));
         }
         let key = CacheKey::new(ask.target, ask.headers, &ask.rules.key);
         for _ in 1..LOOKS_MAX {
@@ -173,8 +172,8 @@ impl Cache {
         }
         self.look(ask, &key, now, true).unwrap_or_else(|| {
             // The last look is final by its own word; a request that is forwarded is served all the same.
-            let since = || self.engine.store.ledger().begin();
-            Answer::Forward(passed(ask, ForwardReason::UriMiss, Reason::Crowded, since))
+            let engine = &self.engine;
+            Answer::Forward(passed(engine, ask, ForwardReason::UriMiss, Reason::Crowded))
         })
     }
 

@@ -25,6 +25,8 @@ pub(super) struct Request {
     /// The query as the client sent it, where the key has it in other words, or without what does not count.
     own_query: Option<Box<str>>,
     is_as_keyed: bool,
+    /// How often its target had been invalidated when it came, where it is no fetch that others share.
+    pub(super) touched: u64,
 }
 
 impl Request {
@@ -53,8 +55,16 @@ impl Request {
             since,
             own_query,
             is_as_keyed,
+            touched: 0,
             key,
         }
+    }
+
+    /// The same of one that goes past the cache, by this state of its target. What is for nobody else is not kept.
+    pub(super) fn passed(mut self, touched: u64, is_for_nobody_else: bool) -> Self {
+        self.touched = touched;
+        self.is_as_keyed &= !is_for_nobody_else;
+        self
     }
 
     /// The same as a GET: a fetch is one, whoever caused it.
@@ -87,8 +97,8 @@ impl Request {
         self.own_query.is_some()
     }
 
-    /// Whether it was sent as the key spells it. What comes of others when they are forwarded by themselves may be one client's
-    /// doing, and is not kept for all.
+    /// Whether it was sent as the key spells it, and nothing says that its answer is for nobody else. What comes of others when they
+    /// are forwarded by themselves may be one client's doing, and is not kept for all.
     pub(super) fn is_as_keyed(&self) -> bool {
         self.is_as_keyed
     }

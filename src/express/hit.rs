@@ -169,20 +169,24 @@ fn find_by<'a>(
         return None;
     }
     let path = routing::normalise(target.path).ok()?;
-    if site.is_guarded() && site.may_be_read_otherwise(&path) {
-        return None;
-    }
     let scheme = peer.scheme(fields);
-    let route = site.routes.find(&RequestView {
+    let sought = RequestView {
         scheme,
         host,
         path: &path,
         query: target.query,
         method,
         headers: fields,
-    })?;
+    };
+    let route = site.routes.find(&sought)?;
     let is_stream = |events: &EventSettings| events.path == path;
     let place = site.place(Some(route));
+    if site.tells_apart() && site.may_be_read_otherwise(&path) {
+        let mut others = site.others(Some(route), &sought);
+        if others.any(|other| other.is_guarded() || other.rules != place.rules) {
+            return None;
+        }
+    }
     if !matches!(route.action, Action::Forward(_))
         || place.edits_framing
         || route.events.as_ref().is_some_and(is_stream)

@@ -48,8 +48,8 @@ pub struct Site {
     guards: Guards,
     /// Of the fields that a stranger has no say in because of them, for a quick look.
     claim_marks: Marks,
-    /// Whether some route has a guard or a rate limit.
-    guarded: bool,
+    /// Whether some route has a guard or a rate limit, or other rules for the cache than another.
+    tells_apart: bool,
     /// The routes by their paths decoded, where some are written with escapes.
     decoded: Option<Table>,
     metrics: HttpMetrics,
@@ -195,11 +195,12 @@ impl Site {
             }
         }
         cache.keyed_by(keys);
-        let places = routes
+        let places: Vec<Place> = routes
             .iter()
             .zip(rules)
             .map(|(route, rules)| Place::of(route, rules, metrics))
             .collect();
+        let tells_apart = places.windows(2).any(|two| two[0].rules != two[1].rules);
         let via = [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2].map(|received| {
             // A server name is a token by the rules of the configuration, so it is always a field value.
             HeaderValue::from_str(&via::element(received, &settings.name))
@@ -207,7 +208,7 @@ impl Site {
         });
         Self {
             claim_marks: marks_of(&Guards::default()),
-            guarded: false,
+            tells_apart,
             metrics: metrics.clone(),
             guards: Guards::default(),
             places,
@@ -239,7 +240,7 @@ impl Site {
                 place.limits = limits.of(&route.rate_limits);
             }
         }
-        self.guarded |= self.places.iter().any(Place::is_guarded);
+        self.tells_apart |= self.places.iter().any(Place::is_guarded);
         self.limits = limits;
         self
     }
@@ -250,16 +251,16 @@ impl Site {
         for (index, place) in self.places.iter_mut().enumerate() {
             place.guard = guards.of(index).cloned();
         }
-        self.guarded |= self.places.iter().any(Place::is_guarded);
+        self.tells_apart |= self.places.iter().any(Place::is_guarded);
         self.claim_marks = marks_of(&guards);
         self.guards = guards;
         self
     }
 
-    /// Whether some route asks for more than that a request is for it.
+    /// Whether it makes a difference for which route a path is taken: some have a guard, or other rules for the cache.
     #[inline]
-    pub fn is_guarded(&self) -> bool {
-        self.guarded
+    pub fn tells_apart(&self) -> bool {
+        self.tells_apart
     }
 
     /// Where a request would be if its path were [read otherwise](path::readings), as far as that is another place.

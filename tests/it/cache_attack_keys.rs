@@ -152,10 +152,14 @@ async fn who_gets_a_page_of_his_own_is_asked_for_in_his_own_words() {
         .map(|it| it.target().to_owned())
         .collect();
     assert_eq!(targets, ["/", "/?utm_source=mail", "/?utm_source=web", "/"]);
-    // An error is one in any words.
+    // That it may not come in, the key's words say of nobody's own.
+    o.change("*", status(403).no_store().body("b"));
+    c.get("/signed?utm_source=mail").send().await.expect(403);
+    assert_eq!(o.requests().len(), 6);
+    // A failure is one in any words.
     o.change("*", status(500).body("no"));
     c.get("/else?utm_source=mail").send().await.expect(500);
-    assert_eq!(o.requests().len(), 5);
+    assert_eq!(o.requests().len(), 7);
 }
 
 /// What is forwarded as one client wrote it is not kept for all: a part, the answer to a POST, the fields of a HEAD.
@@ -202,6 +206,16 @@ async fn a_path_in_an_odd_spelling_escapes_no_rule() {
         let got = c.get(path).send().await.expect(200);
         got.cache_status(&format!("detail={detail}"));
     }
+    // Nor is what was stored before there was such a rule, by either lane.
+    let one = "[[route]]\npath = \"/\"\nto = \"{o1}\"\ncache = { ttl = \"10m\" }";
+    e.reload_with(one).await;
+    c.get("//account/you").send().await.cache_status("stored");
+    c.get("//account/you").send().await.cache_status("hit");
+    e.reload_with(routes).await;
+    c.get("//account/you")
+        .send()
+        .await
+        .cache_status("detail=path-spelling");
     // What is one and the same to the cache however it is read is kept.
     for path in ["/a%20b", "/a//b", "/a;v=1/b", "/users/%40me", "/else%2fx"] {
         c.get(path).send().await.expect(200);

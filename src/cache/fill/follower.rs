@@ -154,13 +154,13 @@ impl Follower {
     }
 
     /// What is not for all was asked for without what does not count for them, which may count for the one: it is asked for
-    /// again, in the client's own words. An error is one in any words.
+    /// again, in the client's own words. A failure is one in any words.
     fn asks_in_own_words(&self, audience: Audience, status: StatusCode) -> Option<Event> {
         let Audience::Leader(reason) = audience else {
             return None;
         };
-        let is_error = status.is_client_error() || status.is_server_error();
-        (self.request.asks_for_more() && !is_error).then_some(Event::Forward(reason))
+        let again = self.request.asks_for_more() && !status.is_server_error();
+        again.then_some(Event::Forward(reason))
     }
 
     fn response(&self, head: Arc<Head>, unstored: Option<Reason>) -> Event {

@@ -16,7 +16,7 @@ use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Locks that the keys share.
 const SHARDS: usize = 64;
@@ -35,8 +35,13 @@ pub(in crate::cache) struct Table {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     listed: AtomicUsize,
+    /// How often targets were invalidated, those of a place together.
+    touched: Box<[AtomicU64]>,
     metrics: FillMetrics,
 }
+
+/// Places for counts of invalidations. Two targets that share one cost each other a response that is not stored.
+const TOUCHED: usize = 1024;
 
 /// What a request finds.
 #[derive(Debug)]
@@ -78,6 +83,7 @@ impl Table {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             listed: AtomicUsize::new(0),
+            touched: (0..TOUCHED).map(|_| AtomicU64::new(0)).collect(),
             metrics,
         }
     }
@@ -237,6 +243,7 @@ impl Table {
         removal: impl FnOnce(bool) -> T,
     ) -> T {
         let shard = self.shard(key);
+        self.touched[self.place_of(key)].fetch_add(1, Ordering::SeqCst);
         let fills = shard.get(key.target_bytes()).cloned().unwrap_or_default();
         let mut wakers = super::state::Wakers::default();
         for flight in &fills {
@@ -246,6 +253,21 @@ impl Table {
         drop(shard);
         wakers.wake();
         result
+    }
+
+    /// How often its target has been invalidated, or another that is counted with it.
+    pub(in crate::cache) fn touched(&self, key: &CacheKey) -> u64 {
+        self.touched[self.place_of(key)].load(Ordering::SeqCst)
+    }
+
+    /// Whether an invalidation of the one counts as one of the other.
+    pub(in crate::cache) fn are_touched_together(&self, one: &CacheKey, other: &CacheKey) -> bool {
+        self.place_of(one) == self.place_of(other)
+    }
+
+    fn place_of(&self, key: &CacheKey) -> usize {
+        let hash = self.hasher.hash_one(key.target_bytes());
+        usize::try_from(hash % TOUCHED as u64).unwrap_or(0)
     }
 
     fn shard(&self, key: &CacheKey) -> MutexGuard<'_, Shard> {

@@ -8,7 +8,9 @@ use crate::cache::policy::{Received, Terms, fields, stale, storable, validate};
 use crate::cache::purge::tags::Tags;
 use crate::cache::request::Request;
 use crate::cache::response::StoredResponse;
+use crate::cache::store::Resource;
 use crate::cache::vary::Nominated;
+use crate::clock::Instant;
 use crate::fields::{content_length, hop_by_hop};
 use http::{HeaderMap, Method, StatusCode, header};
 use std::time::Duration;
@@ -39,12 +41,14 @@ pub(super) enum Verdict {
     Unusable(Failure),
 }
 
-/// Judges a head. `largest` is the length of the largest body that is stored, in octets.
+/// Judges a head. `largest` is the length of the largest body that is stored, in octets; `spoils` tells whether an error would take
+/// the place of something good.
 pub(super) fn judge(
     request: &Request,
     stored: Option<&StoredResponse>,
     received: Received<'_>,
     largest: u64,
+    spoils: impl FnOnce() -> bool,
 ) -> Verdict {
     if received.status == StatusCode::NOT_MODIFIED {
         return match stored {
@@ -81,6 +85,7 @@ pub(super) fn judge(
         Err(Reason::PartialUnusable)
     } else if is_about_the_request(received.status)
         && stored.is_some_and(|stored| !is_about_the_request(stored.status()))
+        || is_failure(received.status) && spoils()
     {
         Err(Reason::StatusNotFinal)
     } else if request.method == Method::POST {
@@ -131,6 +136,23 @@ pub(super) fn judge(
 /// whoever sends a bad field with `no-cache` must not be able to throw out what all others are served.
 pub(super) fn is_about_the_request(status: StatusCode) -> bool {
     status.is_client_error() && !matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
+}
+
+pub(super) fn is_failure(status: StatusCode) -> bool {
+    is_about_the_request(status) || status.is_server_error()
+}
+
+/// Whether an error of this target would be served in the place of a response that another request may be given: without a `Vary`
+/// it fits all, and who asks in a way that nothing stored fits must not choose it for them.
+pub(super) fn spoils(resource: Option<&Resource>, route: &str, now: Instant) -> bool {
+    let variants = resource.map(Resource::variants).unwrap_or_default();
+    variants.iter().any(|stored| {
+        let terms = stored.terms();
+        **stored.route() == *route
+            && !is_failure(stored.status())
+            && !stored.is_invalidated()
+            && (terms.is_fresh(now) || stale::may_serve(&terms, Trouble::Failed, now).is_some())
+    })
 }
 
 /// The length of the body, where it is known.

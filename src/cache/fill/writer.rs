@@ -6,7 +6,7 @@ use super::complete::{Completing, Rest};
 use super::flight::Flight;
 use super::memory::Classes;
 use super::state::{Settled, State};
-use super::verdict::{Verdict, judge};
+use super::verdict::{Verdict, judge, spoils};
 use super::{Failure, Wanted};
 use crate::cache::body::SEGMENT;
 use crate::cache::engine::Engine;
@@ -157,9 +157,14 @@ impl FillWriter {
         };
         let stored = self.stored.clone();
         let largest = self.engine.object_max();
-        let verdict = self
-            .judge_rest(response)
-            .unwrap_or_else(|| judge(&self.request, stored.as_deref(), response, largest));
+        let verdict = self.judge_rest(response).unwrap_or_else(|| {
+            let request = &self.request;
+            let spoils = || {
+                let known = self.engine.store.glance(&request.key);
+                spoils(known.as_ref(), &request.route, received.at)
+            };
+            judge(request, stored.as_deref(), response, largest, spoils)
+        });
         match (verdict, stored) {
             (Verdict::Validated(fields, terms), Some(stored)) => {
                 self.validated(&stored, &fields, terms, received);

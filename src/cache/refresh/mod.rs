@@ -22,8 +22,9 @@ use super::policy::{Moment, WhenStale, validate};
 use super::request::Request;
 use super::response::StoredResponse;
 use super::settings::Rules;
+use super::vary;
 use crate::clock::{self, Instant};
-use http::{HeaderMap, HeaderName, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use parking_lot::Mutex;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr};
@@ -43,23 +44,17 @@ const SLOT_BYTES: usize = 640;
 /// Nobody asks for a refresh.
 const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-/// What is about one client or one request of it, and so not for a request that nobody made.
-static CLIENTS_OWN: [HeaderName; 14] = [
-    header::COOKIE,
-    header::PROXY_AUTHORIZATION,
-    header::CACHE_CONTROL,
-    header::PRAGMA,
-    header::FORWARDED,
-    header::VIA,
-    header::MAX_FORWARDS,
-    HeaderName::from_static("cdn-loop"),
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-request-id"),
-    HeaderName::from_static("traceparent"),
-    HeaderName::from_static("tracestate"),
+/// What a request that nobody made is asked with, besides what the key and `Vary` name: how, not by whom.
+static ABOUT_NOBODY: [HeaderName; 6] = [
+    header::HOST,
+    header::ACCEPT,
+    header::ACCEPT_CHARSET,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::USER_AGENT,
 ];
+/// What is of one client, whatever names it.
+static CLIENTS_OWN: [HeaderName; 2] = [header::COOKIE, header::PROXY_AUTHORIZATION];
 
 /// The schedule, and the places for those that run.
 #[derive(Debug)]
@@ -188,7 +183,7 @@ impl Engine {
         if response.terms().when_stale == WhenStale::AlwaysValidate {
             return;
         }
-        if let Some(request) = remembered(request)
+        if let Some(request) = remembered(request, response.nominated())
             && response.fits(&request.route, (&request.headers).into())
         {
             self.schedule_request(Arc::new(request), response.nominated(), every);
@@ -219,14 +214,26 @@ fn due(every: Duration) -> Instant {
 }
 
 /// The request without its client. `None` where without it another response would come.
-fn remembered(request: &Request) -> Option<Request> {
+fn remembered(request: &Request, nominated: &[u8]) -> Option<Request> {
     if request.method != Method::GET || request.headers.contains_key(header::AUTHORIZATION) {
         return None;
     }
     let mut remembered = request.clone();
-    remembered.headers = validate::request_headers(&request.headers, None);
-    for name in &CLIENTS_OWN {
-        remembered.headers.remove(name);
+    let asked = validate::request_headers(&request.headers, None);
+    let named = vary::names(nominated);
+    let is_named = |name: &HeaderName| {
+        let named = named.get_all(header::VARY).iter();
+        let mut named = named.map(HeaderValue::as_bytes);
+        named.any(|it| it.eq_ignore_ascii_case(name.as_str().as_bytes()))
+            || request.rules.key.headers.contains(name)
+    };
+    let is_kept = |name: &HeaderName| {
+        (ABOUT_NOBODY.contains(name) || is_named(name)) && !CLIENTS_OWN.contains(name)
+    };
+    let kept = asked.iter().filter(|(name, _)| is_kept(name));
+    remembered.headers = HeaderMap::new();
+    for (name, value) in kept {
+        remembered.headers.append(name.clone(), value.clone());
     }
     remembered.why = (ForwardReason::Stale, Some(Reason::Expired));
     same_key(&remembered, &request.rules).then_some(remembered)

@@ -130,7 +130,10 @@ impl State {
         let Some(place) = self.places.get_mut(at).and_then(Option::as_mut) else {
             return Poll::Pending;
         };
-        if let Some((status, fields)) = self.interims.get(place.interim) {
+        // What comes before the head may be one client's own: there is no telling yet.
+        if place.leader
+            && let Some((status, fields)) = self.interims.get(place.interim)
+        {
             place.interim += 1;
             return Poll::Ready(Seen::Interim(*status, Arc::clone(fields)));
         }

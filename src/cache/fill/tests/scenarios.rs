@@ -360,9 +360,10 @@ async fn when_the_in_flight_budget_is_out_nothing_is_stored_and_nothing_grows() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn interim_responses_are_passed_on_to_those_who_are_there() {
+async fn interim_responses_are_for_the_one_who_asked() {
     let rig = Rig::new();
     let (mut lead, mut first) = rig.lead("/", &[]);
+    let mut second = rig.follow("/", &[]);
     let hints = headers(&[("link", "</a.css>; rel=preload")]);
     for status in [StatusCode::CONTINUE, StatusCode::EARLY_HINTS] {
         lead.writer.interim(status, hints.clone());
@@ -376,6 +377,7 @@ async fn interim_responses_are_passed_on_to_those_who_are_there() {
         other => panic!("{other:?}"),
     }
     assert_eq!(response(&mut first), (true, false));
+    assert_eq!(response(&mut second), (true, true));
     assert_eq!(response(&mut late), (true, true));
 }
 

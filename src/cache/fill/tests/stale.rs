@@ -294,6 +294,28 @@ async fn an_error_of_a_validation_does_not_take_the_place_of_what_is_stored() {
     assert_eq!(response(&mut first), (true, false));
 }
 
+/// Nor does one that comes of a request which nothing stored fits: without `Vary` it would fit all whom the good one fits.
+#[tokio::test(start_paused = true)]
+async fn an_error_for_one_variant_does_not_take_the_place_of_the_others() {
+    let vary = &[("cache-control", "max-age=60"), ("vary", "accept-language")];
+    for status in [400, 403, 500] {
+        let rig = Rig::new();
+        rig.store("/", &[("accept-language", "en")], vary, "good");
+        let (mut lead, mut odd) = rig.lead("/", &[("accept-language", "zz")]);
+        assert_eq!(lead.head(status, FRESH), Wanted::Body);
+        assert_eq!(response(&mut odd), (false, false), "{status}");
+        lead.writer.end();
+        drop(odd);
+        let kept = rig.serve("/", &[("accept-language", "en")]).response;
+        assert_eq!(body(&kept), "good");
+        // What nobody may be given any more is in nobody's way.
+        after(61).await;
+        let (mut lead, mut odd) = rig.lead("/", &[("accept-language", "zz")]);
+        assert_eq!(lead.head(status, FRESH), Wanted::Body);
+        assert_eq!(response(&mut odd), (true, false), "{status}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_invalidated_does_not_bridge_trouble() {
     let rig = Rig::new();

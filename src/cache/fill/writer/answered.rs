@@ -3,7 +3,7 @@
 use super::{FillWriter, Kept, RESERVED_AT_FIRST, Step};
 use crate::cache::body::SEGMENT_OVERHEAD;
 use crate::cache::fill::state::{Audience, Ready, Settled};
-use crate::cache::fill::verdict::is_about_the_request;
+use crate::cache::fill::verdict::{is_about_the_request, is_failure};
 use crate::cache::fill::{Head, Wanted};
 use crate::cache::metrics::RefreshResult;
 use crate::cache::outcome::Reason;
@@ -129,7 +129,9 @@ impl FillWriter {
         // A failure says nothing of what the target's responses are like. Remembered, it would send requests past what is
         // stored, which must stand in once the origin is away altogether.
         let failed = self.stored.is_some() && head.status.is_server_error();
-        if !about_the_request && !failed {
+        // Nor does an error that is not stored for the sake of something good.
+        let spared = reason == Reason::StatusNotFinal && is_failure(head.status);
+        if !about_the_request && !failed && !spared {
             self.remember(reason, now);
         }
         if let Some(stored) = &self.stored

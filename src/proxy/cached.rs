@@ -6,10 +6,11 @@ use super::front::Proxy;
 use super::relay::{self, client_leaves};
 use super::walk::{Verdict, Walk};
 use super::{deliver, failure};
-use crate::cache::fill::{Event, Follower};
+use crate::cache::fill::{Event, Failure, Follower};
 use crate::cache::key::Target;
 use crate::cache::lookup::Forward;
 use crate::cache::outcome::{ForwardReason, Outcome, Reason};
+use crate::cache::policy::stale::Trouble;
 use crate::cache::policy::{Moment, Received, fields};
 use crate::cache::{Answer, Ask, Cache, Tee};
 use crate::clock;
@@ -43,6 +44,8 @@ pub struct Seen {
     pub saved: Duration,
     /// The fetch that it caused.
     pub errand: Option<Arc<Errand>>,
+    /// Whether a fetch that it shared has broken off before.
+    has_failed: bool,
     /// What the engine wants to hear of the answer, where the request is forwarded.
     forward: Option<Forward>,
     /// When it was last sent to an upstream.
@@ -239,6 +242,8 @@ async fn follow(session: &mut Exchange, walk: &mut Walk, mut follower: Follower)
                 see(walk, Seen::forwarded(follower.forward(reason)));
                 return Ok(Next::Forward);
             }
+            // What broke off may have done so because of who had asked for it: others find out once for themselves, together.
+            Event::Failed(failure) if once_more(walk, &follower, failure) => return Ok(Next::Ask),
             // It came late to a fetch that was held from before: it has a right to more of a hold than was left of that one.
             Event::Failed(failure) if waited(walk) < failure.held / 2 => return Ok(Next::Ask),
             Event::Failed(failure) => {
@@ -248,6 +253,15 @@ async fn follow(session: &mut Exchange, walk: &mut Walk, mut follower: Follower)
             }
         }
     }
+}
+
+/// Whether a request that shared a fetch in vain asks again: the first time, and not where it has waited out a time limit.
+fn once_more(walk: &mut Walk, follower: &Follower, failure: Failure) -> bool {
+    let broke_off = failure.trouble == Trouble::Failed && failure.status == StatusCode::BAD_GATEWAY;
+    let Some(seen) = walk.seen.as_mut().filter(|_| broke_off) else {
+        return false;
+    };
+    !follower.is_leader() && !std::mem::replace(&mut seen.has_failed, true)
 }
 
 /// Since the request came.
@@ -260,9 +274,10 @@ fn waited(walk: &Walk) -> Duration {
 
 /// What the engine says now. A fetch that the request has caused stays in its log line.
 fn see(walk: &mut Walk, seen: Seen) {
-    let before = walk.seen.take().and_then(|before| before.errand);
+    let before = walk.seen.take().unwrap_or_default();
     walk.seen = Some(Seen {
-        errand: seen.errand.or(before),
+        errand: seen.errand.or(before.errand),
+        has_failed: before.has_failed,
         ..seen
     });
 }

@@ -75,6 +75,30 @@ async fn who_shares_a_fetch_that_fails_is_told_so() {
     }
 }
 
+/// The first may have made it fail by what it sent: the others ask for themselves, together, and once.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_shared_a_fetch_that_broke_off_asks_once_more() {
+    let (held, second) = (gate(), gate());
+    let mut broken = reset();
+    broken.steps.insert(0, Step::Wait(held.clone()));
+    let page = ok().max_age(60).hold(&second).body("page");
+    let o = origin("o1").on("/a", broken).then(page).start().await;
+    let toml = "[upstream.o]\nservers = [\"{o1}\"]\nhold = \"0s\"\nretry = { tries = 1 }\n[[route]]\nto = \"o\"";
+    let e = edge(toml).origin(&o).start().await;
+    let first = e.client().get("/a").header("X-Crash", "1").spawn();
+    o.head(0).await;
+    let others: Vec<_> = (0..5).map(|_| e.client().get("/a").spawn()).collect();
+    e.metric_becomes("forebay_cache_followers", 6.0).await;
+    held.open();
+    first.await.unwrap().expect(502);
+    e.metric_becomes("forebay_cache_followers", 5.0).await;
+    second.open();
+    for other in others {
+        other.await.unwrap().expect(200).body("page");
+    }
+    assert_eq!(o.fetches("/a"), 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_stale_is_served_while_nobody_is_there() {
     let page = ok()

@@ -54,6 +54,11 @@ impl Follower {
         poll_fn(|cx| self.poll_data(cx)).await
     }
 
+    /// Whether the fetch was begun for it.
+    pub fn is_leader(&self) -> bool {
+        self.leader
+    }
+
     /// Goes to this octet of the body, forward only; pieces begin there. True where it is here or near enough to wait for.
     pub fn seek(&mut self, octet: u64) -> bool {
         let Some(place) = self.place else {

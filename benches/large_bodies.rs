@@ -13,8 +13,10 @@
 
 use bytes::{Bytes, BytesMut};
 use forebay::arena::{Arena, FileRange};
+use forebay::listen::crowd::Place;
+use forebay::listen::lifecycle::Lifecycle;
 use forebay::listen::outbox::Outbox;
-use forebay::listen::stream::{ClientStream, Outlet};
+use forebay::listen::stream::{ClientStream, Outlet, Socket};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -155,8 +157,12 @@ async fn measure(way: Way, times: usize, segments: &[Bytes], file: &FileRange) -
         streams.push(stream);
     }
     let (began, cpu) = (forebay::clock::now(), on_processor());
-    let serving = streams.into_iter().map(|stream| async move {
-        let mut io = Limited(ClientStream::Tcp(stream), way);
+    let place = Place::nobodys(Lifecycle::new());
+    let sockets = streams
+        .into_iter()
+        .map(|stream| Socket::new(stream, &place));
+    let serving = sockets.map(|socket| async move {
+        let mut io = Limited(ClientStream::Tcp(socket), way);
         let mut outbox = Outbox::default();
         for _ in 0..times {
             io.0.readable().await.expect("it asks");

@@ -5,7 +5,7 @@ use super::gate::refusals;
 use super::idle::{Idle, Over};
 use super::lifecycle::{CROWDED, Connected};
 use super::proxy_protocol::{self, Header, Parsed, V2_BYTES_MAX};
-use super::stream::{Client, ClientStream};
+use super::stream::{Client, ClientStream, Socket};
 use super::{Handler, Shared, http1, http2, socket};
 use crate::clock::{self, Instant};
 use crate::telemetry::metrics::ListenerMetrics;
@@ -112,7 +112,8 @@ pub async fn run<H: Handler>(
     };
     if how == Stop::Close {
         let socket = socket.into_std()?;
-        if let Err(error) = socket::quiesce(&socket) {
+        let quiet = socket::quiesce(&socket);
+        if let Err(error) = &quiet {
             tracing::warn!(
                 "cannot quiet the socket of {}: {error}; a connection may be reset",
                 listener.name
@@ -123,6 +124,10 @@ pub async fn run<H: Handler>(
         let last = clock::now() + HANDSHAKES_LAST;
         while let Ok(Ok((tcp, peer))) = timeout_at(last, socket.accept()).await {
             serve(tcp, peer);
+            // A queue that goes on filling is not waited for.
+            if quiet.is_err() && clock::now() >= last {
+                break;
+            }
         }
     }
     Ok(())
@@ -213,16 +218,18 @@ async fn welcome<H: Handler>(
         return plain(tcp, speech.http2, idle, client, shared, handler).await;
     };
     let handshake = async {
-        if is_plain(&tcp).await {
-            return Ok(Err(tcp));
+        let is_plain = is_plain(&tcp).await;
+        let socket = Socket::new(tcp, idle.place());
+        if is_plain {
+            return Ok(Err(socket));
         }
-        let accepting = tokio_rustls::TlsAcceptor::from(acceptor.config()).accept(tcp);
+        let accepting = tokio_rustls::TlsAcceptor::from(acceptor.config()).accept(socket);
         accepting.await.map(Ok)
     };
     let stream = match timeout(handshake_timeout, handshake).await {
         Ok(Ok(Ok(stream))) => Box::new(stream),
-        Ok(Ok(Err(tcp))) => {
-            let stream = ClientStream::Tcp(tcp);
+        Ok(Ok(Err(socket))) => {
+            let stream = ClientStream::Tcp(socket);
             return http1::refuse(stream, refusals::PLAIN_ON_TLS, &client, &shared).await;
         }
         failed => {
@@ -248,7 +255,7 @@ async fn welcome<H: Handler>(
         Box::pin(http2::serve(
             stream,
             BytesMut::new(),
-            counted.place(),
+            idle.place().clone(),
             client,
             shared,
             handler,
@@ -323,19 +330,12 @@ async fn plain<H: Handler>(
             Ok(0) | Err(_) => return,
         }
     }
+    let stream = ClientStream::Tcp(Socket::new(tcp, idle.place()));
     if inbox.starts_with(PREFACE) {
         let place = idle.place().clone();
-        Box::pin(http2::serve(
-            ClientStream::Tcp(tcp),
-            inbox,
-            place,
-            client,
-            shared,
-            handler,
-        ))
-        .await;
+        Box::pin(http2::serve(stream, inbox, place, client, shared, handler)).await;
     } else {
-        http1::serve(ClientStream::Tcp(tcp), inbox, idle, client, shared, handler).await;
+        http1::serve(stream, inbox, idle, client, shared, handler).await;
     }
 }
 

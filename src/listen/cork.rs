@@ -65,11 +65,14 @@ impl Cork {
         self.0.lock().holding = false;
     }
 
-    /// Ends a turn: sends what is held, and says since when a request's head is on its way that has not ended, where one is.
-    pub fn end_turn(&self, cx: &mut Context<'_>) -> Option<Instant> {
+    /// Ends a turn: sends what is held, and says so where all of it has left. Since when a request's head is on its way that has
+    /// not ended, where one is.
+    pub fn end_turn(&self, cx: &mut Context<'_>, left: impl FnOnce()) -> Option<Instant> {
         let mut held = self.0.lock();
         // Where this fails, h2 finds out by its next read or write.
-        let _ = held.poll_flush(cx);
+        if held.poll_flush(cx).is_ready() {
+            left();
+        }
         held.read.head_begun()
     }
 }

@@ -14,7 +14,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 /// How long a connection is left alone after it was last used, or came, even where it is to make room: a page's next
@@ -41,12 +41,17 @@ pub(super) struct Held {
     count: Arc<AtomicUsize>,
 }
 
-/// What a connection knows of its client's others.
+/// What a connection knows of its client's others, and of itself. Clones are of the same connection.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct Place(Arc<Known>);
+
+#[derive(Debug)]
+struct Known {
     lifecycle: Arc<Lifecycle>,
     /// `None` for what is nobody's, as in tests.
     count: Option<Arc<AtomicUsize>>,
+    /// How often octets have come or gone on the socket, round and round.
+    moves: AtomicU32,
 }
 
 impl Crowd {
@@ -105,12 +110,9 @@ impl Held {
         self.count.load(Relaxed)
     }
 
-    /// What the connection is told of it.
+    /// What the connection is told of it, once.
     pub(super) fn place(&self) -> Place {
-        Place {
-            lifecycle: self.lifecycle.clone(),
-            count: Some(self.count.clone()),
-        }
+        Place::new(self.lifecycle.clone(), Some(self.count.clone()))
     }
 }
 
@@ -129,24 +131,43 @@ impl Drop for Held {
 impl Place {
     /// That of a connection which is nobody's.
     pub fn nobodys(lifecycle: Arc<Lifecycle>) -> Self {
-        Self {
+        Self::new(lifecycle, None)
+    }
+
+    fn new(lifecycle: Arc<Lifecycle>, count: Option<Arc<AtomicUsize>>) -> Self {
+        Self(Arc::new(Known {
             lifecycle,
-            count: None,
-        }
+            count,
+            moves: AtomicU32::new(0),
+        }))
+    }
+
+    /// Octets have come or gone.
+    pub(super) fn moved(&self) {
+        // One task at a time reads and writes: a locked instruction would be for nothing.
+        self.0.moves.store(self.moves().wrapping_add(1), Relaxed);
+    }
+
+    /// How often that was so, round and round.
+    pub(super) fn moves(&self) -> u32 {
+        self.0.moves.load(Relaxed)
     }
 
     /// The lifecycle that it is part of.
     pub(super) fn lifecycle(&self) -> &Arc<Lifecycle> {
-        &self.lifecycle
+        &self.0.lifecycle
     }
 
     /// Whether a connection that is silent is to make room. Costs a load where there is room.
     pub(super) fn is_to_go(&self) -> bool {
-        let Some(most) = self.lifecycle.is_full() else {
+        let Known {
+            lifecycle, count, ..
+        } = &*self.0;
+        let Some(most) = lifecycle.is_full() else {
             return false;
         };
-        let clients = self.lifecycle.crowd().clients();
-        let held = self.count.as_ref().map_or(0, |count| count.load(Relaxed));
+        let clients = lifecycle.crowd().clients();
+        let held = count.as_ref().map_or(0, |count| count.load(Relaxed));
         // At least the share: `held >= most / clients`, without the rounding.
         held.saturating_mul(clients) >= most
     }

@@ -322,8 +322,7 @@ impl<H: Handler> About<H> {
                 return Turn::Spent;
             }
         }
-        self.head_begun = cork.end_turn(inner);
-        self.turns.ended();
+        self.head_begun = cork.end_turn(inner, || self.turns.ended());
         arrived.map_or(Turn::Quiet, Turn::Asked)
     }
 

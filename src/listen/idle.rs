@@ -22,7 +22,7 @@ pub enum Over {
     Crowded,
 }
 
-/// A connection's patience. 72 octets, and 120 for the timer once something was waited for.
+/// A connection's patience. 64 octets, and 120 for the timer once something was waited for.
 #[derive(Debug)]
 pub struct Idle {
     place: Place,
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn it_is_small() {
-        assert_eq!(size_of::<Idle>(), 72);
+        assert_eq!(size_of::<Idle>(), 64);
         assert!(size_of::<Sleep>() <= 120, "{}", size_of::<Sleep>());
     }
 }

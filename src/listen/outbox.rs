@@ -233,7 +233,9 @@ impl Item {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stream::ClientStream;
+    use super::super::crowd::Place;
+    use super::super::lifecycle::Lifecycle;
+    use super::super::stream::{ClientStream, Socket};
     use super::*;
     use crate::arena::Arena;
     use crate::listen::pace::Patience;
@@ -318,7 +320,8 @@ mod tests {
         let addr = listener.local_addr().expect("it is bound");
         let near = near.connect(addr).await.expect("it listens");
         let (mut far, _) = listener.accept().await.expect("it connects");
-        let mut near = ClientStream::Tcp(near);
+        let place = Place::nobodys(Lifecycle::new());
+        let mut near = ClientStream::Tcp(Socket::new(near, &place));
         let mut outbox = Outbox::default();
         let (file, head) = (3 * FILE_TURN + 1, (0, 200));
         let pieces = vec![
@@ -342,6 +345,8 @@ mod tests {
         let ((), result) = tokio::join!(writing, far.read_to_end(&mut read));
         result.expect("read");
         assert!(read == expected);
+        let turns = file / FILE_TURN;
+        assert!(place.moves() as usize > turns, "its place has noticed");
     }
 
     #[tokio::test(start_paused = true)]

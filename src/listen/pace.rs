@@ -4,7 +4,8 @@
 //! much waiting as one silence may last: if that was less than the rate asks for, it is over. Only waiting counts: what we do
 //! in between, or a server that takes its time, is not held against the client.
 //!
-//! Where all places for connections are taken, [`STILL`] is silence enough, of who [is to make room](super::crowd).
+//! Where all places for connections are taken, [`STILL`] is silence enough, of who [is to make room](super::crowd): of the whole
+//! connection, whose streams take turns, and whose octets may be on their way beneath TLS.
 
 use super::crowd::Place;
 use crate::clock::{self, Instant};
@@ -48,6 +49,13 @@ impl From<Patience> for Terms<'_> {
     }
 }
 
+impl Terms<'_> {
+    /// How often something has moved on the connection.
+    fn moves(&self) -> u32 {
+        self.place.map_or(0, Place::moves)
+    }
+}
+
 impl<'p> From<(Patience, &'p Place)> for Terms<'p> {
     fn from((patience, place): (Patience, &'p Place)) -> Self {
         Self {
@@ -75,16 +83,20 @@ pub struct Pace {
     moved: u64,
     /// When the present wait began, and since when it is counted.
     wait: Option<(Instant, Instant)>,
+    /// Since when the connection stands still, as far as is known, and what its place had counted by then.
+    still: (Instant, u32),
     timer: Pin<Box<Sleep>>,
 }
 
 impl Default for Pace {
     fn default() -> Self {
+        let now = clock::now();
         Self {
             waited: Duration::ZERO,
             moved: 0,
             wait: None,
-            timer: Box::pin(sleep_until(clock::now())),
+            still: (now, 0),
+            timer: Box::pin(sleep_until(now)),
         }
     }
 }
@@ -108,14 +120,14 @@ impl Pace {
             } else {
                 let now = clock::now();
                 self.wait = Some((now, now));
+                self.still = (now, terms.moves());
                 let due = self.due(now, now, now, terms);
                 self.timer.as_mut().reset(due);
                 (now, now)
             };
             ready!(self.timer.as_mut().poll(cx));
             let now = clock::now();
-            let stood = now.saturating_duration_since(since);
-            if stood >= silence || stood >= STILL && terms.place.is_some_and(Place::is_to_go) {
+            if now.saturating_duration_since(since) >= silence || self.is_to_go(now, terms) {
                 return Poll::Ready(Overdue::Silent);
             }
             let mut counted = counted;
@@ -133,6 +145,16 @@ impl Pace {
             let due = self.due(since, counted, now, terms);
             self.timer.as_mut().reset(due);
         }
+    }
+
+    /// Whether its connection stands still and is to make room.
+    fn is_to_go(&mut self, now: Instant, terms: Terms<'_>) -> bool {
+        let (since, moves) = self.still;
+        if terms.moves() != moves {
+            self.still = (now, terms.moves());
+            return false;
+        }
+        now.saturating_duration_since(since) >= STILL && terms.place.is_some_and(Place::is_to_go)
     }
 
     /// When there is something to be judged next.
@@ -285,16 +307,22 @@ mod tests {
         lifecycle.ask_for_room(5);
         poll_fn(|cx| pace.poll((PATIENCE, &greedy), cx)).await;
         assert_eq!((clock::now() - began).as_secs(), 10);
-        let moves = async |pace: &mut Pace| {
-            timeout(4 * SECOND, poll_fn(|cx| pace.poll((PATIENCE, &greedy), cx)))
-                .await
-                .is_err()
+        let waits = async |pace: &mut Pace| {
+            let wait = poll_fn(|cx| pace.poll((PATIENCE, &greedy), cx));
+            timeout(4 * SECOND, wait).await.is_err()
         };
         let mut pace = Pace::default();
         for _ in 0..20 {
-            assert!(moves(&mut pace).await);
+            assert!(waits(&mut pace).await);
             pace.moved(1_000);
         }
+        // Nor is what waits while other streams of its connection move, or octets of its own beneath TLS.
+        let mut pace = Pace::default();
+        for _ in 0..7 {
+            assert!(waits(&mut pace).await);
+            greedy.moved();
+        }
+        assert!(!waits(&mut pace).await, "its own silence has lasted 30 s");
     }
 
     #[tokio::test(start_paused = true)]

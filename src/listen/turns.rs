@@ -36,14 +36,15 @@ impl Turns {
         }
     }
 
-    /// The loop has ended a turn. Costs a load where nobody waits.
+    /// The loop has ended a turn, and the socket has taken what there was. Costs a load where nobody waits.
     pub fn ended(&self) {
         if self.shared.wanted.load(SeqCst) && self.shared.wanted.swap(false, SeqCst) {
             self.shared.ended.notify_waiters();
         }
     }
 
-    /// Resolves when the loop has taken a whole turn from now on, or when it has none left to take.
+    /// Resolves when the loop has taken a whole turn from now on. A second at most: the client may take nothing, and the loop have
+    /// ended.
     pub async fn whole(&self) {
         let two = async {
             // The first may have been under way.

@@ -21,7 +21,9 @@ use arc_swap::ArcSwap;
 use std::convert::Infallible;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 /// What the control side holds of the running server.
 #[derive(Debug)]
@@ -56,14 +58,21 @@ fn reread(guards: &Guards, upstreams: &Upstreams) -> impl Iterator<Item = String
     passwords.chain(certificates)
 }
 
+/// Listeners close within half a second.
+const CLOSING: Duration = Duration::from_secs(2);
+
 impl State {
-    /// Resolves when no address that `settings` want is still that of a listener which an earlier reload has ended.
+    /// Resolves when no address that `settings` want is still that of a listener which an earlier reload has ended, or when that
+    /// takes too long: then it is said to be in use.
     pub async fn addresses_are_free(&mut self, settings: &Settings) {
         self.closing.retain(|closing| !closing.is_closed());
         let wanted = |closing: &&Closing| settings.listen.iter().any(|it| it.addr == closing.addr);
-        for closing in self.closing.iter().filter(wanted) {
-            closing.closed().await;
-        }
+        let all = async {
+            for closing in self.closing.iter().filter(wanted) {
+                closing.closed().await;
+            }
+        };
+        let _ = timeout(CLOSING, all).await;
     }
 
     /// Puts `settings` into force.

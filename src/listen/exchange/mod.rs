@@ -297,13 +297,12 @@ impl Exchange {
         let Some(silence) = terms.body_timeout else {
             return Poll::Pending;
         };
-        // Once the server has begun to answer, it is a conversation, which has pauses.
-        let rate = if self.answered.is_some() {
-            0
-        } else {
-            terms.body_rate
-        };
         let pace = self.client_pace.get_or_insert_default();
+        if self.answered.is_some() {
+            // Once the server has begun to answer, it is a conversation, which has pauses.
+            return pace.poll(silence, cx);
+        }
+        let rate = terms.body_rate;
         let patience = Patience { silence, rate };
         match self.loan.wire() {
             Wire::Http1(http1) => pace.poll((patience, http1.place()), cx),

@@ -145,9 +145,14 @@ fn malformed(session: &impl Session, response: &ResponseHead) -> Option<&'static
     }
 }
 
-/// Why it answers something else than what was asked.
+/// Why it answers something else than what was asked. To other methods either says that there is nothing to do, or what else the
+/// application agreed on with its clients.
 fn unasked(session: &impl Session, response: &ResponseHead) -> Option<&'static str> {
-    let asked = &session.req_header().headers;
+    let request = session.req_header();
+    if !matches!(request.method, Method::GET | Method::HEAD) {
+        return None;
+    }
+    let asked = &request.headers;
     match response.status {
         StatusCode::NOT_MODIFIED
             if !asked.contains_key(IF_NONE_MATCH) && !asked.contains_key(IF_MODIFIED_SINCE) =>

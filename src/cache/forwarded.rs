@@ -141,7 +141,10 @@ impl Cache {
         let fits = length.is_some_and(|length| length <= self.engine.object_max());
         let classes = Classes::of(&request.headers);
         let (key, route) = (&request.key, &request.route);
-        self.engine.uncacheable.forget(key, route, classes, fits);
+        // Of what one client wrote beside the key nothing follows for the others.
+        if request.is_as_keyed() {
+            self.engine.uncacheable.forget(key, route, classes, fits);
+        }
         Ok(())
     }
 
@@ -272,6 +275,7 @@ impl Cache {
             received.requested,
         );
         if !untouched {
+            writer.withdraw();
             return None;
         }
         let fields: HeaderMap = received.headers.clone();

@@ -270,6 +270,13 @@ fn write_joined<'q>(bytes: &mut Vec<u8>, parameters: impl Iterator<Item = &'q st
     }
 }
 
+impl KeyRules {
+    /// Whether a query has parameters that are left out though no rule names them.
+    pub(super) fn ignores(&self, query: &str) -> bool {
+        matches!(&self.query, QueryRule::Allow(names) if query.split('&').any(|it| !any_matches(names, name_of(it))))
+    }
+}
+
 fn parameters<'q>(query: &'q str, rule: &'q QueryRule) -> impl Iterator<Item = &'q str> {
     query.split('&').filter(move |parameter| match rule {
         QueryRule::All => true,

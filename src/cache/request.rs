@@ -24,6 +24,7 @@ pub(super) struct Request {
     pub(super) since: Since,
     /// The query as the client sent it, where the key has it in other words, or without what does not count.
     own_query: Option<Box<str>>,
+    asks_for_more: bool,
     is_as_keyed: bool,
     /// How often its target had been invalidated when it came, where it is no fetch that others share.
     pub(super) touched: u64,
@@ -44,6 +45,7 @@ impl Request {
         let keyed = key.target();
         let sent = ask.target;
         let own_query = (keyed.query != sent.query).then(|| sent.query.unwrap_or_default().into());
+        let asks_for_more = sent.query.is_some_and(|query| ask.rules.key.ignores(query));
         let is_as_keyed =
             own_query.is_none() && (keyed.path, keyed.authority) == (sent.path, sent.authority);
         Self {
@@ -54,6 +56,7 @@ impl Request {
             why,
             since,
             own_query,
+            asks_for_more,
             is_as_keyed,
             touched: 0,
             key,
@@ -92,9 +95,10 @@ impl Request {
         }
     }
 
-    /// Whether its query has more than counts here, or says it in another order.
+    /// Whether its query has parameters that its route's rules do not name. One that they drop by its name is of no account to the
+    /// application either, and what comes without it is the answer: whoever asks twice may have spent a link that works once.
     pub(super) fn asks_for_more(&self) -> bool {
-        self.own_query.is_some()
+        self.asks_for_more
     }
 
     /// Whether it was sent as the key spells it, and nothing says that its answer is for nobody else. What comes of others when they

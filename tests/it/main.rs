@@ -53,6 +53,7 @@ mod cache; // what is kept, served again, shared, validated, invalidated; Cache-
 mod cache_attack; // poisoning, leaks, evictions: what must not be had by trying
 mod cache_attack_keys; // what one request brings along and the key does not hold: spellings, claims, bodies, errors
 mod cache_attack_names; // pages under the names of files
+mod cache_attack_queries; // parameters that are left out of the key
 mod cache_coded; // coded forms of what is stored: made once, kept, freshened and dropped with it
 mod cache_edge; // cookies, credentials, HEAD, HTTP/2, routes, coding; log and metric
 mod cache_faults; // an origin that is away or breaks off, clients that leave

@@ -158,7 +158,7 @@ impl Follower {
         }
     }
 
-    /// What is not for all was asked for without what does not count for them, which may count for the one: it is asked for
+    /// What is not for all was asked for without parameters that no rule names, which may count for the one: it is asked for
     /// again, in the client's own words. A failure is one in any words.
     fn asks_in_own_words(&self, audience: Audience, status: StatusCode) -> Option<Event> {
         let Audience::Leader(reason) = audience else {

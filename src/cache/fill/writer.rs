@@ -275,6 +275,12 @@ impl FillWriter {
         self.over();
     }
 
+    /// It is no answer for others after all: whoever has joined asks again.
+    pub fn withdraw(mut self) {
+        self.settle(Settled::AskAgain);
+        self.over();
+    }
+
     /// Whether little of the body is to come at once.
     pub fn takes_little(&self) -> bool {
         self.flight.step(|state, _| state.takes_little())

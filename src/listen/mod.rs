@@ -15,6 +15,7 @@ pub mod lifecycle;
 pub mod proxy_protocol;
 pub mod socket;
 pub mod stream;
+pub mod tcp;
 
 pub mod at_once;
 mod backlog;

@@ -235,7 +235,8 @@ impl Item {
 mod tests {
     use super::super::crowd::Place;
     use super::super::lifecycle::Lifecycle;
-    use super::super::stream::{ClientStream, Socket};
+    use super::super::stream::ClientStream;
+    use super::super::tcp::Socket;
     use super::*;
     use crate::arena::Arena;
     use crate::listen::pace::Patience;

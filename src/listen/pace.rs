@@ -17,6 +17,8 @@ use tokio::time::{Sleep, sleep_until};
 
 /// How long a body or an answer may stand still where others need the place.
 const STILL: Duration = Duration::from_secs(5);
+/// How often it is looked at meanwhile: what its socket counts says not when.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What is asked of the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,8 +166,9 @@ impl Pace {
         if rate > 0 {
             due = due.min(self.reckoned(counted, silence));
         }
-        if terms.place.is_some() {
-            due = due.min(later(now, STILL));
+        if let Some(place) = terms.place {
+            let look = if place.is_to_go() { LOOK } else { STILL };
+            due = due.min(later(now, look));
         }
         due
     }

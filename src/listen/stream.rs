@@ -1,6 +1,6 @@
 //! The client's connection: TCP or TLS behind one type, with the little that is known about who is at its other end.
 
-use super::crowd::Place;
+use super::tcp::Socket;
 use crate::arena::{self, FileRange};
 use crate::tls::ClientCertificate;
 use bytes::BytesMut;
@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -24,13 +24,6 @@ pub enum ClientStream {
     /// None: what a test has written down.
     #[cfg(test)]
     Scripted(super::scripted::Scripted),
-}
-
-/// A socket that tells its connection's [place](Place) of the octets that come and go, whatever lies above it.
-#[derive(Debug)]
-pub struct Socket {
-    tcp: TcpStream,
-    place: Place,
 }
 
 /// Who is connected, and to what.
@@ -49,8 +42,8 @@ pub struct Client {
 impl ClientStream {
     fn tcp(&self) -> &TcpStream {
         match self {
-            Self::Tcp(socket) => &socket.tcp,
-            Self::Tls(tls) => &tls.get_ref().0.tcp,
+            Self::Tcp(socket) => socket.tcp(),
+            Self::Tls(tls) => tls.get_ref().0.tcp(),
             #[cfg(test)]
             Self::Scripted(_) => panic!("a script has no socket"),
         }
@@ -117,7 +110,7 @@ impl Outlet for ClientStream {
         let Self::Tcp(socket) = self else {
             return None;
         };
-        match socket.poll_try(cx, |tcp| file.send(tcp, most)) {
+        match socket.poll_send(cx, |tcp| file.send(tcp, most)) {
             Poll::Ready(Err(error)) if arena::is_unsupported(&error) => None,
             sent => Some(sent),
         }
@@ -125,7 +118,7 @@ impl Outlet for ClientStream {
 
     fn poll_write_more(&mut self, octets: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(socket) => socket.poll_try(cx, |tcp| {
+            Self::Tcp(socket) => socket.poll_send(cx, |tcp| {
                 let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
                 Ok(send(tcp, octets, flags)?)
             }),
@@ -133,89 +126,6 @@ impl Outlet for ClientStream {
             #[cfg(test)]
             Self::Scripted(scripted) => Pin::new(scripted).poll_write(cx, octets),
         }
-    }
-}
-
-impl Socket {
-    /// Of the connection that has this place.
-    pub fn new(tcp: TcpStream, place: &Place) -> Self {
-        let place = place.clone();
-        Self { tcp, place }
-    }
-
-    /// Tries until the socket takes something, or waits for it to be ready to.
-    fn poll_try(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut attempt: impl FnMut(&TcpStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        let tcp = &self.tcp;
-        loop {
-            ready!(tcp.poll_write_ready(cx))?;
-            // Where it would block, this forgets that the socket was ready, and the next look waits for it to be.
-            match tcp.try_io(Interest::WRITABLE, || attempt(tcp)) {
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                    ) => {}
-                done => return self.went(Poll::Ready(done)),
-            }
-        }
-    }
-
-    fn went(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if matches!(written, Poll::Ready(Ok(1..))) {
-            self.place.moved();
-        }
-        written
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.tcp).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.place.moved();
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.tcp).poll_write(cx, buf);
-        self.went(written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
-        self.went(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
 }
 

@@ -144,13 +144,16 @@ async fn what_stands_still_makes_room() {
         .start()
         .await;
     let e = edge(&format!(
-        "[server]\nthreads = 1\n[limits]\nconnections = 4\n{PROXIED}"
+        "[server]\nthreads = 1\n[limits]\nconnections = 6\n{PROXIED}"
     ));
     let e = e.origin(&o).start().await;
     let flooding = of(&e, "192.0.2.1");
     let mut modest = used(&of(&e, "192.0.2.2")).await;
     let mut still = Vec::new();
+    // Four clients and six places: whoever holds one is left alone, whenever the others leave.
     for begun in [
+        "GET /large HTTP/1.1\r\nHost: site.test\r\n\r\n",
+        "POST /b HTTP/1.1\r\nHost: site.test\r\nContent-Length: 9\r\n\r\nab",
         "POST /a HTTP/1.1\r\nHost: site.test\r\nContent-Length: 100\r\n\r\nab",
         "GET /large HTTP/1.1\r\nHost: site.test\r\n\r\n",
         "POST /a HTTP/1.1\r\nHost: site.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",

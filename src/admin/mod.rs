@@ -11,6 +11,7 @@ mod calls;
 mod control;
 mod endpoints;
 mod page;
+mod seats;
 mod service;
 pub mod settings;
 mod socket;

@@ -11,18 +11,17 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::access::Access;
 use super::asked::Desk;
 use super::control::Control;
 use super::endpoints;
+use super::seats::{Answering, Seats};
 use super::socket::{Listener, Socket};
 use super::stall::Stalling;
 
-/// Connections at once. More wait in the kernel's queue.
-const CONNECTIONS: usize = 64;
 /// From the first byte of a head, or the end of the answer before, to the head's end.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// A head's bytes, and what is read ahead, at most.
@@ -46,7 +45,7 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     let acceptor = Acceptor::new(socket)?;
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let seats = Arc::new(Seats::default());
     let connections = GracefulShutdown::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -58,13 +57,15 @@ pub async fn serve(
     let (stopping, stopped) = watch::channel(());
     let desk = Desk::new(control, stopped);
     loop {
-        let place = Arc::clone(&places).acquire_owned();
-        let (place, stream) = tokio::select! {
+        let accepted = tokio::select! {
             () = &mut stop => break,
-            accepted = async { (place.await, acceptor.accept().await) } => accepted,
+            accepted = async {
+                let stream = acceptor.accept().await?;
+                Ok::<_, io::Error>((stream, seats.take().await))
+            } => accepted,
         };
-        let stream = match stream {
-            Ok(stream) => stream,
+        let (stream, seat) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "the admin listener cannot accept");
                 sleep(ACCEPT_PAUSE).await;
@@ -72,17 +73,25 @@ pub async fn serve(
             }
         };
         let (access, desk) = (access.clone(), desk.clone());
+        let seat = Arc::new(seat);
+        let answering = seat.clone();
         let service = service_fn(move |request| {
             let (access, desk) = (access.clone(), desk.clone());
-            async move { Ok::<_, Infallible>(endpoints::answer(request, &access, &desk).await) }
+            let busy = answering.busy();
+            async move {
+                let answer = endpoints::answer(request, &access, &desk).await;
+                Ok::<_, Infallible>(answer.map(|body| Answering::new(body, busy)))
+            }
         });
         let stream = Stalling::new(stream, STALL_TIMEOUT);
         let connection = http.serve_connection(TokioIo::new(stream), service);
         let connection = connections.watch(connection);
         tokio::spawn(async move {
-            // A caller's broken connection is the caller's affair.
-            let _ = connection.await;
-            drop(place);
+            tokio::select! {
+                // A caller's broken connection is the caller's affair.
+                _ = connection => {}
+                () = seat.is_needed() => {}
+            }
         });
     }
     drop((acceptor, stopping));

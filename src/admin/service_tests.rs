@@ -325,6 +325,21 @@ async fn a_caller_that_leaves_does_not_stop_a_reload() {
 }
 
 #[tokio::test]
+async fn who_is_connected_and_says_nothing_keeps_nobody_out() {
+    let plane = plane(Made::default(), None);
+    let mut silent = Vec::new();
+    for n in 0..300 {
+        let mut stream = plane.connect().await;
+        if n % 2 == 0 {
+            let begun = stream.write_all(b"GET /healthz HT").await;
+            begun.expect("it is open");
+        }
+        silent.push(stream);
+    }
+    assert_eq!(status(&plane.ask("GET /healthz").await), "200");
+}
+
+#[tokio::test]
 async fn a_stop_lets_an_answer_end_and_closes_the_door() {
     let held = Arc::new(Notify::new());
     let made = Made {

@@ -33,4 +33,5 @@ pub mod fields;
 pub mod arena;
 
 pub mod clock;
+pub mod file;
 pub mod units;

@@ -103,11 +103,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("fields", &[]),
     ("arena", &[]),
     ("clock", &[]),
+    ("file", &[]),
     ("units", &[]),
 ];
 
 /// What every room may import.
-const EVERYWHERE: &[&str] = &["clock", "units"];
+const EVERYWHERE: &[&str] = &["clock", "file", "units"];
 
 /// The rooms that make or hand on the settings of all others, and so may import any room's `settings`.
 const SEE_SETTINGS: &[&str] = &["cli", "config", "demo", "server"];

@@ -2,6 +2,7 @@
 
 use super::hash::{self, Hash, Unfit};
 use crate::clock::{self, Instant};
+use crate::file;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -224,7 +225,7 @@ pub fn line(name: &str, password: &str) -> Result<String, &'static str> {
 /// The stamp is of before: what changes in between is seen by the next look.
 fn read(path: &Path) -> Result<(Table, Option<Stamp>), UsersError> {
     let stamp = stamp(path);
-    let text = fs::read_to_string(path).map_err(|source| UsersError::Read {
+    let text = file::read_to_string(path).map_err(|source| UsersError::Read {
         path: path.to_owned(),
         source,
     })?;

@@ -7,6 +7,7 @@
 use super::error::{ConfigErrors, Report};
 use super::source::{Place, Source, Sources};
 use super::tree::{self, Entry, Kind, Table, Value};
+use crate::file;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
@@ -177,7 +178,7 @@ enum Level {
 
 /// Reads a file as text; the error is a phrase that ends "cannot read `x`: ".
 fn read(path: &Path) -> Result<String, String> {
-    let bytes = fs::read(path).map_err(|error| match error.kind() {
+    let bytes = file::read(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => "no such file".to_owned(),
         std::io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
         std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),

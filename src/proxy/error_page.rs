@@ -6,13 +6,14 @@
 
 use crate::clock;
 use crate::fields::weight::weight;
+use crate::file;
 use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -177,18 +178,7 @@ fn version(path: &Path) -> Option<Version> {
 }
 
 fn read(path: &Path) -> io::Result<ErrorPage> {
-    // Asked first: opening a FIFO would wait for its writer.
-    if !path.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file"));
-    }
-    let mut body = Vec::new();
-    std::fs::File::open(path)?
-        .take(LARGEST + 1)
-        .read_to_end(&mut body)?;
-    if body.len() as u64 > LARGEST {
-        let message = "larger than 1 MiB";
-        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-    }
+    let body = file::read_up_to(path, LARGEST)?;
     Ok(ErrorPage {
         content_type: super::files::content_type(path),
         body: body.into(),

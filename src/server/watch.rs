@@ -5,6 +5,7 @@
 //! container, some shared file systems send nothing at all. So events are only hints to look, a slow poll looks
 //! without one, and *changed* means that the contents differ from those last seen.
 
+use crate::file;
 use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
@@ -146,10 +147,10 @@ fn fingerprint(sources: &[PathBuf]) -> Option<u64> {
         }));
     }
     let mut hasher = DefaultHasher::new();
-    for file in files {
-        match fs::read(&file) {
-            Ok(contents) => (&file, contents).hash(&mut hasher),
-            Err(_) if sources.contains(&file) => return None,
+    for path in files {
+        match file::read(&path) {
+            Ok(contents) => (&path, contents).hash(&mut hasher),
+            Err(_) if sources.contains(&path) => return None,
             // A neighbour that cannot be read is not part of the configuration yet.
             Err(_) => {}
         }

@@ -1,6 +1,6 @@
 //! One certificate and its key: read, checked against each other, its names and end of validity known.
 
-use std::fs;
+use crate::file;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub(super) struct Certificate {
 impl Files {
     pub(super) fn read(settings: &CertificateSettings) -> Result<Self, TlsError> {
         let read = |path: &Path| {
-            fs::read(path).map_err(|source| TlsError::Read {
+            file::read(path).map_err(|source| TlsError::Read {
                 path: path.to_owned(),
                 source,
             })

@@ -3,6 +3,7 @@
 //! Sessions are not resumed on a listener that asks for certificates: a ticket would let in who was trusted once, for hours
 //! after an authority was taken out of the file.
 
+use crate::file;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -134,7 +135,7 @@ impl Clients {
 }
 
 fn read(settings: &ClientsSettings) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(&settings.ca).map_err(|source| TlsError::Read {
+    file::read(&settings.ca).map_err(|source| TlsError::Read {
         path: settings.ca.clone(),
         source,
     })

@@ -2,6 +2,7 @@
 //!
 //! The same material serves health checks and requests: those of HTTP/1.1 through [`Encryption`], the others through Pingora.
 
+use crate::file;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
 
@@ -191,27 +192,26 @@ fn roots(
 
 fn certificates(
     upstream: &str,
-    file: &Path,
+    path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, UpstreamError> {
-    let unreadable = |why: rustls_pki_types::pem::Error| UpstreamError::Unreadable {
+    let unreadable = |why: pem::Error| UpstreamError::Unreadable {
         upstream: upstream.to_owned(),
-        file: file.to_owned(),
+        file: path.to_owned(),
         expected: "a PEM file with certificates",
         why: why.to_string(),
     };
-    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file)
-        .map_err(unreadable)?
-        .collect();
+    let text = file::read(path).map_err(|why| unreadable(pem::Error::Io(why)))?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     let found = found.map_err(unreadable)?;
     if found.is_empty() {
-        return Err(unreadable(rustls_pki_types::pem::Error::NoItemsFound));
+        return Err(unreadable(pem::Error::NoItemsFound));
     }
     // Pingora keeps them parsed, and would panic over one that its parser does not take.
     for certificate in &found {
         x509_parser::parse_x509_certificate(certificate).map_err(|why| {
             UpstreamError::Unreadable {
                 upstream: upstream.to_owned(),
-                file: file.to_owned(),
+                file: path.to_owned(),
                 expected: "a PEM file with X.509 certificates",
                 why: why.to_string(),
             }
@@ -220,10 +220,12 @@ fn certificates(
     Ok(found)
 }
 
-fn private_key(upstream: &str, file: &Path) -> Result<PrivateKeyDer<'static>, UpstreamError> {
-    PrivateKeyDer::from_pem_file(file).map_err(|why| UpstreamError::Unreadable {
+fn private_key(upstream: &str, path: &Path) -> Result<PrivateKeyDer<'static>, UpstreamError> {
+    let text = file::read(path).map_err(pem::Error::Io);
+    let key = text.and_then(|text| PrivateKeyDer::from_pem_slice(&text));
+    key.map_err(|why| UpstreamError::Unreadable {
         upstream: upstream.to_owned(),
-        file: file.to_owned(),
+        file: path.to_owned(),
         expected: "a PEM file with a private key",
         why: why.to_string(),
     })

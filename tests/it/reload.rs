@@ -211,6 +211,28 @@ async fn a_file_without_a_route_is_no_configuration_to_go_on_with() {
     }
 }
 
+/// What has no end is not waited for, and the next reload finds nobody waiting.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_in_the_place_of_a_file_is_an_error() {
+    use rustix::fs::{CWD, Mode, mkfifoat};
+    let including = "include = [\"parts/*.toml\"]\n[[listen]]\naddr = \"{listen}\"\n[[route]]\nrespond = \"old\"";
+    let e = edge(including).start().await;
+    let parts = e.dir().join("parts");
+    std::fs::create_dir(&parts).unwrap();
+    for name in [e.dir().join("proxy.toml"), parts.join("a.toml")] {
+        let _ = std::fs::remove_file(&name);
+        mkfifoat(CWD, &name, Mode::RUSR | Mode::WUSR).unwrap();
+        let got = e.reload().await;
+        assert!(
+            got.status == 422 && got.text().contains("a pipe"),
+            "{got:#?}"
+        );
+        e.client().get("/").send().await.expect(200).body("old");
+        std::fs::remove_file(&name).unwrap();
+        e.reload_with(including).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_that_cannot_be_bound_leaves_the_old_ones() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::{caching, check, output};
 use crate::access::settings::AccessSettings;
-use crate::config::settings::Settings;
+use crate::config::{is_secret_field, settings::Settings};
 use crate::rate::settings::{RateKey, RateLimitSettings};
 use crate::routing::Table;
 use crate::routing::settings::{
@@ -80,7 +80,11 @@ fn conditions(matches: &MatchSettings) -> String {
         None => name.to_owned(),
     };
     for (name, value) in &matches.headers {
-        all.push(wanted(name.as_str(), ": ", value));
+        if value.is_some() && is_secret_field(name.as_str()) {
+            all.push(format!("{name}: (secret)"));
+        } else {
+            all.push(wanted(name.as_str(), ": ", value));
+        }
     }
     for (name, value) in &matches.query {
         let name = format!("?{}", name.escape_debug());

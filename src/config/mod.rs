@@ -34,6 +34,7 @@ use std::path::Path;
 pub use effective::{effective, without_secrets};
 pub use error::{ConfigErrors, Finding};
 pub use search::{FindError, find, from_url, override_listen};
+pub use secret::is_secret_field;
 pub use source::Location;
 
 use crate::admin::settings::AdminSettings;

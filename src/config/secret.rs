@@ -1,7 +1,16 @@
 //! A line of the file as errors may show it: tokens and passwords in it are covered, character by character.
 
 /// Keys whose values are secrets.
-const KEYS: [&str; 3] = ["token", "authorization", "proxy-authorization"];
+const KEYS: [&str; 4] = [
+    "token",
+    "authorization",
+    "proxy-authorization",
+    "set-cookie",
+];
+/// Fields whose names end so are some service's credentials (`X-Api-Key`, `Private-Token`); no key of ours has a hyphen.
+const ENDINGS: [&str; 4] = ["-key", "-token", "-secret", "-password"];
+/// Where fields are set or asked for. Elsewhere the key is a cookie's name.
+const COOKIE: &str = "cookie";
 /// Keys whose values are URLs with a query that may be one.
 const URLS: [&str; 1] = ["forward"];
 
@@ -9,10 +18,28 @@ const URLS: [&str; 1] = ["forward"];
 pub(super) fn covered(line: &str) -> String {
     let mut letters: Vec<char> = line.chars().collect();
     cover_passwords(&mut letters);
-    at_values(&mut letters, &KEYS, cover_string);
-    at_values(&mut letters, &URLS, cover_query);
+    at_values(&mut letters, &KEYS, Whole, cover_string);
+    at_values(&mut letters, &ENDINGS, Ending, cover_string);
+    let of_fields = line.contains("_headers") || line.trim_start().starts_with("header ");
+    if of_fields || line.contains("Cookie") {
+        at_values(&mut letters, &[COOKIE], Whole, cover_string);
+    }
+    at_values(&mut letters, &URLS, Whole, cover_query);
     letters.into_iter().collect()
 }
+
+/// Whether a field's value is for nobody's eyes, by its name in lower case.
+pub fn is_secret_field(name: &str) -> bool {
+    KEYS.contains(&name) || name == COOKIE || ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
+/// Which part of a key is looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Whole,
+    Ending,
+}
+use Part::{Ending, Whole};
 
 /// `http://user:password@host`: what stands between `://` and `@`.
 fn cover_passwords(letters: &mut [char]) {
@@ -34,7 +61,7 @@ fn cover_passwords(letters: &mut [char]) {
 }
 
 /// Covers the values of these keys: `token = "…"`, also with the key in quotes and within an inline table.
-fn at_values(letters: &mut [char], keys: &[&str], cover: fn(&mut [char], usize)) {
+fn at_values(letters: &mut [char], keys: &[&str], part: Part, cover: fn(&mut [char], usize)) {
     let text: String = letters.iter().map(char::to_ascii_lowercase).collect();
     let lower: Vec<char> = text.chars().collect();
     for key in keys {
@@ -46,7 +73,7 @@ fn at_values(letters: &mut [char], keys: &[&str], cover: fn(&mut [char], usize))
                 c.is_some_and(|c| c.is_alphanumeric() || matches!(c, '-' | '_'))
             };
             if lower.get(start..end) != Some(&key[..])
-                || part_of_word(start.checked_sub(1))
+                || part == Whole && part_of_word(start.checked_sub(1))
                 || part_of_word(Some(end))
             {
                 continue;
@@ -119,6 +146,16 @@ mod tests {
                 "request_headers = { set = { \"Authorization\" = \"Basic x\", X = \"y\" } }",
                 "request_headers = { set = { \"Authorization\" = \"*******\", X = \"y\" } }",
             ),
+            (
+                "request_headers = { set = { X-Api-Key = \"k\", \"cookie\" = 'a=b' } }",
+                "request_headers = { set = { X-Api-Key = \"*\", \"cookie\" = '***' } }",
+            ),
+            ("Cookie = \"a=b\"", "Cookie = \"***\""),
+            (
+                "bypass = [{ cookie = \"session\" }]",
+                "bypass = [{ cookie = \"session\" }]",
+            ),
+            ("key = \"/etc/tls/key.pem\"", "key = \"/etc/tls/key.pem\""),
             (
                 "to = \"http://ann:pw@api:80/\"",
                 "to = \"http://******@api:80/\"",

@@ -72,6 +72,13 @@ async fn redirect(
             path: &rewrite::path(&route.rewrite, &entered.path),
             query: uri::split_path_query(target(session.req_header())).query,
         };
+        // HTTP/1.0 has no need of one. Browsers read `https:///a` as the host `a`.
+        if values.host.is_empty() && to.contains("{host}") {
+            let text = HeaderValue::from_static("text/plain; charset=utf-8");
+            let body = "400 no-host: this redirects to the host that was asked for, and the request names none\n";
+            let status = StatusCode::BAD_REQUEST;
+            return respond(session, walk, status, text, body.into()).await;
+        }
         fields.insert(&LOCATION, &template::location(to, &values));
     }
     fields.insert_number(&CONTENT_LENGTH, 0);

@@ -1,15 +1,17 @@
 //! The program's own log: readable lines in UTC on standard error, filtered by `[log] level`.
 //!
 //! Records of the `log` crate (Pingora's) come the same way. Libraries are quieter than we are unless the operator's
-//! filter names them: what they say of single requests is in the access log, with its reason.
+//! filter names them: what they say of single requests is in the access log, with its reason. What Pingora says below "info" is
+//! never let through: it writes whole heads, with the cookies and passwords of clients.
 
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::str::FromStr;
 
 use tracing::level_filters::LevelFilter;
+use tracing::{Level, Metadata};
 use tracing_log::AsLog;
-use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::filter::{EnvFilter, FilterFn, filter_fn};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
@@ -57,6 +59,7 @@ pub fn init(settings: &LogSettings) -> Result<Logging, TelemetryError> {
         .with_writer(io::stderr);
     tracing_subscriber::registry()
         .with(filter)
+        .with(discretion())
         .with(lines)
         .try_init()
         .map_err(|_| TelemetryError::AlreadySetUp)?;
@@ -132,6 +135,13 @@ fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
         })
 }
 
+/// Keeps what Pingora says of single heads, whatever the operator's filter names.
+fn discretion() -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
+    filter_fn(|metadata| {
+        *metadata.level() <= Level::INFO || !metadata.target().starts_with("pingora")
+    })
+}
+
 /// The time in front of a line.
 struct Utc;
 
@@ -168,6 +178,7 @@ mod tests {
         let writer = memory.clone();
         let subscriber = tracing_subscriber::registry()
             .with(filter(level).expect("a valid filter"))
+            .with(discretion())
             .with(tracing_subscriber::fmt::layer().with_writer(move || writer.clone()));
         tracing::subscriber::with_default(subscriber, || {
             let record = log::Record::builder()
@@ -195,7 +206,14 @@ mod tests {
             ("error", Warn, "pingora_core", false),
             ("info,pingora_proxy=error", Error, "pingora_proxy", true),
             ("info,pingora_proxy=error", Info, "pingora_core", false),
-            ("info,pingora=debug", Debug, "pingora_proxy", true),
+            ("info,pingora=debug", Info, "pingora_proxy", true),
+            ("info,pingora=debug", Debug, "pingora_proxy", false),
+            (
+                "pingora_core=trace",
+                Debug,
+                "pingora_core::protocols",
+                false,
+            ),
             (
                 "forebay::upstream=debug",
                 Debug,

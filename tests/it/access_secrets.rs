@@ -19,7 +19,7 @@ const SECRETS: [&str; 8] = [
 
 const TOML: &str = r#"
 [log]
-level = "trace"
+level = "trace,pingora=trace,h2=trace,hyper=trace,rustls=trace"
 [admin]
 listen = "unix:{dir}/admin.sock"
 token = "s3cret-token"

@@ -32,6 +32,15 @@ async fn redirect_fills_in_the_request() {
         .await
         .expect(302)
         .header("location", "https://new.test/parts/moved");
+    // Whoever names no host is sent to none: `https:///uri//evil.test` is `evil.test` to a browser, or `uri`.
+    let nameless = |target: &str| format!("GET {target} HTTP/1.0\r\n\r\n");
+    let got = e
+        .client()
+        .raw(&nameless("/uri//evil.test"))
+        .await
+        .expect(400);
+    assert!(got.text().contains("no-host"), "{got:#?}");
+    e.client().raw(&nameless("/parts")).await.expect(302);
 }
 
 #[tokio::test(flavor = "multi_thread")]

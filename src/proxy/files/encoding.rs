@@ -3,7 +3,6 @@
 use super::open::{Found, Opened, Root};
 use crate::coding::{Coding, negotiate};
 use http::HeaderMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -15,10 +14,11 @@ pub(super) fn choose(
     name: &Path,
     plain: Found,
     headers: &HeaderMap,
-) -> io::Result<(Found, Option<Coding>, bool)> {
+) -> (Found, Option<Coding>, bool) {
     let (mut offered, mut siblings) = (Vec::new(), Vec::new());
     for coding in Coding::BY_SIZE {
-        let Opened::File(sibling) = root.open_file(&sibling(name, coding))? else {
+        // One that may not be read is one that is not there.
+        let Ok(Opened::File(sibling)) = root.open_file(&sibling(name, coding)) else {
             continue;
         };
         if !is_older(sibling.modified, plain.modified) {
@@ -31,7 +31,7 @@ pub(super) fn choose(
         .into_iter()
         .find(|(offered, _)| Some(*offered) == coding);
     let found = chosen.map_or(plain, |(_, sibling)| sibling);
-    Ok((found, coding, !offered.is_empty()))
+    (found, coding, !offered.is_empty())
 }
 
 fn sibling(name: &Path, coding: Coding) -> PathBuf {

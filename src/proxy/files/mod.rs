@@ -133,7 +133,7 @@ fn look_up(
     if !place.is_directory {
         match root.open_file(&place.path)? {
             open::Opened::Directory => {}
-            open::Opened::File(found) => return choose(root, &place.path, found, request),
+            open::Opened::File(found) => return Ok(choose(root, &place.path, found, request)),
             open::Opened::Nothing => return Ok(Lookup::Nothing),
         }
     }
@@ -147,20 +147,20 @@ fn look_up(
 
 fn open_file(root: &Root, name: &Path, request: &FileRequest<'_>) -> io::Result<Lookup> {
     match root.open_file(name)? {
-        open::Opened::File(found) => choose(root, name, found, request),
+        open::Opened::File(found) => Ok(choose(root, name, found, request)),
         open::Opened::Directory | open::Opened::Nothing => Ok(Lookup::Nothing),
     }
 }
 
-fn choose(root: &Root, name: &Path, plain: Found, request: &FileRequest<'_>) -> io::Result<Lookup> {
+fn choose(root: &Root, name: &Path, plain: Found, request: &FileRequest<'_>) -> Lookup {
     let content_type = content_type(name);
-    let (found, coding, varies) = encoding::choose(root, name, plain, request.headers)?;
-    Ok(Lookup::File(Chosen {
+    let (found, coding, varies) = encoding::choose(root, name, plain, request.headers);
+    Lookup::File(Chosen {
         found,
         content_type,
         coding,
         varies,
-    }))
+    })
 }
 
 fn present(chosen: Chosen, request: &FileRequest<'_>) -> FileAnswer {

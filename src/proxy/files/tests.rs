@@ -388,6 +388,11 @@ fn precompressed_siblings() {
     let plain = site.get("/app.js", &[]);
     let coded = site.get("/app.js", &[(ACCEPT_ENCODING, "br")]);
     assert_ne!(plain.field(&ETAG), coded.field(&ETAG));
+    // Where one cannot even be looked for, the file itself can.
+    let longest = format!("{}.js", "n".repeat(252));
+    site.write(&longest, "plain js", UNIX_EPOCH + MODIFIED);
+    let long = site.get(&format!("/{longest}"), &[(ACCEPT_ENCODING, "br")]);
+    assert_eq!((long.status, long.body.as_str()), (200, "plain js"));
     let stale = site.get("/stale.js", &[(ACCEPT_ENCODING, "gzip")]);
     assert_eq!((stale.body.as_str(), stale.field(&VARY)), ("new", ""));
 }

@@ -12,6 +12,7 @@
 use super::settings::{CacheBy, ForwardSettings};
 use crate::clock::{self, Instant};
 use crate::fields::hop_by_hop::{self, is_hop_by_hop};
+use crate::telemetry::seldom::Seldom;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use http::header::{
@@ -25,14 +26,10 @@ use quick_cache::sync::Cache;
 use ring::digest;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::watch;
 
 /// Yeses remembered for each route.
 const REMEMBERED: usize = 10_000;
-
-/// Between two lines of the program's log about one service.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 const X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -118,7 +115,7 @@ pub struct Forward {
     /// Who asks just now. Held for a look and an entry.
     asking: Mutex<HashMap<Same, watch::Receiver<Option<Arc<Granted>>>>>,
     /// When the log was last told that the service is not well.
-    told: Mutex<Option<Instant>>,
+    told: Seldom,
 }
 
 /// How to come by an answer.
@@ -146,7 +143,7 @@ impl Forward {
             settings,
             yeses: Cache::new(REMEMBERED),
             asking: Mutex::default(),
-            told: Mutex::default(),
+            told: Seldom::new(),
         }
     }
 
@@ -238,14 +235,9 @@ impl Forward {
 
     /// The service gave no answer that means anything: whoever was to be asked about is refused. The log is told once a minute.
     pub fn unwell(&self, why: &str) {
-        let now = clock::now();
-        let is_early = |last: Instant| now.saturating_duration_since(last) < TOLD_EVERY;
-        let mut told = self.told.lock();
-        if told.is_some_and(is_early) {
+        if !self.told.is_time() {
             return;
         }
-        *told = Some(now);
-        drop(told);
         let path = self.settings.target.split('?').next().unwrap_or_default();
         tracing::warn!(
             "the service that requests are asked about, {path} of upstream `{}`, is not well: {why}; nobody gets in \

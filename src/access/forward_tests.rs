@@ -1,6 +1,7 @@
 //! What a service is told, what its answers mean, and for how long.
 
 use super::*;
+use std::time::Duration;
 
 fn settings() -> ForwardSettings {
     ForwardSettings {

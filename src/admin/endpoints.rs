@@ -15,6 +15,7 @@ use super::access::{Access, Need, Refusal};
 use super::answer::{self, Answer, Failure};
 use super::asked::{Asked, Desk, Query};
 use super::calls::{CALLS, Call};
+use crate::telemetry::seldom::Seldom;
 
 /// A request body of a call, at most. No call needs more than a few hundred names.
 const BODY_MAX: usize = 64 * 1024;
@@ -37,7 +38,10 @@ where
     let admitted = match access.admit(need, &head.method, &head.headers) {
         Ok(admitted) => admitted,
         Err(refusal) => {
-            tracing::warn!(path, %refusal, "refused a call of the admin listener");
+            static TOLD: Seldom = Seldom::new();
+            if TOLD.is_time() {
+                tracing::warn!(path, %refusal, "refused a call of the admin listener");
+            }
             return refused(&refusal);
         }
     };

@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod process;
 pub mod registry;
 pub mod route;
+pub mod seldom;
 pub mod sharded;
 
 mod timestamp;

@@ -21,6 +21,7 @@ use crate::cache::serve::{
 use crate::clock;
 use crate::coding::Coding;
 use crate::fields::{date, etag::EntityTag};
+use crate::telemetry::seldom::Seldom;
 use http::header::{
     ACCEPT_RANGES, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LAST_MODIFIED,
     LOCATION, VARY,
@@ -81,13 +82,15 @@ pub fn answer(directory: Directory<'_>, request: &FileRequest<'_>) -> FileAnswer
         Ok(Lookup::NeedsSlash) => redirect_to_directory(request),
         Ok(Lookup::Nothing) => FileAnswer::empty(StatusCode::NOT_FOUND),
         Err(error) => {
-            let root = directory.root.display();
-            if error.kind() == io::ErrorKind::PermissionDenied {
-                tracing::warn!(%root, path = request.path, "a file may not be read");
-                return FileAnswer::empty(StatusCode::FORBIDDEN);
+            static TOLD: Seldom = Seldom::new();
+            if TOLD.is_time() {
+                let root = directory.root.display();
+                tracing::warn!(%root, path = request.path, "a file cannot be read: {error}");
             }
-            tracing::warn!(%root, path = request.path, %error, "a file could not be opened");
-            FileAnswer::empty(StatusCode::INTERNAL_SERVER_ERROR)
+            FileAnswer::empty(match error.kind() {
+                io::ErrorKind::PermissionDenied => StatusCode::FORBIDDEN,
+                _ => StatusCode::INTERNAL_SERVER_ERROR,
+            })
         }
     }
 }

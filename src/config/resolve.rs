@@ -15,7 +15,9 @@ use crate::admin::settings::{AdminListen, AdminSettings};
 use crate::cache::settings::Rules;
 use crate::listen::settings::ListenSettings;
 use crate::routing::settings::{RouteSettings, Scheme};
-use crate::routing::{PassedBy, Shadowed, passed_redirects, unreachable_routes};
+use crate::routing::{
+    PassedBy, PassedGuard, Shadowed, passed_guards, passed_redirects, unreachable_routes,
+};
 use crate::upstream::settings::{UpstreamHttp, UpstreamSettings};
 
 /// Makes the settings of all sections. They are only good if nothing was reported as an error.
@@ -41,6 +43,7 @@ pub(super) fn resolve(
     let names = names(&file.routes, sources, report);
     reach(&file.routes, sources, report);
     redirects(&file.routes, &names, report);
+    guards(&file.routes, &names, report);
     let (rate_limits, limited) = rates::resolve(file.rate_limits, &file.routes, &names, report);
     let access = file.routes.iter().map(|it| it.access.clone()).collect();
     let (mut routes, rules) = numbered(file.routes, names);
@@ -103,8 +106,15 @@ fn addresses(
         if address.port() == 0 {
             continue;
         }
-        match taken.get(&address) {
-            Some(first) => report.error(
+        // All addresses of a machine are those of one kind: `[::]` leaves `0.0.0.0` alone.
+        let is_the_same = |other: &SocketAddr| {
+            let (one, other_ip) = (address.ip(), other.ip());
+            other.port() == address.port()
+                && one.is_ipv4() == other_ip.is_ipv4()
+                && (one == other_ip || one.is_unspecified() || other_ip.is_unspecified())
+        };
+        match taken.iter().find(|(other, _)| is_the_same(other)) {
+            Some((_, first)) => report.error(
                 place,
                 format!(
                     "`{address}` is already listened on by {}",
@@ -335,6 +345,28 @@ fn redirects(routes: &[Route], names: &[String], report: &Report) {
                 format!(
                     "this route takes `http` too, before the redirect of route `{redirect}` is asked; say which it is \
                      for: `scheme = \"https\"` or `\"http\"`"
+                ),
+            );
+        }
+    }
+}
+
+/// A guard stands before what it seems to. A note, because a host may well be open.
+fn guards(routes: &[Route], names: &[String], report: &Report) {
+    let settings: Vec<RouteSettings> = routes.iter().map(|r| r.settings.clone()).collect();
+    let is_guarded = |at: usize| {
+        routes.get(at).is_some_and(|route| {
+            let access = &route.access;
+            !access.allow.is_empty() || !access.deny.is_empty() || access.auth.is_some()
+        })
+    };
+    for PassedGuard { guard, route } in passed_guards(&settings, is_guarded) {
+        if let (Some(guard), Some(route)) = (names.get(guard), routes.get(route)) {
+            report.note(
+                route.place,
+                format!(
+                    "a host goes before any path: this route takes requests that route `{guard}` would guard, and asks nothing; \
+                     where that is not meant, write the guarded path for this host, too"
                 ),
             );
         }

@@ -45,4 +45,7 @@ mod tree;
 pub use crate::fields::path::{AmbiguousPath, normalise};
 pub use matcher::{Mismatch, RequestView};
 pub use share::choose;
-pub use table::{Explained, PassedBy, Shadowed, Table, passed_redirects, unreachable_routes};
+pub use table::{
+    Explained, PassedBy, PassedGuard, Shadowed, Table, passed_guards, passed_redirects,
+    unreachable_routes,
+};

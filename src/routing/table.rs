@@ -43,6 +43,15 @@ pub struct PassedBy {
     pub route: usize,
 }
 
+/// A route that lets requests get past another's guard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PassedGuard {
+    /// The guarded route, as an index of the given list.
+    pub guard: usize,
+    /// The open route that is tried before it and takes some of its requests.
+    pub route: usize,
+}
+
 /// One line of an explanation: a route that was tried, and what came of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Explained<'t> {
@@ -237,6 +246,44 @@ pub fn passed_redirects(routes: &[RouteSettings]) -> Vec<PassedBy> {
         found.extend(passing.map(|&route| PassedBy { redirect, route }));
     }
     found.sort_by_key(|passed| (passed.redirect, passed.route));
+    found
+}
+
+/// The routes by which requests for a guarded path get past its guard though nobody may mean them to: open ones of a narrower host,
+/// which is tried first, with all of that path in theirs; unless the guard is there, too.
+pub fn passed_guards(
+    routes: &[RouteSettings],
+    is_guarded: impl Fn(usize) -> bool,
+) -> Vec<PassedGuard> {
+    let paths: Vec<PathRule> = routes.iter().map(path_rule).collect();
+    let order = order(routes, &paths);
+    let mut found = Vec::new();
+    for (at, &guard) in order.iter().enumerate().filter(|(_, at)| is_guarded(**at)) {
+        let host = |route: usize| &routes[route].matches.host;
+        let is_narrower =
+            |route: usize| host(route) != host(guard) && host_covers(host(guard), host(route));
+        let passing = order[..at].iter().enumerate().filter(|&(place, &route)| {
+            let is_guarded_first = || {
+                let mut before = order[..place].iter();
+                before.any(|&it| {
+                    is_guarded(it)
+                        && host_covers(host(it), host(route))
+                        && paths[it].covers(&paths[guard])
+                })
+            };
+            let gives_something = matches!(
+                routes[route].action,
+                Action::Forward(_) | Action::Files { .. }
+            );
+            !is_guarded(route)
+                && gives_something
+                && is_narrower(route)
+                && paths[route].covers(&paths[guard])
+                && !is_guarded_first()
+        });
+        found.extend(passing.map(|(_, &route)| PassedGuard { guard, route }));
+    }
+    found.sort_by_key(|passed| (passed.guard, passed.route));
     found
 }
 

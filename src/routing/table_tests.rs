@@ -349,6 +349,38 @@ fn redirects_that_are_passed() {
     }
 }
 
+/// The first of each row is guarded, and those that say so.
+#[test]
+fn who_gets_past_a_guard_without_meaning_to() {
+    for (texts, guarded, expected) in [
+        (&["/admin", "a/"][..], &[0][..], &[(0, 1)][..]),
+        (&["/admin", "*.a/", "b.a/admin"], &[0], &[(0, 1), (0, 2)]),
+        (&["*.a/admin", "b.a/"], &[0], &[(0, 1)]),
+        (&["/admin", "a/", "a/admin"], &[0, 2], &[]),
+        (&["/admin", "a/"], &[0, 1], &[]),
+        (&["/admin", "a/other"], &[0], &[]),
+        (&["/admin", "/"], &[0], &[]),
+        (&["a/admin", "/"], &[0], &[]),
+        (&["a/admin", "b/"], &[0], &[]),
+        (&["/admin", "a/"], &[], &[]),
+    ] {
+        let mut routes = routes(texts);
+        assert_eq!(
+            passed_guards(&routes, |at| guarded.contains(&at)),
+            [],
+            "what only redirects"
+        );
+        for route in &mut routes {
+            route.action = Action::Forward(Vec::new());
+        }
+        let found: Vec<(usize, usize)> = passed_guards(&routes, |at| guarded.contains(&at))
+            .iter()
+            .map(|p| (p.guard, p.route))
+            .collect();
+        assert_eq!(found, expected, "{texts:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn the_index_finds_what_trying_each_route_finds(

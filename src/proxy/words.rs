@@ -166,7 +166,7 @@ pub const WORDS: &[(&str, &str)] = &[
     ("chunk", "The request body's framing is broken."),
     (
         "client-gone",
-        "The client left before the answer was whole.",
+        "The client left before the answer was whole, or took nothing for `write_timeout` (`end` is `timed_out` then).",
     ),
     (
         "refused",

@@ -95,7 +95,8 @@ impl Asked {
             (absolute.https, Some(authority), text(&absolute.target))
         };
         let is_host = |(name, _): &&(String, String)| name.eq_ignore_ascii_case("host");
-        let given = headers.iter().find(is_host).map(|(_, host)| host.clone());
+        let mut hosts = headers.iter().filter(is_host);
+        let given = hosts.next().map(|(_, host)| host.clone());
         let host = given
             .or(authority)
             .unwrap_or_else(|| "localhost".to_owned());
@@ -107,7 +108,8 @@ impl Asked {
             }
         }
         let _ = write!(octets, "{method} {target} HTTP/1.1\r\n");
-        let others = headers.iter().filter(|it| !is_host(it));
+        // More than one is for the gate to judge.
+        let others = headers.iter().filter(|it| !is_host(it)).chain(hosts);
         let all = std::iter::once(("Host", host.as_str()))
             .chain(others.map(|(name, value)| (name.as_str(), value.as_str())));
         for (name, value) in all {
@@ -194,6 +196,11 @@ mod tests {
             (
                 r#"{"url":"/x","headers":[["Accept"," a "],["host","b"],["Accept","c"]]}"#,
                 "GET /x HTTP/1.1\r\nHost: b\r\nAccept: a\r\nAccept: c\r\n\r\n",
+                false,
+            ),
+            (
+                r#"{"url":"/x","headers":[["Host","a"],["host","b"]]}"#,
+                "GET /x HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n",
                 false,
             ),
             (
